@@ -1,0 +1,136 @@
+"""Every default that is not a fact of one endpoint, on one screen."""
+
+import ssl
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import attrs
+
+PRODUCTION: Final = "https://api.getroamify.com"
+"""Where real money is spent."""
+DEVELOPMENT: Final = "https://api-dev.getroamify.com"
+"""Roamify's own test environment."""
+
+Seconds = float | timedelta
+"""A time: seconds as a number, or a ``timedelta``."""
+OnDoubt = Literal["raise", "look_up", "look_up_then_resend"]
+"""What is done about a purchase of which it is not known whether it was booked."""
+
+
+def _seconds(value: Seconds) -> float:
+    """Give a time in seconds."""
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    if isinstance(value, bool) or not isinstance(value, int | float):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(f"a time is seconds as a number, or a timedelta, not {value!r}")
+    return value
+
+
+def _seconds_or_none(value: Seconds | None) -> float | None:
+    return None if value is None else _seconds(value)
+
+
+def _positive(_: object, field: "attrs.Attribute[Any]", value: float | None) -> None:
+    if value is not None and not value > 0:
+        raise ValueError(f"{field.name} must be more than 0, not {value!r}")
+
+
+def _not_negative(_: object, field: "attrs.Attribute[Any]", value: float) -> None:
+    if not value >= 0:
+        raise ValueError(f"{field.name} must not be negative, as {value!r} is")
+
+
+def _whole(_: object, field: "attrs.Attribute[Any]", value: object) -> None:
+    """Refuse what is no whole number from 1 up."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{field.name} must be a whole number, not {value!r}")
+    if value < 1:
+        raise ValueError(f"{field.name} must be at least 1, not {value!r}")
+
+
+@attrs.frozen(kw_only=True)
+class Timeouts:
+    """How long one try may take, in seconds; what is ``None`` is left to the endpoint or the default.
+
+    ``float("inf")`` waits for ever.
+    """
+
+    connect: float | None = attrs.field(default=None, converter=_seconds_or_none, validator=_positive)
+    """To make a connection; 10 s by default."""
+    read: float | None = attrs.field(default=None, converter=_seconds_or_none, validator=_positive)
+    """Between two pieces of the answer; no limit of its own by default."""
+    total: float | None = attrs.field(default=None, converter=_seconds_or_none, validator=_positive)
+    """For the whole try, from the moment it leaves the queue; 30 s by default, more for slow endpoints."""
+
+    def over(self, fallback: "Timeouts") -> "Timeouts":
+        """Give these limits, and those of *fallback* where these are open."""
+        return Timeouts(
+            connect=fallback.connect if self.connect is None else self.connect,
+            read=fallback.read if self.read is None else self.read,
+            total=fallback.total if self.total is None else self.total,
+        )
+
+
+DEFAULT_TIMEOUTS: Final = Timeouts(connect=10, total=30)
+"""What holds where neither the caller nor the endpoint says otherwise."""
+
+
+@attrs.frozen(kw_only=True)
+class Retries:
+    """How often and for how long a call is tried. What may be tried again at all is the endpoint's business."""
+
+    tries: int = attrs.field(default=5, validator=_whole)
+    """How often a request is sent at the most; 1 never sends again."""
+    wait: float = attrs.field(default=0.5, converter=_seconds, validator=_not_negative)
+    """Seconds before the second try; doubled for each further one, then cut by up to a half at random."""
+    longest_wait: float = attrs.field(default=10, converter=_seconds, validator=_not_negative)
+    """The longest such wait in seconds. A server's own ``Retry-After`` is honoured beyond it."""
+    deadline: float | None = attrs.field(default=None, converter=_seconds_or_none, validator=_positive)
+    """Seconds that all tries may take together, waits included; by default 120, or one whole try if that is longer.
+
+    Waiting for a free place in the queue before the first try does not count.
+    """
+
+
+def _ca(value: ssl.SSLContext | str | Path | None) -> ssl.SSLContext | None:
+    """Make a context of the path of a CA bundle."""
+    if value is None or isinstance(value, ssl.SSLContext):
+        return value
+    return ssl.create_default_context(cafile=value)
+
+
+@attrs.frozen(kw_only=True)
+class Settings:
+    """How a client behaves; times are seconds, as numbers or ``timedelta``."""
+
+    timeouts: Timeouts = attrs.field(factory=Timeouts, validator=attrs.validators.instance_of(Timeouts))
+    """Limits for one try; they beat an endpoint's own, which beat the default."""
+    retries: Retries = attrs.field(factory=Retries, validator=attrs.validators.instance_of(Retries))
+    """How often a call is tried."""
+    concurrency: int = attrs.field(default=16, validator=_whole)
+    """Requests in flight at once; more wait in the client's queue, before their clock starts."""
+    rate: float | None = attrs.field(default=None, validator=_positive)
+    """Requests a second at the most; ``None``: as many as come."""
+    settle_window: float = attrs.field(default=30, converter=_seconds, validator=_not_negative)
+    """Seconds for which a purchase in doubt is looked for."""
+    on_doubt: OnDoubt = attrs.field(
+        default="look_up", validator=attrs.validators.in_(("raise", "look_up", "look_up_then_resend"))
+    )
+    """What is done about a purchase in doubt."""
+    proxy: str | None = attrs.field(default=None, repr=False)
+    """URL of an HTTP proxy; it may hold a password, so it is not shown."""
+    ssl: "ssl.SSLContext | None" = attrs.field(default=None, converter=_ca)
+    """A context, or the path of a CA bundle, that the server's certificate is checked against."""
+    trust_env: bool = False
+    """Take the proxy from ``HTTPS_PROXY`` and its kin."""
+    allow_http: bool = False
+    """Let the token travel in clear text to hosts other than this machine."""
+    trace_configs: tuple[object, ...] = attrs.field(default=(), converter=tuple[object, ...])
+    """``aiohttp.TraceConfig`` objects."""
+    user_agent: str | None = None
+    """What the client calls itself; by default its own name and version."""
+
+    def changed(self, **changes: Any) -> "Settings":
+        """Give these settings with some changed; a name that is none is a ``TypeError``."""
+        return attrs.evolve(self, **changes)
