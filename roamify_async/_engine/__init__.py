@@ -1,0 +1,1 @@
+"""How a row becomes bytes and an answer becomes a value."""

@@ -1,0 +1,254 @@
+"""Values to JSON and back: a strict writer and a tolerant reader.
+
+What goes out is exactly what the caller said, without what is ``None``. What comes in may have more keys than are
+known, or fewer; a key that is missing or null takes the field's default. Names change between snake_case and
+camelCase, or to what ``wire`` says at the field.
+"""
+
+import json
+import re
+from contextlib import suppress
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from functools import cache
+from typing import Any, Final, TypeVar, cast
+from urllib.parse import quote, urlencode
+
+import attrs
+import cattrs
+from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
+from cattrs.v import format_exception
+
+from roamify_async.errors import APIStatusError, DecodeError, error_class
+
+from .facade import Endpoint
+from .readers import READERS, State, read_text, refuse
+from .wire import HttpRequest, HttpResponse
+
+T = TypeVar("T")
+
+SAME: Final = "."
+"""Wire name of a field that is read from the same object as its owner."""
+
+
+def wire(name: str | None) -> dict[str, str | None]:
+    """Say a field's name on the wire where it is not the camelCase of its own; ``None``: it is not on the wire."""
+    return {"wire": name}
+
+
+def _wire_names(kind: type[Any]) -> dict[str, str | None]:
+    """Give the wire's names of the fields of an attrs class."""
+
+    def camel(name: str) -> str:
+        head, *rest = name.split("_")
+        return head + "".join(map(str.capitalize, rest))
+
+    return {field.name: field.metadata.get("wire", camel(field.name)) for field in attrs.fields(kind)}
+
+
+def _objects(kind: type[Any], converter: cattrs.Converter) -> Any:
+    """Make the reader of an attrs class."""
+    names = _wire_names(kind)
+    overrides: dict[str, Any] = {
+        name: override(omit=True) if key is None else override(rename=key) for name, key in names.items()
+    }
+    generated = make_dict_structure_fn(
+        kind, converter, _cattrs_detailed_validation=converter.detailed_validation, **overrides
+    )
+    whole = SAME in names.values()
+
+    def read(value: Any, _: object) -> Any:
+        if value.__class__ is not dict:
+            refuse(value, "an object")
+        return generated({**value, SAME: value} if whole else value, kind)
+
+    return read
+
+
+def _arrays(kind: Any, converter: cattrs.Converter) -> Any:
+    """Make the reader of ``tuple[X, ...]``."""
+    as_list = list[kind.__args__[0]]
+    generated = converter.get_structure_hook(as_list)
+
+    def read(value: Any, _: object) -> Any:
+        if value.__class__ is not list:
+            refuse(value, "an array")
+        return tuple(generated(value, as_list))
+
+    return read
+
+
+@cache
+def _reader(*, detailed: bool) -> cattrs.Converter:
+    converter = cattrs.Converter(detailed_validation=detailed)
+    for kind, hook in READERS.items():
+        converter.register_structure_hook(kind, hook)
+    converter.register_structure_hook_factory(attrs.has, _objects)
+    converter.register_structure_hook_factory(lambda kind: getattr(kind, "__origin__", None) is tuple, _arrays)
+    converter.register_structure_hook_func(
+        lambda kind: isinstance(kind, type) and issubclass(kind, State), lambda value, kind: kind(read_text(value, str))
+    )
+    return converter
+
+
+def read(value: object, kind: type[T]) -> T:
+    """Make a *kind* of parsed JSON.
+
+    Raises ``ValueError`` with a line for each problem: ``$.items[3].price: a number expected, not "x"``.
+    """
+    with suppress(Exception):  # whatever it was, the second reading says it better
+        return _reader(detailed=False).structure(value, kind)
+    # The same once more: without nulls, which stand for missing keys, and with the place of each problem.
+    try:
+        return _reader(detailed=True).structure(_without_nulls(value), kind)
+    except Exception as error:  # noqa: BLE001 -- hostile answers break readers in ways nobody lists
+        lines = cattrs.transform_error(error, "$", _explain)
+    raise ValueError("\n".join(": ".join(reversed(line.rsplit(" @ ", 1))) for line in lines[:20]))
+
+
+def _without_nulls(value: Any) -> Any:
+    if value.__class__ is dict:
+        return {key: _without_nulls(item) for key, item in value.items() if item is not None}
+    if value.__class__ is list:
+        return [_without_nulls(item) for item in value]
+    return value
+
+
+def _explain(error: BaseException, kind: type | None) -> str:
+    if isinstance(error, KeyError):
+        return "missing"
+    return str(error) if isinstance(error, ValueError) else format_exception(error, kind)
+
+
+def parse(body: bytes) -> Any:
+    """Parse JSON with the exact value of each number; raises ``ValueError`` where it is none."""
+    try:
+        return json.loads(body, parse_float=Decimal, parse_constant=lambda name: refuse(name, "a JSON number"))
+    except (RecursionError, ArithmeticError) as error:
+        raise ValueError(f"not a JSON text that can be read: {type(error).__name__}") from None
+
+
+def decode(endpoint: Endpoint[..., T], response: HttpResponse) -> T:
+    """Give the answer that a successful response holds; raises ``DecodeError`` where it is not as described."""
+    if endpoint.read is not None:
+        return endpoint.read(response)
+    try:
+        value = parse(response.body)
+    except ValueError as error:
+        raise NotJSONError("the answer is no JSON", **_evidence(response, str(error))) from None
+    try:
+        return read(_unwrap(value, endpoint.answer), endpoint.response)
+    except ValueError as error:
+        problems = str(error).replace("$", f"$.{endpoint.answer}".rstrip("."))
+    raise DecodeError(
+        f"the answer is not what the API describes: {problems.splitlines()[0]}", **_evidence(response, problems)
+    )
+
+
+class NotJSONError(DecodeError):
+    """The answer is cut off, or a gateway's page: another try may bring a whole one."""
+
+
+def _evidence(response: HttpResponse, problems: str) -> dict[str, Any]:
+    return {
+        "body": response.text,
+        "problems": tuple(problems.splitlines()),
+        "ids": find_ids(response.text),
+        "request_id": response.request_id,
+    }
+
+
+def _unwrap(value: Any, answer: str) -> Any:
+    """Take the answer out of its envelope."""
+    for key in filter(None, answer.split(".")):
+        if value.__class__ is not dict or key not in value:
+            shown = json.dumps(value, default=str)[:60]
+            raise ValueError(f"$: it has no {answer!r}: {shown}")
+        value = value[key]
+    return value
+
+
+_ID: Final = re.compile(
+    r"""[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|(?<="iccid":)\s*"(\w+)"|(?<="referenceId":)\s*"([^"\\]+)\"""",
+    re.IGNORECASE,
+)
+
+
+def find_ids(text: str) -> tuple[str, ...]:
+    """Find every id in a text that may be cut off or garbled: UUIDs, ICCIDs and references, each once."""
+    found = (next(filter(None, match.groups()), match.group()) for match in _ID.finditer(text))
+    return tuple(dict.fromkeys(found))
+
+
+def refusal(response: HttpResponse) -> APIStatusError:
+    """Make the error of a response that is no success."""
+    try:
+        value = parse(response.body)
+    except ValueError:
+        value = None
+    fields = cast("dict[str, Any]", value if isinstance(value, dict) else {})
+    code = fields.get("code")
+    return error_class(response.status)(
+        _message(fields, response),
+        status=response.status,
+        code=code if isinstance(code, str) else None,
+        body=response.text,
+        retry_after=response.retry_after(),
+        request_id=response.request_id,
+    )
+
+
+def _message(fields: dict[str, Any], response: HttpResponse) -> str:
+    """Find what the server says went wrong: it has three shapes for that, and its gateways have others."""
+    inner: tuple[Any, ...] = tuple(fields.get(key) for key in ("details", "data", "error"))
+    messages: list[Any] = [part.get("message") for part in inner if part.__class__ is dict]
+    candidates: list[Any] = [fields.get("message"), fields.get("error"), *messages]
+    for candidate in candidates:
+        if isinstance(candidate, str) and candidate:
+            return candidate
+    title = re.search(r"<title[^>]*>([^<]*)", response.text, re.IGNORECASE)
+    text = title.group(1) if title else "" if "<" in response.text else response.text
+    return " ".join(text.split())[:200] or "no reason given"
+
+
+# ---------------------------------------------------------------- writing
+
+
+def _record(kind: type[Any], converter: cattrs.Converter) -> Any:
+    """Make the writer of an attrs class: its fields under their wire names, without what is ``None``."""
+    overrides: dict[str, Any] = {name: override(rename=key) for name, key in _wire_names(kind).items() if key}
+    generated = make_dict_unstructure_fn(kind, converter, **overrides)
+
+    def write(value: object) -> dict[str, Any]:
+        return {key: item for key, item in generated(value).items() if item is not None}
+
+    return write
+
+
+@cache
+def _writer() -> cattrs.Converter:
+    converter = cattrs.Converter()
+    converter.register_unstructure_hook_factory(attrs.has, _record)
+    converter.register_unstructure_hook(date, date.isoformat)
+    converter.register_unstructure_hook(datetime, lambda moment: moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
+    converter.register_unstructure_hook(Decimal, str)
+    return converter
+
+
+def write(value: object) -> Any:
+    """Make JSON-ready values of a request."""
+    return _writer().unstructure(value)
+
+
+def encode(endpoint: Endpoint[..., Any], request: object) -> HttpRequest:
+    """Make the bytes of a request: its fields go into the path where that names them, else into the query or body."""
+    fields: dict[str, Any] = write(request)
+    path = re.sub(r"\{(\w+)\}", lambda match: quote(str(fields.pop(match.group(1))), safe=""), endpoint.path)
+    if endpoint.method == "GET":
+        query = urlencode({key: _query(value) for key, value in fields.items()}, quote_via=quote)
+        return HttpRequest(endpoint.method, path, query)
+    return HttpRequest(endpoint.method, path, body=json.dumps(fields, ensure_ascii=False).encode())
+
+
+def _query(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,0 +1,207 @@
+"""The only file of the client that knows aiohttp: one request out, one whole answer or a reason in.
+
+No exception of the network library leaves it. Failures come back as values, so that no traceback of ours runs through
+frames that hold the Authorization header.
+"""
+
+import asyncio
+import math
+import os
+import platform
+import warnings
+from typing import Any, Final, cast
+
+import aiohttp
+from aiohttp.abc import AbstractStreamWriter
+from yarl import URL
+
+from roamify_async._version import __version__
+from roamify_async.errors import ConfigurationError
+from roamify_async.settings import Settings, Timeouts
+
+from .access import SHORTEST_SECRET, Access
+from .crowd import Queue
+from .wire import HttpRequest, HttpResponse, NoResponse, Outcome
+
+AGENT: Final = f"roamify-async/{__version__} python/{platform.python_version()} aiohttp/{aiohttp.__version__}"
+
+
+class MarkedPayload(aiohttp.BytesPayload):
+    """A body that notes the moment before its first byte is written.
+
+    The class of an exception does not tell whether a request had left: a time-out in the queue of a connection pool
+    looks like one that waits for the answer.
+    """
+
+    def __init__(self, body: bytes) -> None:
+        super().__init__(body, content_type="application/json")
+        self.has_left = False
+
+    async def write(self, writer: AbstractStreamWriter) -> None:
+        """Write all of it."""
+        self.has_left = True
+        await super().write(writer)
+
+    async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
+        """Write so much of it."""
+        self.has_left = True
+        await super().write_with_length(writer, content_length)
+
+
+class Transport:
+    """Connections to one host, made at first use, in the event loop that uses them first."""
+
+    def __init__(
+        self,
+        access: Access,
+        settings: Settings,
+        session: aiohttp.ClientSession | None = None,
+        *,
+        name: str = "the client",
+    ) -> None:
+        if session is not None and not isinstance(session, aiohttp.ClientSession):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(f"session must be an aiohttp.ClientSession, not {type(session).__name__}")
+        self.access = access
+        self.name = name
+        self._settings = settings
+        self._theirs = session
+        self._session: aiohttp.ClientSession | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._pid = os.getpid()
+        self._closed = False
+        self.queue: Queue
+        """Where requests wait for a place on the wire, before their clock starts; there once it is open."""
+
+    @property
+    def state(self) -> str:
+        """``"new"``, ``"open"`` or ``"closed"``."""
+        return "closed" if self._closed else "new" if self._loop is None else "open"
+
+    def open(self) -> None:
+        """Bind to the running event loop; does nothing where that is done.
+
+        Raises ``ConfigurationError`` after close, after a fork, and in another loop than the first.
+        """
+        loop = asyncio.get_running_loop()
+        if loop is self._loop and not self._closed and os.getpid() == self._pid:
+            return
+        if os.getpid() != self._pid:
+            raise ConfigurationError(f"{self.name} was made before a fork: make one in each process")
+        if self._closed:
+            raise ConfigurationError(f"{self.name} is closed: make a new one")
+        if self._loop is not None:
+            raise ConfigurationError(
+                f"{self.name} belongs to another event loop: make one in each loop (each asyncio.run)"
+            )
+        self._loop = loop
+        self.queue = Queue(self._settings.concurrency, self._settings.rate)
+
+    def _opened(self) -> aiohttp.ClientSession:
+        self.open()
+        if self._theirs is not None and self._theirs.closed:
+            raise ConfigurationError("the session given to the client was closed")
+        if self._session is None:
+            self._session = self._new_session()
+        return self._session
+
+    def _new_session(self) -> aiohttp.ClientSession:
+        """Make a session whose habits are known; of the caller's it takes the connections, headers and traces only."""
+        theirs, settings = self._theirs, self._settings
+        traces = cast("list[aiohttp.TraceConfig]", list(settings.trace_configs))
+        if theirs is None:
+            # The queue in front of the wire limits; a second limit here would let requests wait on the running clock.
+            connector: aiohttp.BaseConnector = aiohttp.TCPConnector(limit=0, ssl=settings.ssl or True)
+        else:
+            connector = cast("aiohttp.BaseConnector", theirs.connector)
+            traces += theirs.trace_configs
+        return aiohttp.ClientSession(
+            connector=connector,
+            connector_owner=theirs is None,
+            headers=None if theirs is None else theirs.headers,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            trust_env=settings.trust_env or (theirs is not None and theirs.trust_env),
+            trace_configs=traces,
+        )
+
+    async def send(self, request: HttpRequest, timeouts: Timeouts, *, agent: str | None, proxy: str | None) -> Outcome:
+        """Send one request once and read its whole answer."""
+        session = self._opened()
+        payload = None if request.body is None else MarkedPayload(request.body)
+        try:
+            async with session.request(
+                request.method,
+                URL(f"{self.access.base_url}{request.path}{'?' * bool(request.query)}{request.query}", encoded=True),
+                data=payload,
+                headers=self._headers(agent),
+                timeout=_timeout(timeouts),
+                allow_redirects=False,
+                raise_for_status=False,
+                proxy=proxy,
+                ssl=self._settings.ssl or True,
+            ) as response:
+                body = await response.read()
+                headers = {name.lower(): value for name, value in response.headers.items()}
+                return HttpResponse(response.status, headers, self._redacted(body))
+        except Exception as error:  # noqa: BLE001 -- aiohttp raises from several families, and not one may pass
+            return self._failure(error, payload, session)
+
+    def _headers(self, agent: str | None) -> dict[str, str]:
+        return {
+            "Authorization": f"Bearer {self.access.token}",
+            "Accept": "application/json",
+            "Content-Type": "application/json",
+            "User-Agent": agent or AGENT,
+        }
+
+    def _redacted(self, body: bytes) -> bytes:
+        token = self.access.token.encode()
+        return body.replace(token, b"***") if len(token) >= SHORTEST_SECRET else body
+
+    def _failure(self, error: Exception, payload: MarkedPayload | None, session: aiohttp.ClientSession) -> NoResponse:
+        never = isinstance(
+            error, aiohttp.ClientConnectorError | aiohttp.ClientHttpProxyError | aiohttp.ConnectionTimeoutError
+        )
+        has_left = not never if payload is None else payload.has_left
+        reason = "the client was closed" if session.closed else f"{type(error).__name__}: {error}".removesuffix(": ")
+        return NoResponse(
+            "timeout" if isinstance(error, TimeoutError) else "lost" if has_left else "connect",
+            "maybe" if has_left else "no",
+            self.access.redact(reason),
+        )
+
+    async def aclose(self) -> None:
+        """Close the connections; what is in flight ends with an error. Closing twice does nothing."""
+        if os.getpid() != self._pid:
+            return
+        session, self._session, self._closed = self._session, None, True
+        if session is not None:
+            if self._theirs is None:
+                await session.close()
+            else:
+                session.detach()
+
+    def __del__(self) -> None:
+        """Warn where it was dropped open, and let go of the sockets."""
+        session: Any = getattr(self, "_session", None)
+        if session is None or session.closed or os.getpid() != self._pid:
+            return
+        warnings.warn(
+            f"{self.name} was dropped unclosed: use it in a with block, or close it", ResourceWarning, 2, self
+        )
+        connector = session.connector
+        session.detach()
+        if self._theirs is None and self._loop is not None and self._loop.is_running():
+            asyncio.run_coroutine_threadsafe(_closing(connector), self._loop)
+
+
+async def _closing(connector: aiohttp.BaseConnector) -> None:
+    await connector.close()
+
+
+def _timeout(timeouts: Timeouts) -> aiohttp.ClientTimeout:
+    def limit(seconds: float | None) -> float | None:
+        return None if seconds is None or math.isinf(seconds) else seconds
+
+    return aiohttp.ClientTimeout(
+        total=limit(timeouts.total), sock_connect=limit(timeouts.connect), sock_read=limit(timeouts.read)
+    )
