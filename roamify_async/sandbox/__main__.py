@@ -1,0 +1,78 @@
+"""Run a sandbox from the command line until it is told to stop."""
+
+import argparse
+import asyncio
+import json
+import signal
+import sys
+import textwrap
+from collections.abc import Sequence
+from typing import Any
+
+from .catalogue import LARGEST, SMALLEST
+from .faults import FAULTS
+from .server import Sandbox
+
+
+def _parser() -> argparse.ArgumentParser:
+    faults = "\n".join(f"  {name:<11} {text}" for name, text in FAULTS.items())
+    parser = argparse.ArgumentParser(
+        prog="python -m roamify_async.sandbox",
+        description="A stand-in for Roamify's partner API on this machine. Prints one line of JSON with its url,"
+        " token and webhookSecret, then serves until it is interrupted or terminated.",
+        epilog=textwrap.dedent("""\
+            control plane (no token): GET /_sandbox/state, GET|POST|DELETE /_sandbox/faults, POST /_sandbox/reset,
+            POST /_sandbox/esims. A fault is scripted with
+              {"method": "POST", "path": "/api/esim/order", "fault": "drop", "when": "after",
+               "times": 1, "probability": 1.0, "seconds": 0}
+
+            faults:
+            """)
+        + faults,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        argument_default=argparse.SUPPRESS,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("--host", help="loopback address to listen on (127.0.0.1)")
+    add("--port", type=int, help="port to listen on; 0 is any free one (8787)", default=8787)
+    add("--db", metavar="FILE", help="SQLite file that keeps balance, orders and eSIMs over a restart")
+    add("--packages", type=int, metavar="N", help=f"size of the catalogue, {SMALLEST} to {LARGEST} (28000)")
+    add("--seed", type=int, metavar="N", help="another seed makes another catalogue (0)")
+    add("--balance", metavar="X", help="the partner's balance in dollars (1000.00)")
+    add("--token", help="the token to accept (a fixed, obviously fake one)")
+    add("--webhook-secret", metavar="SECRET", help="the secret to sign webhooks with (a fixed, fake one)")
+    add("--latency", type=float, metavar="S", help="seconds before each answer of the API (0)")
+    add("--page-counts", choices=("packages", "destinations"), help="what pageSize counts (packages)")
+    add("--totals", nargs="?", const=True, type=int, metavar="N", help="send totals with each page; N claims N")
+    add("--past-end", choices=("empty", "last", "not_found"), help="the page after the last one (empty)")
+    add("--duplicate-reference", choices=("accept", "conflict"), help="a referenceId used twice (accept)")
+    add("--instant-order-shows", choices=("items", "esims"), help="what an instant order holds when read (items)")
+    add("--apply-needs-esim-id", action="store_true", help="refuse to apply by referenceId alone")
+    add("--no-compress", dest="compress", action="store_false", help="never gzip an answer")
+    return parser
+
+
+async def _serve(sandbox: Sandbox) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with sandbox:
+        about = {"url": sandbox.url, "token": sandbox.token, "webhookSecret": sandbox.webhook_secret}
+        print(json.dumps(about), flush=True)
+        await stop.wait()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a sandbox; give the exit code."""
+    parser = _parser()
+    chosen: dict[str, Any] = vars(parser.parse_args(arguments))
+    try:
+        asyncio.run(_serve(Sandbox(**chosen)))
+    except (ValueError, OSError) as error:
+        parser.error(str(error))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

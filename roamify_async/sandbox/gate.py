@@ -1,0 +1,72 @@
+"""The way of a request through the sandbox: counted, hit by a fault or served, and answered."""
+
+import asyncio
+import hmac
+import json
+from functools import partial
+from typing import Any
+
+from aiohttp import web
+
+from .answers import Answer, failed
+from .api import PUBLIC, serve
+from .control import PREFIX, control
+from .mishaps import Accident, Outcome, strike
+from .wire import response
+from .world import Call, World
+
+_UNREADABLE = object()
+
+
+async def handle(world: World, request: web.BaseRequest) -> web.StreamResponse:
+    """Answer any request that reaches the server."""
+    body = await request.read()
+    if request.path.startswith(PREFIX):
+        answer: Outcome = control(world, request.method, request.path, request.remote, body)
+    else:
+        answer = await _api(world, request, body)
+    if isinstance(answer, web.StreamResponse):
+        return answer
+    return response(request, answer, compress=world.options.compress)
+
+
+async def _api(world: World, request: web.BaseRequest, body: bytes) -> Outcome:
+    with world.lock:
+        world.requests[f"{request.method} {request.path}"] += 1
+        rule = world.faults.take(request.method, request.path)
+    if world.options.latency:
+        await asyncio.sleep(world.options.latency)
+    give = partial(_serve, world, request, body)
+    return give(0.0) if rule is None else await strike(Accident(request, rule, give))
+
+
+def _serve(world: World, request: web.BaseRequest, body: bytes, ready_in: float) -> Answer:
+    if request.path.startswith("/api/") and request.path not in PUBLIC and not _authorized(world, request):
+        return failed(401, "Unauthorized, please make sure your have the correct api key")
+    understood = _json_body(request, body)
+    if understood is _UNREADABLE:
+        return failed(400, "Invalid JSON body")
+    return serve(world, request.method, request.path, Call(_query(request), understood, ready_in))
+
+
+def _authorized(world: World, request: web.BaseRequest) -> bool:
+    given = request.headers.get("Authorization", "")
+    return hmac.compare_digest(given.encode(), f"Bearer {world.options.token}".encode())
+
+
+def _query(request: web.BaseRequest) -> dict[str, object]:
+    query: dict[str, object] = {}
+    for name in request.query:
+        values: list[str] = request.query.getall(name)
+        query[name] = values[0] if len(values) == 1 else values
+    return query
+
+
+def _json_body(request: web.BaseRequest, body: bytes) -> Any:  # JSON of every kind comes in
+    """Read the body as JSON; any other content type is not read at all, which leaves an empty object."""
+    if request.content_type != "application/json" or not body:
+        return {}
+    try:
+        return json.loads(body)
+    except ValueError:
+        return _UNREADABLE

@@ -1,0 +1,96 @@
+"""How a sandbox is set up."""
+
+import math
+from collections.abc import Callable
+from ipaddress import ip_address
+from os import PathLike
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from attrs import Attribute, field, frozen
+
+from .catalogue import LARGEST, SMALLEST
+from .money import cents
+
+PageCounts = Literal["packages", "destinations"]
+PastEnd = Literal["empty", "last", "not_found"]
+DuplicateReference = Literal["accept", "conflict"]
+InstantOrderShows = Literal["items", "esims"]
+
+TOKEN: Final = "roamify_sandbox_not_a_real_token"  # noqa: S105 - opens nothing but a sandbox
+WEBHOOK_SECRET: Final = "whsec_sandbox_not_a_real_secret"  # noqa: S105 - signs nothing but a sandbox's events
+
+Validator = Callable[[Any, "Attribute[Any]", Any], None]
+
+
+def _one_of(*allowed: str) -> Validator:
+    def check(_options: object, attribute: "Attribute[Any]", value: object) -> None:
+        if value not in allowed:
+            raise ValueError(f"{attribute.name} must be one of {', '.join(map(repr, allowed))}, not {value!r}")
+
+    return check
+
+
+def _whole(least: int, most: int | None = None) -> Validator:
+    def check(_options: object, attribute: "Attribute[Any]", value: object) -> None:
+        fits = isinstance(value, int) and not isinstance(value, bool) and value >= least
+        if not fits or (most is not None and int(str(value)) > most):
+            bounds = f"from {least} to {most}" if most is not None else f"of {least} or more"
+            raise ValueError(f"{attribute.name} must be a whole number {bounds}, not {value!r}")
+
+    return check
+
+
+def _loopback(_options: object, _attribute: object, value: str) -> None:
+    try:
+        loops = value == "localhost" or ip_address(value).is_loopback
+    except ValueError:
+        loops = False
+    if not loops:
+        raise ValueError(f"host must be a loopback address such as '127.0.0.1', not {value!r}")
+
+
+def _seconds(_options: object, attribute: "Attribute[Any]", value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < math.inf:
+        raise ValueError(f"{attribute.name} must be seconds, 0 or more, not {value!r}")
+
+
+def _flag(_options: object, attribute: "Attribute[Any]", value: object) -> None:
+    if not isinstance(value, bool):
+        raise ValueError(f"{attribute.name} must be True or False, not {value!r}")  # noqa: TRY004 - one kind of error
+
+
+def _count_or_flag(options: Any, attribute: "Attribute[Any]", value: object) -> None:
+    if not isinstance(value, bool):
+        _whole(0)(options, attribute, value)
+
+
+def _word(_options: object, attribute: "Attribute[Any]", value: object) -> None:
+    if not isinstance(value, str) or not value or not value.isascii() or not value.isprintable() or " " in value:
+        raise ValueError(f"{attribute.name} must be a non-empty text of plain letters without spaces")
+
+
+def _path(path: str | PathLike[str] | None) -> Path | None:
+    return None if path is None else Path(path)
+
+
+@frozen(kw_only=True)
+class Options:
+    """Every choice of a sandbox; ValueError for one that is not allowed."""
+
+    packages: int = field(validator=_whole(SMALLEST, LARGEST))
+    seed: int = field(validator=_whole(0))
+    balance: int = field(converter=cents)
+    token: str = field(validator=_word, repr=False)
+    webhook_secret: str = field(validator=_word, repr=False)
+    host: str = field(validator=_loopback)
+    port: int = field(validator=_whole(0, 65_535))
+    latency: float = field(validator=_seconds)
+    page_counts: PageCounts = field(validator=_one_of("packages", "destinations"))
+    totals: bool | int = field(validator=_count_or_flag)
+    past_end: PastEnd = field(validator=_one_of("empty", "last", "not_found"))
+    db: Path | None = field(converter=_path)
+    duplicate_reference: DuplicateReference = field(validator=_one_of("accept", "conflict"))
+    instant_order_shows: InstantOrderShows = field(validator=_one_of("items", "esims"))
+    apply_needs_esim_id: bool = field(validator=_flag)
+    compress: bool = field(validator=_flag)

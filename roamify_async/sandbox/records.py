@@ -1,0 +1,70 @@
+"""What the sandbox keeps of orders and eSIMs."""
+
+from typing import Literal
+from uuid import UUID
+
+from attrs import field, frozen
+
+Kind = Literal["order", "instant", "topup"]
+
+
+@frozen
+class Item:
+    """One line of an order: a package bought for one eSIM, at a price in cents."""
+
+    esim_id: str
+    package_id: str
+    price: int
+    created_at: int
+
+
+@frozen
+class Order:
+    """One order as it was booked; its total is in cents."""
+
+    id: str
+    reference_id: str
+    kind: Kind
+    total: int
+    created_at: int
+    items: list[Item] = field(factory=list[Item])
+
+
+@frozen
+class Esim:
+    """One eSIM as its partner sees it now: while its profile is still made it is NEW and has no ICCID."""
+
+    id: str
+    order_id: str
+    reference_id: str
+    package_id: str
+    iccid: str
+    status: str
+    pending: bool
+    start_date: str
+    created_at: int
+    updated_at: int
+    started_at: int
+
+
+@frozen
+class Happening:
+    """One event in the life of an eSIM."""
+
+    status: str
+    at: int
+
+
+@frozen
+class Usage:
+    """The megabytes an eSIM used on one day, written YYYYMMDD."""
+
+    date: str
+    megabytes: int
+
+
+def iccid_of(esim_id: str) -> str:
+    """Make the ICCID of an eSIM: 19 digits that begin with 89 and end with their Luhn digit."""
+    body = f"8900{UUID(esim_id).int % 10**14:014}"
+    doubled = sum(sum(divmod(int(digit) * 2, 10)) for digit in body[::-2])
+    return f"{body}{-(doubled + sum(map(int, body[-2::-2]))) % 10}"

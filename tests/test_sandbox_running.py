@@ -1,0 +1,175 @@
+"""How the sandbox is started, stopped and restarted: in a loop, in a thread, from the command line."""
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+import urllib.request
+from contextlib import contextmanager
+
+import aiohttp
+import pytest
+
+from roamify_async.sandbox import Sandbox
+from roamify_async.sandbox.faults import FAULTS
+
+PLAIN = "esim-greece-30days-1gb-all"
+
+
+def ask(url, token, path, body=None):
+    """Send one request without any event loop."""
+    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+    data = None if body is None else json.dumps(body).encode()
+    with urllib.request.urlopen(urllib.request.Request(url + path, data, headers), timeout=30) as response:
+        return json.load(response)
+
+
+def buy(url, token):
+    """Order one eSIM and make its profile."""
+    body = {"items": [{"packageId": PLAIN, "quantity": 1}], "referenceId": "kept"}
+    order = ask(url, token, "/api/esim/order", body)["data"]
+    return ask(url, token, "/api/esim/apply", {"esimId": order["items"][0]["esimId"]})["data"]
+
+
+def test_the_thread_form_leaves_nothing_behind():
+    """A `with` block serves from a thread of its own, which is gone afterwards."""
+    before = threading.enumerate()
+    with Sandbox(packages=100) as sandbox:
+        assert len(threading.enumerate()) == len(before) + 1
+        buy(sandbox.url, sandbox.token)
+        assert len(sandbox.state()["orders"]) == 1
+        sandbox.reset()
+        assert sandbox.state()["orders"] == []
+    assert threading.enumerate() == before
+    with pytest.raises(RuntimeError, match="not running"):
+        sandbox.state()
+
+
+def test_a_sandbox_can_be_started_again_but_not_twice():
+    """One object serves one block after another; a second start meanwhile is refused."""
+    sandbox = Sandbox(packages=100)
+    for _ in range(2):
+        with sandbox:
+            assert ask(sandbox.url, sandbox.token, "/api/balance")["data"]["balance"] == 1000
+            with pytest.raises(RuntimeError, match="already"):
+                sandbox.__enter__()
+
+
+def test_state_is_safe_to_read_while_others_buy():
+    """Each reading of the state is whole: the balance is what its orders leave."""
+    with Sandbox(packages=100) as sandbox:
+        price = sandbox.price(PLAIN)
+        buyers = [threading.Thread(target=lambda: [buy(sandbox.url, sandbox.token) for _ in range(10)]) for _ in "ab"]
+        for buyer in buyers:
+            buyer.start()
+        while any(buyer.is_alive() for buyer in buyers):
+            state = sandbox.state()
+            assert state["balance"] == str(1000 - price * len(state["orders"]))
+        for buyer in buyers:
+            buyer.join()
+        assert len(sandbox.state()["orders"]) == 20
+
+
+async def test_latency_comes_before_each_answer():
+    """With a latency no answer of the API is faster."""
+    async with Sandbox(packages=100, latency=0.05) as sandbox, aiohttp.ClientSession(sandbox.url) as session:
+        with pytest.raises(TimeoutError):
+            await session.get("/api/health", timeout=aiohttp.ClientTimeout(total=0.01))
+        async with session.get("/api/health") as response:
+            assert response.status == 200
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"packages": 5}, {"packages": "300"}, {"seed": -1}, {"balance": "1.005"}, {"balance": "-1"}, {"balance": "x"},
+        {"token": ""}, {"webhook_secret": "a b"}, {"host": "0.0.0.0"}, {"host": "example.com"}, {"port": 70_000},
+        {"latency": -1}, {"page_counts": "pages"}, {"totals": -1}, {"totals": "yes"}, {"past_end": "first"},
+        {"duplicate_reference": "refuse"}, {"instant_order_shows": "both"}, {"apply_needs_esim_id": 1},
+        {"compress": "no"},
+    ],
+)  # fmt: skip
+def test_a_wrong_option_is_a_value_error_that_names_it(wrong):
+    """Each option refuses what it does not know, by its own name."""
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        Sandbox(**wrong)
+
+
+@pytest.mark.parametrize("ending", ["stop", "reset"])
+def test_a_file_keeps_the_state(tmp_path, ending):
+    """A second sandbox on the same file shows the same balance, orders and eSIMs; reset empties the file too."""
+    options = {"packages": 100, "db": tmp_path / "sandbox.db"}
+    with Sandbox(**options) as first:
+        esim = buy(first.url, first.token)
+        kept = first.state()
+        if ending == "reset":
+            first.reset()
+    with Sandbox(**options, balance="5") as second:
+        state = second.state()
+        if ending == "reset":
+            assert (state["balance"], state["orders"]) == ("1000.00", [])
+        else:
+            assert state == kept | {"requests": {}}
+            assert ask(second.url, second.token, f"/api/esim?iccid={esim['iccid']}")["data"] == esim
+
+
+def test_a_file_keeps_to_its_catalogue(tmp_path):
+    """A file of one catalogue is refused by a sandbox with another."""
+    with Sandbox(packages=100, db=tmp_path / "sandbox.db"):
+        pass
+    before = threading.enumerate()
+    with pytest.raises(ValueError, match="seed=0 packages=100"):
+        Sandbox(packages=100, seed=1, db=tmp_path / "sandbox.db").__enter__()
+    assert threading.enumerate() == before
+
+
+def test_a_taken_port_is_an_os_error():
+    """Two sandboxes do not share a port."""
+    with Sandbox(packages=20) as first, pytest.raises(OSError, match=r".+"):
+        Sandbox(packages=20, port=int(first.url.rpartition(":")[2])).__enter__()
+
+
+@contextmanager
+def command_line(*arguments: str):
+    """Run the sandbox as a program; give it and the line it printed."""
+    program = [sys.executable, "-m", "roamify_async.sandbox", "--port", "0", "--packages", "100", *arguments]
+    with subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            yield process, json.loads(process.stdout.readline())
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_program_serves_until_it_is_told_to_stop(number):
+    """It prints one line of JSON, serves, and ends with 0 and not a word more."""
+    with command_line("--balance", "12.50") as (process, about):
+        assert about.keys() == {"url", "token", "webhookSecret"}
+        assert ask(about["url"], about["token"], "/api/balance")["data"]["balance"] == 12.5
+        process.send_signal(number)
+        assert process.communicate(timeout=30) == ("", "")
+        assert process.returncode == 0
+
+
+def test_a_killed_program_loses_nothing(tmp_path):
+    """What was answered before SIGKILL is there after a restart on the same file."""
+    file = str(tmp_path / "sandbox.db")
+    with command_line("--db", file) as (process, about):
+        esim = buy(about["url"], about["token"])
+        kept = ask(about["url"], about["token"], "/_sandbox/state")
+        process.kill()
+        process.wait()
+    with command_line("--db", file) as (_, about):
+        assert ask(about["url"], about["token"], "/_sandbox/state") == kept | {"requests": {}}
+        assert ask(about["url"], about["token"], f"/api/esim?esimId={esim['id']}")["data"] == esim
+
+
+def test_the_program_explains_itself():
+    """--help names each fault; a wrong option ends with 2 and a sentence."""
+    program = [sys.executable, "-m", "roamify_async.sandbox"]
+    shown = subprocess.run([*program, "--help"], capture_output=True, text=True, check=True).stdout
+    assert all(fault in shown for fault in FAULTS)
+    wrong = subprocess.run([*program, "--packages", "1"], capture_output=True, text=True, check=False)
+    assert (wrong.returncode, "Traceback" in wrong.stderr) == (2, False)
+    assert "packages must be a whole number from 20" in wrong.stderr
