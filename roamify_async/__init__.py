@@ -1,0 +1,102 @@
+"""Buy and run travel eSIMs through Roamify's partner API: awaited, or blocking."""
+
+from ._version import __version__
+from .api.account import Balance
+from .api.countries import Country
+from .api.devices import Device
+from .api.esims import Esim, EsimStatus, Profile, Usage
+from .api.orders import CreateOrder, InstantOrder, Order, OrderItem, OrderLine, OrderStatus
+from .api.packages import (
+    Catalogue,
+    Destination,
+    Package,
+    PackagePage,
+    Requirements,
+    Signal,
+    Throttle,
+)
+from .api.service import Health
+from .api.topups import CreateTopUp, TopUpPackage
+from .api.values import Apn, CallAllowance, DataAllowance, SmsAllowance
+from .client import AsyncRoamify, Roamify
+from .errors import (
+    APIStatusError,
+    AuthenticationError,
+    BadRequestError,
+    BudgetError,
+    ConfigurationError,
+    ConflictError,
+    ConnectError,
+    ConnectionLostError,
+    DecodeError,
+    JournalError,
+    NotFoundError,
+    PermissionDeniedError,
+    PurchaseInDoubtError,
+    RateLimitError,
+    RequestTimeoutError,
+    RoamifyError,
+    ServerError,
+    TransportError,
+    UnprocessableError,
+    WebhookError,
+)
+from .settings import DEVELOPMENT, PRODUCTION, Retries, Settings, Timeouts
+
+__all__ = [
+    "DEVELOPMENT",
+    "PRODUCTION",
+    "APIStatusError",
+    "Apn",
+    "AsyncRoamify",
+    "AuthenticationError",
+    "BadRequestError",
+    "Balance",
+    "BudgetError",
+    "CallAllowance",
+    "Catalogue",
+    "ConfigurationError",
+    "ConflictError",
+    "ConnectError",
+    "ConnectionLostError",
+    "Country",
+    "CreateOrder",
+    "CreateTopUp",
+    "DataAllowance",
+    "DecodeError",
+    "Destination",
+    "Device",
+    "Esim",
+    "EsimStatus",
+    "Health",
+    "InstantOrder",
+    "JournalError",
+    "NotFoundError",
+    "Order",
+    "OrderItem",
+    "OrderLine",
+    "OrderStatus",
+    "Package",
+    "PackagePage",
+    "PermissionDeniedError",
+    "Profile",
+    "PurchaseInDoubtError",
+    "RateLimitError",
+    "RequestTimeoutError",
+    "Requirements",
+    "Retries",
+    "Roamify",
+    "RoamifyError",
+    "ServerError",
+    "Settings",
+    "Signal",
+    "SmsAllowance",
+    "Throttle",
+    "Timeouts",
+    "TopUpPackage",
+    "TransportError",
+    "UnprocessableError",
+    "Usage",
+    "WebhookError",
+    "__version__",
+]

@@ -1,0 +1,1 @@
+"""What Roamify's API is: values and rows, one room a subject."""

@@ -1,0 +1,31 @@
+"""Devices that can hold an eSIM."""
+
+from typing import Final
+
+import attrs
+
+from roamify_async._engine.facade import Endpoint, Resource, Way
+
+
+@attrs.frozen
+class ListDevices:
+    """List the devices that can hold an eSIM; ``/compatible-devices``."""
+
+
+@attrs.define(kw_only=True)
+class Device:
+    """A device, or several of one name."""
+
+    model: str = ""
+    """May name several, with " / " between them."""
+    device_type: str | None = None
+    os: str | None = None
+    brand: str | None = None
+    name: str | None = None
+
+
+class Devices(Resource[Way]):
+    """Devices that can hold an eSIM."""
+
+    list: Final = Endpoint("GET", "/api/compatible-devices", ListDevices, tuple[Device, ...])
+    """All of them."""

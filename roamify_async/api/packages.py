@@ -1,0 +1,303 @@
+"""The catalogue: what can be bought, page by page or whole."""
+
+import difflib
+from collections.abc import AsyncGenerator, Iterator
+from decimal import Decimal
+from typing import Final, TypedDict, Unpack
+
+import attrs
+
+from roamify_async._engine.codec import SAME, wire
+from roamify_async._engine.facade import Awaiting, Endpoint, Engine, Resource, Way, operation, stream
+from roamify_async.errors import BadRequestError, DecodeError, NotFoundError, UnprocessableError
+
+from .countries import Countries, Country, ListCountries
+from .values import amount, flag, geography, optional, text, whole
+
+MOST_PAGES: Final = 10_000
+"""A catalogue of more pages than this is taken for a server that never ends."""
+
+
+class Filters(TypedDict, total=False):
+    """What narrows the catalogue down."""
+
+    country: str | None
+    country_code: str | None
+    geography: str | None
+    days: int | None
+    gbs: float | Decimal | None
+    is_unlimited: bool | None
+    package_id: str | None
+
+
+@attrs.frozen(kw_only=True)
+class ListPackages:
+    """List one page of the catalogue; ``/esims/packages``.
+
+    Raises ``ValueError`` for a country or code that the API does not sell for, with the nearest ones.
+    """
+
+    page: int = attrs.field(default=1, validator=whole)
+    page_size: int = attrs.field(default=50, validator=whole)
+    """Results a page; whether the server counts packages or destinations is not documented."""
+    country: str | None = attrs.field(default=None, validator=optional(text))
+    """English name, as in ``countries.list()``."""
+    country_code: str | None = attrs.field(default=None, validator=optional(text))
+    """Code, as in ``countries.list()``."""
+    geography: str | None = attrs.field(default=None, validator=optional(geography))
+    """``"local"``, ``"regional"`` or ``"global"``."""
+    days: int | None = attrs.field(default=None, validator=optional(whole))
+    """Validity in days."""
+    gbs: float | Decimal | None = attrs.field(default=None, validator=optional(amount))
+    """Data in GB; the server ignores it where ``is_unlimited`` is True."""
+    is_unlimited: bool | None = attrs.field(default=None, validator=optional(flag))
+    """True: unlimited packages only; False: as if not given."""
+    package_id: str | None = attrs.field(default=None, validator=optional(text))
+    """This package only."""
+
+
+@attrs.define(kw_only=True)
+class Signal:
+    """Coverage in one country."""
+
+    code: str | None = None
+    name: str | None = None
+    networks: tuple[str, ...] = ()
+    carriers: tuple[str, ...] = ()
+
+
+@attrs.define(kw_only=True)
+class Destination:
+    """What a group of packages is for: a country, a region, or the world."""
+
+    id: str = ""
+    country_name: str = ""
+    country_code: str = ""
+    country_slug: str = ""
+    region: str | None = None
+    geography: str | None = None
+    min_price: Decimal | None = None
+    """Of all packages of the destination, in USD."""
+    max_price: Decimal | None = None
+    """Of all packages of the destination, in USD."""
+    image: str | None = attrs.field(default=None, repr=False)
+    signals: tuple[Signal, ...] = attrs.field(default=(), repr=False)
+
+
+@attrs.define(kw_only=True)
+class Throttle:
+    """How fast an unlimited package is once its full-speed data is used."""
+
+    throttle_speed: Decimal | None = None
+    throttle_speed_unit: str | None = None
+    throttle_threshold: Decimal | None = None
+    throttle_threshold_unit: str | None = None
+
+
+@attrs.define(kw_only=True)
+class Requirements:
+    """What a package needs to know before its eSIM is made."""
+
+    travel_date: bool = False
+    """``esims.apply`` needs a ``start_date``."""
+
+
+@attrs.define(kw_only=True)
+class Package:
+    """Something to buy."""
+
+    package_id: str
+    """What orders name; never made by hand."""
+    package: str = ""
+    """Its name for people."""
+    price: Decimal
+    """In USD, exact."""
+    day: int | None = None
+    """Validity in days."""
+    plan: str | None = None
+    activation: str | None = None
+    is_unlimited: bool = False
+    data_amount: Decimal | None = None
+    """In ``data_unit``; ``None`` where it is unlimited."""
+    data_unit: str = "MB"
+    call_type: str | None = None
+    call_amount: Decimal | None = None
+    call_unit: str | None = None
+    sms_type: str | None = None
+    sms_amount: Decimal | None = None
+    sms_unit: str | None = None
+    with_sms: bool = attrs.field(default=False, metadata=wire("withSMS"))
+    with_call: bool = False
+    with_hotspot: bool = False
+    with_data_roaming: bool = False
+    with_destination_install: bool = False
+    with_usage_check: bool = True
+    """False: the usage calls do not know its eSIMs; ``notes`` say what to do instead."""
+    with_throttle: bool = False
+    throttle: Throttle | None = None
+    requirements: Requirements = attrs.field(factory=Requirements)
+    is_apn_automatic: bool = attrs.field(default=True, metadata=wire("isAPNAutomatic"))
+    apn: str | None = None
+    apn_username: str | None = None
+    apn_password: str | None = attrs.field(default=None, repr=False)
+    notes: tuple[str, ...] = ()
+    destination: Destination = attrs.field(factory=Destination, metadata=wire(None))
+    """What it is for."""
+
+
+@attrs.define(kw_only=True)
+class DestinationGroup:
+    """A destination and its packages, as the server groups them."""
+
+    destination: Destination = attrs.field(metadata=wire(SAME))
+    packages: tuple[Package, ...] = ()
+
+    def __attrs_post_init__(self) -> None:
+        """Let each package know what it is for."""
+        for package in self.packages:
+            package.destination = self.destination
+
+
+@attrs.define(kw_only=True)
+class PackagePage:
+    """One page of the catalogue; it iterates over its packages and has their number."""
+
+    groups: tuple[DestinationGroup, ...] = attrs.field(default=(), repr=False, metadata=wire("packages"))
+    page: int | None = None
+    """As the server says, if it does."""
+    page_size: int | None = None
+    """As the server says, if it does."""
+    total: int | None = None
+    """Of all pages, as the server says, if it does."""
+    total_pages: int | None = None
+    """As the server says, if it does."""
+
+    @property
+    def packages(self) -> tuple[Package, ...]:
+        """All packages of the page, in the server's order."""
+        return tuple(package for group in self.groups for package in group.packages)
+
+    @property
+    def destinations(self) -> tuple[Destination, ...]:
+        """The destinations of the page."""
+        return tuple(group.destination for group in self.groups)
+
+    def __len__(self) -> int:
+        """Count the packages."""
+        return sum(len(group.packages) for group in self.groups)
+
+    def __iter__(self) -> Iterator[Package]:
+        """Go over the packages."""
+        return iter(self.packages)
+
+
+@attrs.define
+class Catalogue:
+    """All packages of a search, each once; it iterates over them and has their number."""
+
+    packages: tuple[Package, ...] = attrs.field(default=(), repr=lambda packages: f"<{len(packages)}>")
+    """In the server's order."""
+
+    @property
+    def destinations(self) -> tuple[Destination, ...]:
+        """Their destinations, each once."""
+        return tuple({package.destination.id: package.destination for package in self.packages}.values())
+
+    def __len__(self) -> int:
+        """Count the packages."""
+        return len(self.packages)
+
+    def __iter__(self) -> Iterator[Package]:
+        """Go over the packages."""
+        return iter(self.packages)
+
+
+async def check_country(engine: Engine, request: ListPackages, page: PackagePage) -> None:
+    """Tell an empty search from a country that does not exist; an empty page alone does not say."""
+    if len(page) or request.page > 1 or (request.country is None and request.country_code is None):
+        return
+    countries = await engine.send(Countries.list, ListCountries())
+    _refuse_unknown("country", request.country, {country.name for country in countries}, countries)
+    _refuse_unknown("country_code", request.country_code, {country.code for country in countries}, countries)
+
+
+def _refuse_unknown(field: str, wanted: str | None, known: set[str], countries: tuple[Country, ...]) -> None:
+    if wanted is None or wanted in known:
+        return
+    nearest = difflib.get_close_matches(wanted.casefold(), {name.casefold() for name in known}, n=3, cutoff=0.5)
+    hints = [
+        f"{c.name} ({c.code})" for near in nearest for c in countries if near in {c.name.casefold(), c.code.casefold()}
+    ]
+    # A code given as a name, and the other way round, is the commonest slip.
+    hints += [f"{c.name} ({c.code})" for c in countries if wanted.casefold() in {c.name.casefold(), c.code.casefold()}]
+    nearby = f"; nearest: {', '.join(dict.fromkeys(hints))}" if hints else ""
+    raise ValueError(f"there are no packages for {field}={wanted!r}: it is not in countries.list(){nearby}")
+
+
+class Packages(Resource[Way]):
+    """The catalogue."""
+
+    page: Final = Endpoint("GET", "/api/esim/packages", ListPackages, PackagePage, check=check_country)
+    """One page, in the server's order."""
+
+    @operation
+    async def get(self: "Packages[Awaiting]", package_id: str) -> Package:
+        """Give one package; raises ``NotFoundError`` where the catalogue has none of this id."""
+        for package in await self.page(package_id=package_id):
+            if package.package_id == package_id:
+                return package
+        raise NotFoundError(
+            f"the catalogue has no package {package_id!r}: ids come from packages.list() and are never made by hand",
+            status=404,
+            method=Packages.page.method,
+            path=Packages.page.path,
+            package_ids=(package_id,),
+        )
+
+    @stream
+    async def iter(
+        self: "Packages[Awaiting]", *, page_size: int = 50, **filters: Unpack[Filters]
+    ) -> AsyncGenerator[tuple[Package, ...], None]:
+        """Go over all packages of a search, in the server's order, a page at a time in memory.
+
+        What ends the reading is an empty page, or one that brings nothing new: the API tells no total. A page that
+        cannot be had fails the whole call and is named in its error.
+        """
+        last: frozenset[str] = frozenset()
+        for number in range(1, MOST_PAGES + 1):
+            page = await self._page_or_end(ListPackages(page=number, page_size=page_size, **filters))
+            packages = {package.package_id: package for package in page}
+            new = tuple(package for key, package in packages.items() if key not in last)
+            if not new:
+                return
+            last = frozenset(packages)
+            yield new
+        raise DecodeError(f"the catalogue does not end: {MOST_PAGES} pages were read", path=Packages.page.path)
+
+    @operation
+    async def list(self: "Packages[Awaiting]", *, page_size: int = 50, **filters: Unpack[Filters]) -> Catalogue:
+        """Give all packages of a search, each once; complete, or an error that names the page that is missing."""
+        packages: dict[str, Package] = {}
+        destinations: dict[str, Destination] = {}
+        async for package in self.iter(page_size=page_size, **filters):
+            package.destination = destinations.setdefault(package.destination.id, package.destination)
+            packages.setdefault(package.package_id, package)
+        return Catalogue(tuple(packages.values()))
+
+    @operation
+    async def _page_or_end(self: "Packages[Awaiting]", request: ListPackages) -> PackagePage:
+        """Give a page, or an empty one past the end: some servers refuse there, so the page behind it has to agree."""
+        try:
+            return await self.engine.send(Packages.page, request)
+        except (BadRequestError, NotFoundError, UnprocessableError):
+            if request.page == 1 or not await self._ends_at(attrs.evolve(request, page=request.page + 1)):
+                raise
+            return PackagePage()
+
+    @operation
+    async def _ends_at(self: "Packages[Awaiting]", request: ListPackages) -> bool:
+        try:
+            page = await self.engine.send(Packages.page, request)
+        except (BadRequestError, NotFoundError, UnprocessableError):
+            return True
+        return not len(page)

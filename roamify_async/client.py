@@ -1,0 +1,163 @@
+"""The two clients: the same rooms, awaited or blocking."""
+
+from types import TracebackType
+from typing import Generic, Self, TypedDict, Unpack
+
+import aiohttp
+
+from ._engine.access import access
+from ._engine.blocking import Blocking
+from ._engine.engine import Engine
+from ._engine.facade import Awaiting, Way
+from ._engine.transport import Transport
+from .api.account import Account
+from .api.countries import Countries
+from .api.devices import Devices
+from .api.esims import Esims
+from .api.orders import Orders
+from .api.packages import Packages
+from .api.service import Service
+from .api.topups import TopUps
+from .purchasing.settle import purchase
+from .settings import OnDoubt, Retries, Seconds, Settings, Timeouts
+
+
+class Changes(TypedDict, total=False):
+    """Settings that a view of a client may change: those that do not belong to its connections."""
+
+    timeouts: Timeouts
+    retries: Retries
+    settle_window: Seconds
+    on_doubt: OnDoubt
+    proxy: str | None
+    user_agent: str | None
+
+
+class _Client(Generic[Way]):
+    """All rooms, named once for both clients."""
+
+    def __init__(self, engine: Engine, way: Way) -> None:
+        self._engine = engine
+        self._way = way
+        self.countries: Countries[Way] = Countries(engine, way)
+        self.packages: Packages[Way] = Packages(engine, way)
+        self.orders: Orders[Way] = Orders(engine, way)
+        self.esims: Esims[Way] = Esims(engine, way)
+        self.topups: TopUps[Way] = TopUps(engine, way)
+        self.account: Account[Way] = Account(engine, way)
+        self.devices: Devices[Way] = Devices(engine, way)
+        self.service: Service[Way] = Service(engine, way)
+
+    @property
+    def settings(self) -> Settings:
+        """How this client behaves."""
+        return self._engine.settings
+
+    def with_settings(self, **changes: Unpack[Changes]) -> Self:
+        """Give a client with some settings changed, which shares connections, queue and lifetime.
+
+        Closing it does nothing.
+        Raises ``TypeError`` for settings that belong to the shared connections, such as ``concurrency``.
+        """
+        fixed = sorted(changes.keys() - Changes.__annotations__.keys())
+        if fixed:
+            raise TypeError(
+                f"with_settings() takes {', '.join(Changes.__annotations__)}, not {', '.join(fixed)}: "
+                "what belongs to the connections is set where the client is made"
+            )
+        view = object.__new__(type(self))
+        engine = Engine(self._engine.transport, self._engine.settings.changed(**changes), purchase)
+        _Client.__init__(view, engine, self._way)  # pyright: ignore[reportUnknownMemberType]
+        view._is_view = True
+        return view
+
+    _is_view = False
+
+    def __repr__(self) -> str:
+        """Show the host and whether it is open; never the token."""
+        transport = self._engine.transport
+        return f"<{type(self).__name__} {transport.access.host} {transport.state}>"
+
+
+def _engine(
+    name: str,
+    token: str | None,
+    base_url: str | None,
+    settings: Settings | None,
+    session: aiohttp.ClientSession | None = None,
+) -> Engine:
+    settings = settings or Settings()
+    who = access(token, base_url, allow_http=settings.allow_http)
+    return Engine(Transport(who, settings, session, name=f"this {name}"), settings, purchase)
+
+
+class AsyncRoamify(_Client[Awaiting]):
+    """Roamify's API, awaited.
+
+    ``token`` and ``base_url`` default to ``ROAMIFY_TOKEN`` and ``ROAMIFY_BASE_URL``, and that to ``PRODUCTION``. It
+    opens at first use or with ``async with``, and belongs to the event loop in which it does. Of a ``session`` that is
+    given, its connections, headers and traces are used; it is never closed.
+
+    Raises ``ConfigurationError`` where there is no token, or the base URL is none.
+    """
+
+    def __init__(
+        self,
+        token: str | None = None,
+        *,
+        base_url: str | None = None,
+        settings: Settings | None = None,
+        session: aiohttp.ClientSession | None = None,
+    ) -> None:
+        engine = _engine("AsyncRoamify", token, base_url, settings, session)
+        del token
+        super().__init__(engine, Awaiting())
+
+    async def __aenter__(self) -> Self:
+        """Open it in this event loop."""
+        self._engine.transport.open()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close it."""
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close the connections; calls in flight fail. Closing twice does nothing."""
+        if not self._is_view:
+            await self._engine.transport.aclose()
+
+
+class Roamify(_Client[Blocking]):
+    """Roamify's API, blocking: for scripts, threads and notebooks.
+
+    The same calls as ``AsyncRoamify``, run by the event loop of one own daemon thread, so that it works where a loop
+    runs already, and from several threads. It opens at first use or with ``with``, and ends with ``close()``.
+
+    Raises ``ConfigurationError`` where there is no token, or the base URL is none.
+    """
+
+    def __init__(
+        self, token: str | None = None, *, base_url: str | None = None, settings: Settings | None = None
+    ) -> None:
+        engine = _engine("Roamify", token, base_url, settings)
+        del token
+        super().__init__(engine, Blocking(patience=engine.settings.settle_window))
+
+    def __enter__(self) -> Self:
+        """Open it."""
+        self._way.open()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close it."""
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections and end the thread; calls in flight fail. Closing twice does nothing."""
+        if not self._is_view:
+            self._way.close(self._engine.transport.aclose)
