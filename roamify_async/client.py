@@ -86,7 +86,9 @@ def _engine(
     settings: Settings | None,
     session: aiohttp.ClientSession | None = None,
 ) -> Engine:
-    settings = settings or Settings()
+    settings = Settings() if settings is None else settings
+    if not isinstance(settings, Settings):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(f"settings must be Settings, not {type(settings).__name__}")
     who = access(token, base_url, allow_http=settings.allow_http)
     return Engine(Transport(who, settings, session, name=f"this {name}"), settings, purchase)
 

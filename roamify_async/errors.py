@@ -214,6 +214,8 @@ class DecodeError(RoamifyError):
     """What is wrong and where, as paths: ``$.data.items[3].price: ...``."""
     ids: tuple[str, ...]
     """Every id found in the answer."""
+    garbled: bool
+    """Whether it is no JSON at all: cut off, or somebody else's page."""
 
     def __init__(
         self,
@@ -222,6 +224,7 @@ class DecodeError(RoamifyError):
         body: str = "",
         problems: tuple[str, ...] = (),
         ids: tuple[str, ...] = (),
+        garbled: bool = False,
         sent: Sent = "answered",
         **facts: Any,
     ) -> None:
@@ -229,6 +232,7 @@ class DecodeError(RoamifyError):
         self.body = body
         self.problems = problems
         self.ids = ids
+        self.garbled = garbled
 
 
 class PurchaseInDoubtError(RoamifyError):

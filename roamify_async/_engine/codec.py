@@ -135,27 +135,24 @@ def decode(endpoint: Endpoint[..., T], response: HttpResponse) -> T:
     try:
         value = parse(response.body)
     except ValueError as error:
-        raise NotJSONError("the answer is no JSON", **_evidence(response, str(error))) from None
+        raise _undecodable("the answer is no JSON", str(error), response, garbled=True) from None
     try:
         return read(_unwrap(value, endpoint.answer), endpoint.response)
     except ValueError as error:
-        problems = str(error).replace("$", f"$.{endpoint.answer}".rstrip("."))
-    raise DecodeError(
-        f"the answer is not what the API describes: {problems.splitlines()[0]}", **_evidence(response, problems)
+        problems = re.sub(r"^\$", f"$.{endpoint.answer}".rstrip("."), str(error), flags=re.MULTILINE)
+    summary = f"the answer is not what the API describes: {problems.splitlines()[0]}"
+    raise _undecodable(summary, problems, response, garbled=False)
+
+
+def _undecodable(summary: str, problems: str, response: HttpResponse, *, garbled: bool) -> DecodeError:
+    return DecodeError(
+        summary,
+        body=response.text,
+        problems=tuple(problems.splitlines()),
+        ids=find_ids(response.text),
+        garbled=garbled,
+        request_id=response.request_id,
     )
-
-
-class NotJSONError(DecodeError):
-    """The answer is cut off, or a gateway's page: another try may bring a whole one."""
-
-
-def _evidence(response: HttpResponse, problems: str) -> dict[str, Any]:
-    return {
-        "body": response.text,
-        "problems": tuple(problems.splitlines()),
-        "ids": find_ids(response.text),
-        "request_id": response.request_id,
-    }
 
 
 def _unwrap(value: Any, answer: str) -> Any:

@@ -17,7 +17,7 @@ from roamify_async.errors import (
 )
 from roamify_async.settings import DEFAULT_TIMEOUTS, Settings, Timeouts
 
-from .codec import NotJSONError, decode, encode, refusal
+from .codec import decode, encode, refusal
 from .facade import Endpoint, Kind
 from .retry import Again, is_success, judge
 from .transport import Transport
@@ -25,7 +25,7 @@ from .wire import HttpResponse, NoResponse, Outcome
 
 T = TypeVar("T")
 
-log = logging.getLogger("roamify_async")
+log: logging.Logger = logging.getLogger("roamify_async")
 
 SHORTEST_DEADLINE: Final = 120.0
 """Seconds that all tries may take together where the caller sets no limit and no single try needs more."""
@@ -89,7 +89,7 @@ class Engine:
                 tries=tries,
                 time_left=clock.left(),
                 retries=settings.retries,
-                readable=not isinstance(error, NotJSONError),
+                readable=not (isinstance(error, DecodeError) and error.garbled),
             )
             if not isinstance(verdict, Again):
                 log.debug("%s %s: %s, after %d tries", wired.method, wired.path, _shown(outcome), tries)

@@ -9,8 +9,8 @@ import inspect
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping
 from enum import Enum
 from functools import partial, update_wrapper
-from types import MethodType
-from typing import Any, Concatenate, Final, Generic, ParamSpec, Protocol, Self, TypeVar, cast, overload
+from types import GenericAlias, MethodType
+from typing import Any, Concatenate, Final, Generic, ParamSpec, Protocol, Self, TypeVar, cast, get_args, overload
 
 import attrs
 
@@ -135,8 +135,8 @@ class Endpoint(operation[P, T]):
 
         signature = inspect.signature(request)
         resource = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)
-        send.__signature__ = signature.replace(  # type: ignore[attr-defined]
-            parameters=[resource, *signature.parameters.values()], return_annotation=response
+        _sign(
+            send, signature.replace(parameters=[resource, *signature.parameters.values()], return_annotation=response)
         )
         send.__doc__ = request.__doc__
         super().__init__(send)
@@ -197,6 +197,10 @@ class stream(Generic[P, T]):  # noqa: N801 -- a decorator
 
         self._flow: Callable[..., AsyncGenerator[T, None]] = update_wrapper(flow, function)
         self._block: Callable[..., Iterator[T]] = update_wrapper(block, function)
+        signature = inspect.signature(function)
+        (item, *_) = get_args(get_args(signature.return_annotation)[0])
+        _sign(flow, signature.replace(return_annotation=GenericAlias(AsyncIterator, item)))
+        _sign(block, signature.replace(return_annotation=GenericAlias(Iterator, item)))
         self.__doc__: str | None = function.__doc__
 
     @overload
@@ -210,6 +214,11 @@ class stream(Generic[P, T]):  # noqa: N801 -- a decorator
         if resource is None:
             return self
         return MethodType(self._block if isinstance(resource.way, Blocking) else self._flow, resource)
+
+
+def _sign(function: Any, signature: inspect.Signature) -> None:
+    """Let ``help`` and IDEs see the signature that callers use."""
+    function.__signature__ = signature
 
 
 def rows(resource: type[Resource[Any]]) -> Mapping[str, Endpoint[..., Any]]:

@@ -56,6 +56,13 @@ class ListPackages:
     """This package only."""
 
 
+@attrs.frozen
+class GetPackage:
+    """Get one package by its id."""
+
+    package_id: str = attrs.field(validator=text)
+
+
 @attrs.define(kw_only=True)
 class Signal:
     """Coverage in one country."""
@@ -243,6 +250,7 @@ class Packages(Resource[Way]):
     @operation
     async def get(self: "Packages[Awaiting]", package_id: str) -> Package:
         """Give one package; raises ``NotFoundError`` where the catalogue has none of this id."""
+        GetPackage(package_id)
         for package in await self.page(package_id=package_id):
             if package.package_id == package_id:
                 return package

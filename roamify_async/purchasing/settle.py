@@ -30,7 +30,7 @@ from roamify_async.errors import (
 
 T = TypeVar("T")
 
-log = logging.getLogger("roamify_async")
+log: logging.Logger = logging.getLogger("roamify_async")
 
 CLOCK_SKEW: Final = timedelta(minutes=5)
 """An order may look so much older than the purchase that made it, if the two clocks differ."""

@@ -111,8 +111,8 @@ class Catalogue:
 
     def __init__(self, seed: int, size: int) -> None:
         """Make the catalogue: the same one for the same seed and size, in every process."""
-        self.groups = _groups(seed, size)
-        self.packages = {package.id: package for group in self.groups for package in group.packages}
+        self.groups: list[Group] = _groups(seed, size)
+        self.packages: dict[str, Package] = {package.id: package for group in self.groups for package in group.packages}
         _mark(Random(f"{seed}/marks"), size, self.groups)
         self._selections: dict[Wanted, Selection] = {}
 

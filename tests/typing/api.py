@@ -1,0 +1,101 @@
+"""Never run, only type-checked: what users of both clients see."""
+
+from collections.abc import AsyncIterator, Iterator
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from typing import assert_type
+
+from roamify_async import (
+    AsyncRoamify,
+    Balance,
+    Catalogue,
+    Country,
+    CreateOrder,
+    Device,
+    Esim,
+    Health,
+    InstantOrder,
+    Order,
+    OrderItem,
+    Package,
+    PackagePage,
+    Roamify,
+    Settings,
+    Timeouts,
+    TopUpPackage,
+    Usage,
+)
+
+
+async def awaiting(roamify: AsyncRoamify) -> None:
+    """Everything is awaited."""
+    assert_type(await roamify.countries.list(geography="local"), tuple[Country, ...])
+    assert_type(await roamify.packages.page(page=2, country="Greece"), PackagePage)
+    assert_type(await roamify.packages.get("esim-x"), Package)
+    assert_type(await roamify.packages.list(days=7, gbs=1.5), Catalogue)
+    assert_type(roamify.packages.iter(country_code="GR", page_size=20), AsyncIterator[Package])
+    assert_type(await roamify.orders.create([OrderItem("p", 2)], reference_id="r"), Order)
+    assert_type(await roamify.orders.create_instant([OrderItem("p")]), InstantOrder)
+    assert_type(await roamify.orders.get(reference_id="r"), Order)
+    assert_type(await roamify.orders.list(limit=3), tuple[Order, ...])
+    assert_type(await roamify.esims.apply("e", start_date="2027-07-01"), Esim)
+    assert_type(await roamify.esims.apply_order("r", start_date=date(2027, 7, 1)), tuple[Esim, ...])
+    assert_type(await roamify.esims.get(iccid="1"), Esim)
+    assert_type(await roamify.esims.list(reference_id="r"), tuple[Esim, ...])
+    assert_type(await roamify.esims.usage("1"), Usage)
+    assert_type(await roamify.topups.packages("1", days=7), tuple[TopUpPackage, ...])
+    assert_type(await roamify.topups.create("1", "p", reference_id="r"), Order)
+    assert_type(await roamify.account.balance(), Balance)
+    assert_type(await roamify.service.health(), Health)
+    assert_type(await roamify.devices.list(), tuple[Device, ...])
+    assert_type(roamify.with_settings(timeouts=Timeouts(total=timedelta(seconds=5))), AsyncRoamify)
+
+
+def blocking(roamify: Roamify) -> None:
+    """Everything blocks, and answers the same."""
+    assert_type(roamify.countries.list(geography="local"), tuple[Country, ...])
+    assert_type(roamify.packages.page(page=2, country="Greece"), PackagePage)
+    assert_type(roamify.packages.get("esim-x"), Package)
+    assert_type(roamify.packages.list(days=7, gbs=1.5), Catalogue)
+    assert_type(roamify.packages.iter(country_code="GR", page_size=20), Iterator[Package])
+    assert_type(roamify.orders.create([OrderItem("p", 2)], reference_id="r"), Order)
+    assert_type(roamify.orders.create_instant([OrderItem("p")]), InstantOrder)
+    assert_type(roamify.orders.get(reference_id="r"), Order)
+    assert_type(roamify.orders.list(limit=3), tuple[Order, ...])
+    assert_type(roamify.esims.apply("e", start_date="2027-07-01"), Esim)
+    assert_type(roamify.esims.apply_order("r", start_date=date(2027, 7, 1)), tuple[Esim, ...])
+    assert_type(roamify.esims.get(iccid="1"), Esim)
+    assert_type(roamify.esims.list(reference_id="r"), tuple[Esim, ...])
+    assert_type(roamify.esims.usage("1"), Usage)
+    assert_type(roamify.topups.packages("1", days=7), tuple[TopUpPackage, ...])
+    assert_type(roamify.topups.create("1", "p", reference_id="r"), Order)
+    assert_type(roamify.account.balance(), Balance)
+    assert_type(roamify.service.health(), Health)
+    assert_type(roamify.devices.list(), tuple[Device, ...])
+    assert_type(roamify.with_settings(settle_window=5), Roamify)
+
+
+def values(package: Package, order: Order, esim: Esim) -> None:
+    """Money is Decimal, times are datetimes, and what may be absent says so."""
+    assert_type(package.price, Decimal)
+    assert_type(package.data_amount, Decimal | None)
+    assert_type(package.destination.country_name, str)
+    assert_type(order.total, Decimal)
+    assert_type(order.created_at, datetime | None)
+    assert_type(order.items[0].esim_id, str | None)
+    assert_type(esim.esim.lpa_code, str | None)
+    assert_type(CreateOrder([OrderItem("p")]).items, tuple[OrderItem, ...])
+    Settings(
+        timeouts=Timeouts(connect=1, total=timedelta(seconds=90)), settle_window=timedelta(seconds=5), ssl="ca.pem"
+    )
+
+
+def mistakes(roamify: Roamify) -> None:
+    """Show mistakes that are seen before they run."""
+    roamify.orders.create()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    roamify.orders.create([OrderItem("p")], refrence_id="r")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    roamify.orders.list(3)  # type: ignore[call-arg,arg-type]  # pyright: ignore[reportCallIssue]
+    roamify.packages.list(contry="Greece")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    roamify.with_settings(concurrency=3)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    roamify.esims.usage(1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    roamify.packages.teleport()  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
