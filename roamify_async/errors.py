@@ -26,7 +26,7 @@ Wrong arguments are plain ``TypeError`` and ``ValueError``, raised before anythi
 
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 Sent = Literal["no", "maybe", "answered"]
 """How far a request got: no byte of its body left, it may have left, or a whole answer came."""
@@ -135,6 +135,8 @@ class RequestTimeoutError(TransportError, TimeoutError):
 class APIStatusError(RoamifyError):
     """The server refused, with a status that has no class of its own (3xx, 402, 405, 408, ...)."""
 
+    hint: ClassVar[str] = ""
+    """What to do about it, where that can be said."""
     status: int
     """HTTP status."""
     message: str
@@ -172,6 +174,10 @@ class APIStatusError(RoamifyError):
         if self.retry_after is not None:
             yield f"retry after {self.retry_after:g} s"
 
+    def __str__(self) -> str:
+        """Say what happened, to which request, and what to do."""
+        return f"{super().__str__()}{self.hint}"
+
 
 class BadRequestError(APIStatusError):
     """400: the request is not what the API takes."""
@@ -180,9 +186,13 @@ class BadRequestError(APIStatusError):
 class AuthenticationError(APIStatusError):
     """401: the token is missing, wrong, or was replaced in the partner portal."""
 
+    hint = ": check the token; it is the API key of the partner portal, and a new key there ends the old one"
+
 
 class PermissionDeniedError(APIStatusError):
     """403: this token may not do that, or a gateway refused the caller."""
+
+    hint = ": ask Roamify to enable this for your key"
 
 
 class NotFoundError(APIStatusError):

@@ -3,17 +3,58 @@
 import asyncio
 import os
 import threading
+import weakref
 from collections.abc import Awaitable, Callable
 from concurrent.futures import CancelledError, Future
-from contextlib import AbstractContextManager
+from contextlib import suppress
 from typing import Generic, TypeVar
 
+import anyio
 from anyio import CancelScope
-from anyio.from_thread import BlockingPortal, start_blocking_portal
+from anyio.from_thread import BlockingPortal
 
 from roamify_async.errors import ConfigurationError
 
 T = TypeVar("T")
+
+
+class _Thread:
+    """A daemon thread with an event loop, and the portal into it.
+
+    anyio's own way to start one joins the thread when it is collected, which never ends at the interpreter's exit.
+    """
+
+    def __init__(self) -> None:
+        started: Future[tuple[BlockingPortal, asyncio.AbstractEventLoop]] = Future()
+        self._thread = threading.Thread(target=_serve, args=(started,), name="roamify_async", daemon=True)
+        self._thread.start()
+        self.portal, self.loop = started.result()
+
+    @property
+    def is_current(self) -> bool:
+        """Whether this is the thread that asks."""
+        return threading.current_thread() is self._thread
+
+    def end(self) -> None:
+        """Let the thread end soon, and cancel what runs in it; from any thread, also from a collector's."""
+        with suppress(RuntimeError):  # It ended already.
+            self.loop.call_soon_threadsafe(self._stop)
+
+    def _stop(self) -> None:
+        self._stopping = self.loop.create_task(self.portal.stop(cancel_remaining=True))
+
+    def join(self) -> None:
+        """Wait for its end."""
+        self._thread.join()
+
+
+def _serve(started: "Future[tuple[BlockingPortal, asyncio.AbstractEventLoop]]") -> None:
+    async def serve() -> None:
+        async with BlockingPortal() as portal:
+            started.set_result((portal, asyncio.get_running_loop()))
+            await portal.sleep_until_stopped()
+
+    anyio.run(serve, backend="asyncio")
 
 
 class Blocking:
@@ -23,49 +64,43 @@ class Blocking:
         self._patience = patience
         """Seconds for which an interrupted call may still clean up."""
         self._lock = threading.Lock()
-        self._manager: AbstractContextManager[BlockingPortal] | None = None
-        self._portal: BlockingPortal | None = None
-        self._thread: int | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: _Thread | None = None
         self._pid = os.getpid()
         self._closed = False
 
-    @property
-    def is_open(self) -> bool:
-        """Whether a thread runs for it."""
-        return self._portal is not None
-
-    def open(self) -> BlockingPortal:
+    def open(self) -> _Thread:
         """Start the thread, if it does not run yet.
 
         Raises ``ConfigurationError`` after close, after a fork, and in the thread itself.
         """
         if os.getpid() != self._pid:
             raise ConfigurationError("this Roamify was made before a fork: make one in each process")
-        if threading.get_ident() == self._thread:
+        thread = self._thread
+        if thread is None:
+            with self._lock:
+                if self._closed:
+                    raise ConfigurationError("this Roamify is closed: make a new one")
+                if self._thread is None:
+                    self._thread = _Thread()
+                    # Also at the interpreter's exit, while the thread can still end.
+                    weakref.finalize(self, self._thread.end)
+                thread = self._thread
+        if thread.is_current:
             raise ConfigurationError(
                 "this Roamify was called on its own event loop, which would wait for itself: "
                 "await an AsyncRoamify there"
             )
-        with self._lock:
-            if self._closed:
-                raise ConfigurationError("this Roamify is closed: make a new one")
-            if self._portal is None:
-                self._manager = start_blocking_portal("asyncio", name="roamify_async")
-                self._portal = self._manager.__enter__()
-                self._thread = self._portal.start_task_soon(threading.get_ident).result()
-                self._loop = self._portal.start_task_soon(asyncio.get_running_loop).result()
-            return self._portal
+        return thread
 
     def run(self, function: Callable[[], Awaitable[T]]) -> T:
         """Run *function* in the thread's loop and wait for what it gives.
 
         On Ctrl-C the call is cancelled, and its clean-up waited for; a second Ctrl-C leaves at once.
         """
-        portal = self.open()
+        thread = self.open()
         call = _Call(function)
         try:
-            future: Future[T] = portal.start_task_soon(call.run)
+            future: Future[T] = thread.portal.start_task_soon(call.run)
         except RuntimeError as closing:
             raise ConfigurationError("this Roamify is closed: make a new one") from closing
         try:
@@ -74,17 +109,17 @@ class Blocking:
             raise call.noted(ConfigurationError("this Roamify was closed while the call was under way")) from None
         except BaseException as interrupt:
             if not future.done():
-                self._stop(call, future)
+                self._stop(thread, call, future)
                 call.noted(interrupt)
             raise
 
     def finish(self, function: Callable[[], Awaitable[object]]) -> None:
         """Run the clean-up of something that was left: now, or soon where this is the loop's own thread."""
-        portal = self._portal
-        if portal is None or self._loop is None or os.getpid() != self._pid:
+        thread = self._thread
+        if thread is None or os.getpid() != self._pid:
             return
-        if threading.get_ident() == self._thread:
-            asyncio.run_coroutine_threadsafe(_awaited(function), self._loop)
+        if thread.is_current:
+            asyncio.run_coroutine_threadsafe(_awaited(function), thread.loop)
         else:
             self.run(function)
 
@@ -96,24 +131,19 @@ class Blocking:
         if os.getpid() != self._pid:
             return
         with self._lock:
-            portal, manager = self._portal, self._manager
-            self._closed, self._portal, self._manager = True, None, None
-        if portal is None or manager is None:
+            thread, self._thread, self._closed = self._thread, None, True
+        if thread is None:
             return
         try:
-            portal.start_task_soon(clean_up).result()
+            thread.portal.start_task_soon(clean_up).result()
         finally:
-            portal.start_task_soon(portal.stop, True).result()  # True: cancel what remains
-            manager.__exit__(None, None, None)
+            thread.end()
+            thread.join()
 
-    def _stop(self, call: "_Call[T]", future: "Future[T]") -> None:
-        portal = self._portal
-        if portal is not None:
-            portal.start_task_soon(call.stop)
-            try:
-                future.exception(self._patience)
-            except (CancelledError, TimeoutError):
-                return
+    def _stop(self, thread: _Thread, call: "_Call[T]", future: "Future[T]") -> None:
+        with suppress(RuntimeError, CancelledError, TimeoutError):
+            thread.portal.start_task_soon(call.stop)
+            future.exception(self._patience)
 
 
 async def _awaited(function: Callable[[], Awaitable[object]]) -> None:

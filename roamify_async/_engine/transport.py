@@ -8,6 +8,7 @@ import asyncio
 import math
 import os
 import platform
+import sys
 import warnings
 from typing import Any, Final, cast
 
@@ -190,7 +191,7 @@ class Transport:
         )
         connector = session.connector
         session.detach()
-        if self._theirs is None and self._loop is not None and self._loop.is_running():
+        if self._theirs is None and self._loop is not None and self._loop.is_running() and not sys.is_finalizing():
             asyncio.run_coroutine_threadsafe(_closing(connector), self._loop)
 
 

@@ -95,7 +95,7 @@ class ListOrders:
 class OrderLine:
     """One eSIM of an order."""
 
-    esim_id: str | None = None
+    esim_id: str = ""
     """What ``esims.apply`` takes."""
     package_id: str = ""
     package: str = ""

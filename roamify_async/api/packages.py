@@ -231,13 +231,12 @@ async def check_country(engine: Engine, request: ListPackages, page: PackagePage
 def _refuse_unknown(field: str, wanted: str | None, known: set[str], countries: tuple[Country, ...]) -> None:
     if wanted is None or wanted in known:
         return
-    nearest = difflib.get_close_matches(wanted.casefold(), {name.casefold() for name in known}, n=3, cutoff=0.5)
-    hints = [
-        f"{c.name} ({c.code})" for near in nearest for c in countries if near in {c.name.casefold(), c.code.casefold()}
-    ]
-    # A code given as a name, and the other way round, is the commonest slip.
-    hints += [f"{c.name} ({c.code})" for c in countries if wanted.casefold() in {c.name.casefold(), c.code.casefold()}]
-    nearby = f"; nearest: {', '.join(dict.fromkeys(hints))}" if hints else ""
+    shown = {word.casefold(): f"{c.name} ({c.code})" for c in countries for word in (c.code, c.name)}
+    word = wanted.casefold()
+    # A code given as a name, or the other way round, is the commonest slip; then come misspellings.
+    nearest = [word] if word in shown else difflib.get_close_matches(word, shown, n=3, cutoff=0.5)
+    hints = ", ".join(dict.fromkeys(shown[near] for near in nearest))
+    nearby = f"; nearest: {hints}" if hints else ""
     raise ValueError(f"there are no packages for {field}={wanted!r}: it is not in countries.list(){nearby}")
 
 

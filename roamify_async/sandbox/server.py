@@ -159,7 +159,10 @@ class Sandbox:
         try:
             started.result()
         except BaseException:
+            # Also on Ctrl-C while the catalogue is made: the thread is told to end before it is waited for.
+            self._stop.set_result(None)
             self._thread.join()
+            self._thread = None
             raise
         return self
 

@@ -82,7 +82,7 @@ def values(package: Package, order: Order, esim: Esim) -> None:
     assert_type(package.destination.country_name, str)
     assert_type(order.total, Decimal)
     assert_type(order.created_at, datetime | None)
-    assert_type(order.items[0].esim_id, str | None)
+    assert_type(order.items[0].esim_id, str)
     assert_type(esim.esim.lpa_code, str | None)
     assert_type(CreateOrder([OrderItem("p")]).items, tuple[OrderItem, ...])
     Settings(

@@ -1,0 +1,135 @@
+"""What a caller gets wrong is said clearly, in both clients, before anything is sent where that can be known."""
+
+from datetime import UTC, date, datetime
+
+import pytest
+
+from roamify_async import AsyncRoamify, AuthenticationError, NotFoundError, OrderItem, ServerError
+
+PACKAGE = "esim-greece-30days-1gb-all"
+
+WRONG = {
+    "no items": (lambda c: c.orders.create([]), ValueError, "at least one OrderItem"),
+    "items that are text": (lambda c: c.orders.create(PACKAGE), TypeError, "list of OrderItem"),
+    "items of the wrong kind": (lambda c: c.orders.create([PACKAGE]), TypeError, "OrderItem"),
+    "one item, no list": (lambda c: c.orders.create(OrderItem(PACKAGE)), TypeError, "list of OrderItem"),
+    "an empty reference": (
+        lambda c: c.orders.create([OrderItem(PACKAGE)], reference_id=" "),
+        ValueError,
+        "reference_id",
+    ),
+    "no iccid": (lambda c: c.esims.usage(None), TypeError, "iccid must be text, not None"),
+    "an empty iccid": (lambda c: c.esims.usage(""), ValueError, "iccid must not be empty"),
+    "a number for an iccid": (lambda c: c.topups.packages(8940000000000012345), TypeError, "iccid must be text"),
+    "no iccid to top up": (lambda c: c.topups.create(None, PACKAGE), TypeError, "iccid"),
+    "no package to top up": (lambda c: c.topups.create("89", None), TypeError, "package_id"),
+    "a page of nothing": (lambda c: c.packages.page(page_size=0), ValueError, "page_size must be at least 1"),
+    "page 0": (lambda c: c.packages.page(page=0), ValueError, "page must be at least 1"),
+    "a list of pages of nothing": (lambda c: c.packages.list(page_size=0), ValueError, "page_size must be at least 1"),
+    "half a page": (lambda c: c.packages.page(page=1.5), TypeError, "page must be a whole number"),
+    "a flag that is text": (lambda c: c.packages.page(is_unlimited="yes"), TypeError, "True or False"),
+    "no data": (lambda c: c.packages.page(gbs=0), ValueError, "gbs must be more than 0"),
+    "endless data": (lambda c: c.packages.page(gbs=float("inf")), ValueError, "gbs"),
+    "a planet": (lambda c: c.packages.page(geography="planet"), ValueError, "local, regional, global"),
+    "a planet of countries": (lambda c: c.countries.list(geography="planet"), ValueError, "local, regional, global"),
+    "a package of no id": (lambda c: c.packages.get(None), TypeError, "package_id must be text"),
+    "a date that is none": (lambda c: c.esims.apply("e", start_date="2027-02-30"), ValueError, "2027-02-30"),
+    "a date in words": (lambda c: c.esims.apply("e", start_date="tomorrow"), ValueError, "a date like"),
+    "a date with a time": (
+        lambda c: c.esims.apply("e", start_date=datetime(2027, 7, 1, 12, tzinfo=UTC)),
+        TypeError,
+        "not a datetime",
+    ),
+    "a date that is a number": (lambda c: c.esims.apply_order("r", start_date=20270701), TypeError, "ISO text"),
+    "neither id of an order": (
+        lambda c: c.orders.get(),
+        ValueError,
+        "exactly one of order_id, reference_id; none given",
+    ),
+    "both ids of an order": (
+        lambda c: c.orders.get(order_id="o", reference_id="r"),
+        ValueError,
+        "order_id and reference_id given",
+    ),
+    "both ids of an eSIM": (lambda c: c.esims.get(iccid="1", esim_id="e"), ValueError, "exactly one of iccid, esim_id"),
+    "an id that is empty": (lambda c: c.orders.get(order_id=""), ValueError, "order_id must not be empty"),
+    "no orders": (lambda c: c.orders.list(limit=0), ValueError, "limit must be at least 1"),
+    "a typo in a keyword": (lambda c: c.orders.create([OrderItem(PACKAGE)], refrence_id="r"), TypeError, "refrence_id"),
+    "a typo in a filter": (lambda c: c.packages.list(contry="Greece"), TypeError, "contry"),
+}
+
+
+@pytest.mark.parametrize("what", WRONG)
+async def test_refused_before_anything_is_sent(what, either, sandbox):
+    """A wrong argument is a ``TypeError`` or ``ValueError`` that names it, and no request leaves."""
+    call, kind, said = WRONG[what]
+    with pytest.raises(kind, match=said):
+        await call(either)
+    assert sandbox.state()["requests"] == {}
+
+
+@pytest.mark.parametrize(
+    ("quantity", "kind"), [(0, ValueError), (-1, ValueError), (1.0, TypeError), (True, TypeError), ("2", TypeError)]
+)
+def test_quantity(quantity, kind):
+    """A quantity is a whole number from 1 up; a float or a flag is none."""
+    with pytest.raises(kind, match="quantity"):
+        OrderItem(PACKAGE, quantity)
+
+
+async def test_dates_go_out_alike(either, sandbox):
+    """A date and its ISO text are the same request."""
+    package = sandbox.kinds["travel_date"][0]
+    order = await either.orders.create([OrderItem(package, 2)])
+    for line, day in zip(order.items, (date(2030, 7, 1), "2030-07-01"), strict=True):
+        assert (await either.esims.apply(line.esim_id, start_date=day)).is_installable
+
+
+async def test_wrong_token(sandbox):
+    """A wrong token is an ``AuthenticationError`` that says what to check, and not what the token was."""
+    async with AsyncRoamify("not-the-right-token", base_url=sandbox.url) as roamify:
+        with pytest.raises(AuthenticationError, match="partner portal") as caught:
+            await roamify.account.balance()
+    assert caught.value.status == 401
+    assert "not-the-right-token" not in str(caught.value) + caught.value.body
+
+
+@pytest.mark.parametrize(
+    ("filters", "said"),
+    [
+        ({"country": "Grece"}, r"country='Grece'.*nearest: Greece \(GR\)"),
+        ({"country": "GR"}, r"country='GR'.*nearest: Greece \(GR\)"),
+        ({"country": "greece"}, r"nearest: Greece \(GR\)"),
+        ({"country_code": "Greece"}, r"country_code='Greece'.*nearest: Greece \(GR\)"),
+        ({"country_code": "gr"}, r"nearest: Greece \(GR\)"),
+        ({"country": "Xqzzkj"}, r"not in countries\.list\(\)$"),
+    ],
+)
+@pytest.mark.parametrize("call", ["page", "list"])
+async def test_unknown_country(filters, said, call, either):
+    """A country that the API does not sell for is a ``ValueError`` with the nearest ones."""
+    with pytest.raises(ValueError, match=said):
+        await getattr(either.packages, call)(**filters)
+
+
+async def test_known_country_without_packages(either, sandbox):
+    """A known country for which nothing matches is an empty answer, not an error."""
+    assert len(await either.packages.list(country="Greece", days=9999)) == 0
+    assert sandbox.state()["requests"]["GET /api/esim/countries"] == 1
+
+
+async def test_typo_in_a_package_id(either, sandbox):
+    """A package id that does not exist is a ``ServerError`` at once that names the id, and nothing is bought."""
+    with pytest.raises(ServerError, match="there is no package 'esim-gr-30days-1gb-all'") as caught:
+        await either.orders.create([OrderItem(PACKAGE), OrderItem("esim-gr-30days-1gb-all")])
+    assert caught.value.package_ids == (PACKAGE, "esim-gr-30days-1gb-all")
+    assert sandbox.state()["requests"]["POST /api/esim/order"] == 1
+    assert sandbox.state()["orders"] == []
+
+
+async def test_unknown_package(either):
+    """``packages.get`` of an unknown id is a ``NotFoundError`` that names it."""
+    with pytest.raises(NotFoundError, match="esim-nowhere") as caught:
+        await either.packages.get("esim-nowhere")
+    assert caught.value.package_ids == ("esim-nowhere",)
+    assert (await either.packages.get(PACKAGE)).package_id == PACKAGE
