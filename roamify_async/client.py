@@ -5,7 +5,7 @@ from typing import Generic, Self, TypedDict, Unpack
 
 import aiohttp
 
-from ._engine.access import access
+from ._engine.access import Secret, access
 from ._engine.blocking import Blocking
 from ._engine.engine import Engine
 from ._engine.facade import Awaiting, Way
@@ -75,13 +75,14 @@ class _Client(Generic[Way]):
 
     def __repr__(self) -> str:
         """Show the host and whether it is open; never the token."""
-        transport = self._engine.transport
-        return f"<{type(self).__name__} {transport.access.host} {transport.state}>"
+        engine: Engine | None = getattr(self, "_engine", None)  # absent where making it failed
+        state = f"{engine.transport.access.host} {engine.transport.state}" if engine else "not made"
+        return f"<{type(self).__name__} {state}>"
 
 
 def _engine(
     name: str,
-    token: str | None,
+    secret: Secret,
     base_url: str | None,
     settings: Settings | None,
     session: aiohttp.ClientSession | None = None,
@@ -89,7 +90,7 @@ def _engine(
     settings = Settings() if settings is None else settings
     if not isinstance(settings, Settings):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise TypeError(f"settings must be Settings, not {type(settings).__name__}")
-    who = access(token, base_url, allow_http=settings.allow_http)
+    who = access(secret, base_url, allow_http=settings.allow_http)
     return Engine(Transport(who, settings, session, name=f"this {name}"), settings, purchase)
 
 
@@ -111,8 +112,8 @@ class AsyncRoamify(_Client[Awaiting]):
         settings: Settings | None = None,
         session: aiohttp.ClientSession | None = None,
     ) -> None:
-        engine = _engine("AsyncRoamify", token, base_url, settings, session)
-        del token
+        secret, token = Secret(token), None
+        engine = _engine("AsyncRoamify", secret, base_url, settings, session)
         super().__init__(engine, Awaiting())
 
     async def __aenter__(self) -> Self:
@@ -144,8 +145,8 @@ class Roamify(_Client[Blocking]):
     def __init__(
         self, token: str | None = None, *, base_url: str | None = None, settings: Settings | None = None
     ) -> None:
-        engine = _engine("Roamify", token, base_url, settings)
-        del token
+        secret, token = Secret(token), None
+        engine = _engine("Roamify", secret, base_url, settings)
         super().__init__(engine, Blocking(patience=engine.settings.settle_window))
 
     def __enter__(self) -> Self:

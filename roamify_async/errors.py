@@ -119,6 +119,13 @@ class ConfigurationError(RoamifyError):
 class TransportError(RoamifyError):
     """No whole answer came."""
 
+    last_try: Sent
+    """How far the last of several tries got."""
+
+    def __init__(self, message: str = "", *, sent: Sent = "no", **facts: Any) -> None:
+        super().__init__(message, sent=sent, **facts)
+        self.last_try = sent
+
 
 class ConnectError(TransportError):
     """No connection could be made: name, address, proxy, TLS. Nothing was sent."""

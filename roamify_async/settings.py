@@ -1,8 +1,9 @@
 """Every default that is not a fact of one endpoint, on one screen."""
 
-import ssl
+from collections.abc import Callable, Iterable
 from datetime import timedelta
 from pathlib import Path
+from ssl import SSLContext, create_default_context
 from typing import Any, Final, Literal
 
 import attrs
@@ -19,26 +20,39 @@ OnDoubt = Literal["raise", "look_up", "look_up_then_resend"]
 
 
 def _seconds(value: Seconds) -> float:
-    """Give a time in seconds."""
-    if isinstance(value, timedelta):
-        return value.total_seconds()
-    if isinstance(value, bool) or not isinstance(value, int | float):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise TypeError(f"a time is seconds as a number, or a timedelta, not {value!r}")
-    return value
+    """Give a time in seconds; what is none is left to the validator, which knows the field's name."""
+    return value.total_seconds() if isinstance(value, timedelta) else value
 
 
 def _seconds_or_none(value: Seconds | None) -> float | None:
     return None if value is None else _seconds(value)
 
 
+def _number(field: "attrs.Attribute[Any]", value: object) -> float:
+    timed = field.name != "rate"
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{field.name} must be a number{' of seconds, or a timedelta' * timed}, not {value!r}")
+    return value
+
+
 def _positive(_: object, field: "attrs.Attribute[Any]", value: float | None) -> None:
-    if value is not None and not value > 0:
+    if value is not None and not _number(field, value) > 0:
         raise ValueError(f"{field.name} must be more than 0, not {value!r}")
 
 
 def _not_negative(_: object, field: "attrs.Attribute[Any]", value: float) -> None:
-    if not value >= 0:
+    if not _number(field, value) >= 0:
         raise ValueError(f"{field.name} must not be negative, as {value!r} is")
+
+
+def _kind(kind: type, what: str) -> Callable[[Any, "attrs.Attribute[Any]", Any], None]:
+    """Make a validator: a value of this kind, or ``None`` where that is the default. It does not show the value."""
+
+    def check(_: object, field: "attrs.Attribute[Any]", value: object) -> None:
+        if not isinstance(value, kind) and not (value is None and field.default is None):
+            raise TypeError(f"{field.name} must be {what}, not of type {type(value).__name__}")
+
+    return check
 
 
 def _whole(_: object, field: "attrs.Attribute[Any]", value: object) -> None:
@@ -93,11 +107,15 @@ class Retries:
     """
 
 
-def _ca(value: ssl.SSLContext | str | Path | None) -> ssl.SSLContext | None:
+def _ca(value: SSLContext | str | Path | None) -> SSLContext | None:
     """Make a context of the path of a CA bundle."""
-    if value is None or isinstance(value, ssl.SSLContext):
-        return value
-    return ssl.create_default_context(cafile=value)
+    return create_default_context(cafile=value) if isinstance(value, str | Path) else value
+
+
+def _traces(value: Iterable[object]) -> tuple[object, ...]:
+    if not isinstance(value, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(f"trace_configs must be a list of aiohttp.TraceConfig, not {value!r}")
+    return tuple(value)
 
 
 @attrs.frozen(kw_only=True)
@@ -118,17 +136,19 @@ class Settings:
         default="look_up", validator=attrs.validators.in_(("raise", "look_up", "look_up_then_resend"))
     )
     """What is done about a purchase in doubt."""
-    proxy: str | None = attrs.field(default=None, repr=False)
+    proxy: str | None = attrs.field(default=None, repr=False, validator=_kind(str, "text"))
     """URL of an HTTP proxy; it may hold a password, so it is not shown."""
-    ssl: "ssl.SSLContext | None" = attrs.field(default=None, converter=_ca)
+    ssl: SSLContext | None = attrs.field(
+        default=None, converter=_ca, validator=_kind(SSLContext, "an SSLContext or a path")
+    )
     """A context, or the path of a CA bundle, that the server's certificate is checked against."""
-    trust_env: bool = False
+    trust_env: bool = attrs.field(default=False, validator=_kind(bool, "True or False"))
     """Take the proxy from ``HTTPS_PROXY`` and its kin."""
-    allow_http: bool = False
+    allow_http: bool = attrs.field(default=False, validator=_kind(bool, "True or False"))
     """Let the token travel in clear text to hosts other than this machine."""
-    trace_configs: tuple[object, ...] = attrs.field(default=(), converter=tuple[object, ...])
+    trace_configs: tuple[object, ...] = attrs.field(default=(), converter=_traces)
     """``aiohttp.TraceConfig`` objects."""
-    user_agent: str | None = None
+    user_agent: str | None = attrs.field(default=None, validator=_kind(str, "text"))
     """What the client calls itself; by default its own name and version."""
 
     def changed(self, **changes: Any) -> "Settings":

@@ -2,6 +2,7 @@
 
 import asyncio
 import inspect
+import logging
 from collections.abc import AsyncIterator, Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import aiohttp
 import aioresponses.core
 import pytest
+from leaks import TOKENS, Watch
 
 from roamify_async import AsyncRoamify, Retries, Roamify, Settings
 from roamify_async.sandbox import Sandbox
@@ -89,3 +91,17 @@ async def either(request: pytest.FixtureRequest, sandbox: Sandbox) -> AsyncItera
         blocking = Roamify(sandbox.token, base_url=sandbox.url, settings=QUICK)
         yield InThread(blocking)
         await asyncio.to_thread(blocking.close)
+
+
+@pytest.fixture(autouse=True)
+def no_token_shows(monkeypatch: pytest.MonkeyPatch) -> Iterator[Watch]:
+    """Search all that a test logs, raises and warns of for the token, and fail where it stands."""
+    watch = Watch(monkeypatch)
+    root, level = logging.getLogger(), logging.getLogger().level
+    root.addHandler(watch)
+    root.setLevel(logging.DEBUG)
+    yield watch
+    root.removeHandler(watch)
+    root.setLevel(level)
+    leaks = [text for text in watch.shown() if any(token in text for token in TOKENS)]
+    assert not leaks

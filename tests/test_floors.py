@@ -11,7 +11,7 @@ PACKAGE = Path(roamify_async.__file__).parent
 FLOORS = (
     {"_version", "errors"},
     {"settings", "_engine.wire", "_engine.crowd", "_engine.readers"},
-    {"_engine.access", "_engine.blocking"},
+    {"_engine.access", "_engine.blocking", "_engine.paging"},
     {"_engine.facade", "_engine.transport"},
     {"_engine.codec", "_engine.retry"},
     {"_engine.engine"},

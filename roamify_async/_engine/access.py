@@ -4,7 +4,7 @@ import ipaddress
 import os
 import re
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import attrs
 
@@ -13,6 +13,8 @@ from roamify_async.settings import PRODUCTION
 
 SHORTEST_SECRET: Final = 6
 """Tokens that are shorter stand in too many words to be looked for; no real one is."""
+PATH_SAFE: Final = "/%:@!$&'()*+,;=~"
+"""What stands in a path as it is; a percent sign is taken for one that encodes already."""
 
 
 @attrs.frozen
@@ -29,32 +31,33 @@ class Access:
 
     def redact(self, text: str) -> str:
         """Take the token, and passwords in URLs, out of a text of somebody else's making."""
-        return re.sub(
-            r"//[^/@\s]+@", "//***@", text.replace(self.token, "***") if len(self.token) >= SHORTEST_SECRET else text
-        )
+        known = text.replace(self.token, "***") if len(self.token) >= SHORTEST_SECRET else text
+        return re.sub(r"//[^/@\s]+@", "//***@", known)
 
 
-def access(token: str | None, base_url: str | None, *, allow_http: bool) -> Access:
+def access(secret: "Secret", base_url: str | None, *, allow_http: bool) -> Access:
     """Make an ``Access`` of what the caller gave, or of ``ROAMIFY_TOKEN`` and ``ROAMIFY_BASE_URL``.
 
     Raises ``ConfigurationError``, in whose traceback no token stands.
     """
-    secret = _Secret(os.environ.get("ROAMIFY_TOKEN") if token is None else token)
-    del token
     problem = secret.problem()
     if problem:
         raise ConfigurationError(problem)
-    return Access(_checked_url(base_url or os.environ.get("ROAMIFY_BASE_URL") or PRODUCTION, allow_http), secret.value)
+    if base_url is None:
+        base_url = os.environ.get("ROAMIFY_BASE_URL") or PRODUCTION
+    return Access(_checked_url(base_url, allow_http), secret.value)
 
 
-class _Secret:
-    """A token on its way in, which tracebacks that print local variables do not show."""
+class Secret:
+    """A token on its way in, given or from ``ROAMIFY_TOKEN``; tracebacks that print local variables do not show it."""
 
-    def __init__(self, value: object) -> None:
+    def __init__(self, given: object) -> None:
+        value = os.environ.get("ROAMIFY_TOKEN") if given is None else given
         self.value = value.strip() if isinstance(value, str) else ""
         self._is_text = isinstance(value, str) or value is None
 
     def problem(self) -> str | None:
+        """Say what is wrong with it, without showing it."""
         if not self._is_text:
             return "the token must be text"
         if not self.value:
@@ -68,7 +71,8 @@ def _checked_url(url: str, allow_http: bool) -> str:  # noqa: FBT001
     problem = _problem_with(url, allow_http)
     if problem:
         raise ConfigurationError(f"the base URL {problem}")
-    return url.strip().rstrip("/")
+    parts = urlsplit(url.strip())
+    return f"{url.strip().split(':')[0]}://{parts.netloc}{quote(parts.path, safe=PATH_SAFE).rstrip('/')}"
 
 
 def _problem_with(url: object, allow_http: bool) -> str | None:  # noqa: FBT001, PLR0911

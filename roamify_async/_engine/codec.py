@@ -7,17 +7,18 @@ camelCase, or to what ``wire`` says at the field.
 
 import json
 import re
+from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from functools import cache
+from itertools import islice
 from typing import Any, Final, TypeVar, cast
 from urllib.parse import quote, urlencode
 
 import attrs
 import cattrs
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
-from cattrs.v import format_exception
 
 from roamify_async.errors import APIStatusError, DecodeError, error_class
 
@@ -46,16 +47,22 @@ def _wire_names(kind: type[Any]) -> dict[str, str | None]:
     return {field.name: field.metadata.get("wire", camel(field.name)) for field in attrs.fields(kind)}
 
 
+def _overrides(kind: type[Any]) -> dict[str, Any]:
+    names = _wire_names(kind)
+    return {name: override(omit=True) if key is None else override(rename=key) for name, key in names.items()}
+
+
 def _objects(kind: type[Any], converter: cattrs.Converter) -> Any:
     """Make the reader of an attrs class."""
-    names = _wire_names(kind)
-    overrides: dict[str, Any] = {
-        name: override(omit=True) if key is None else override(rename=key) for name, key in names.items()
-    }
+    for field in attrs.fields(kind):
+        if isinstance(field.type, type) and issubclass(field.type, State):
+            # By its own class: the reader of text would be taken for a subclass of it.
+            kind_of_state: Any = field.type
+            converter.register_structure_hook(kind_of_state, _read_state)
     generated = make_dict_structure_fn(
-        kind, converter, _cattrs_detailed_validation=converter.detailed_validation, **overrides
+        kind, converter, _cattrs_detailed_validation=converter.detailed_validation, **_overrides(kind)
     )
-    whole = SAME in names.values()
+    whole = SAME in _wire_names(kind).values()
 
     def read(value: Any, _: object) -> Any:
         if value.__class__ is not dict:
@@ -63,6 +70,10 @@ def _objects(kind: type[Any], converter: cattrs.Converter) -> Any:
         return generated({**value, SAME: value} if whole else value, kind)
 
     return read
+
+
+def _read_state(value: Any, kind: type[State]) -> State:
+    return kind(read_text(value, str))
 
 
 def _arrays(kind: Any, converter: cattrs.Converter) -> Any:
@@ -85,9 +96,6 @@ def _reader(*, detailed: bool) -> cattrs.Converter:
         converter.register_structure_hook(kind, hook)
     converter.register_structure_hook_factory(attrs.has, _objects)
     converter.register_structure_hook_factory(lambda kind: getattr(kind, "__origin__", None) is tuple, _arrays)
-    converter.register_structure_hook_func(
-        lambda kind: isinstance(kind, type) and issubclass(kind, State), lambda value, kind: kind(read_text(value, str))
-    )
     return converter
 
 
@@ -102,8 +110,24 @@ def read(value: object, kind: type[T]) -> T:
     try:
         return _reader(detailed=True).structure(_without_nulls(value), kind)
     except Exception as error:  # noqa: BLE001 -- hostile answers break readers in ways nobody lists
-        lines = cattrs.transform_error(error, "$", _explain)
-    raise ValueError("\n".join(": ".join(reversed(line.rsplit(" @ ", 1))) for line in lines[:20]))
+        lines = [*islice(_problems(error, "$"), 20)]
+    raise ValueError("\n".join(lines))
+
+
+def _problems(error: BaseException, path: str) -> Iterator[str]:
+    """Say what is wrong and where, with the names that stand on the wire."""
+    if isinstance(error, cattrs.ClassValidationError):
+        names, (located, others) = _wire_names(error.cl), error.group_exceptions()
+        steps = [(inner, names[note.name]) for inner, note in located]
+        places = [(inner, path if name == SAME else f"{path}.{name}") for inner, name in steps]
+    elif isinstance(error, cattrs.IterableValidationError):
+        indexed, others = error.group_exceptions()
+        places = [(inner, f"{path}[{note.index}]") for inner, note in indexed]
+    else:
+        yield f"{path}: {'missing' if isinstance(error, KeyError) else error}"
+        return
+    for inner, place in [*places, *((other, path) for other in others)]:
+        yield from _problems(inner, place)
 
 
 def _without_nulls(value: Any) -> Any:
@@ -112,12 +136,6 @@ def _without_nulls(value: Any) -> Any:
     if value.__class__ is list:
         return [_without_nulls(item) for item in value]
     return value
-
-
-def _explain(error: BaseException, kind: type | None) -> str:
-    if isinstance(error, KeyError):
-        return "missing"
-    return str(error) if isinstance(error, ValueError) else format_exception(error, kind)
 
 
 def parse(body: bytes) -> Any:
@@ -166,7 +184,7 @@ def _unwrap(value: Any, answer: str) -> Any:
 
 
 _ID: Final = re.compile(
-    r"""[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|(?<="iccid":)\s*"(\w+)"|(?<="referenceId":)\s*"([^"\\]+)\"""",
+    r"""[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|(?<="iccid":)\s*(?:"(\w+)"|(\d+))|(?<="referenceId":)\s*"([^"\\]+)\"""",
     re.IGNORECASE,
 )
 
@@ -213,8 +231,7 @@ def _message(fields: dict[str, Any], response: HttpResponse) -> str:
 
 def _record(kind: type[Any], converter: cattrs.Converter) -> Any:
     """Make the writer of an attrs class: its fields under their wire names, without what is ``None``."""
-    overrides: dict[str, Any] = {name: override(rename=key) for name, key in _wire_names(kind).items() if key}
-    generated = make_dict_unstructure_fn(kind, converter, **overrides)
+    generated = make_dict_unstructure_fn(kind, converter, **_overrides(kind))
 
     def write(value: object) -> dict[str, Any]:
         return {key: item for key, item in generated(value).items() if item is not None}
@@ -228,7 +245,7 @@ def _writer() -> cattrs.Converter:
     converter.register_unstructure_hook_factory(attrs.has, _record)
     converter.register_unstructure_hook(date, date.isoformat)
     converter.register_unstructure_hook(datetime, lambda moment: moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
-    converter.register_unstructure_hook(Decimal, str)
+    converter.register_unstructure_hook(Decimal, lambda number: format(number, "f"))
     return converter
 
 

@@ -49,7 +49,8 @@ async def gather(call: Callable[[T], Awaitable[R]], values: Iterable[T]) -> tupl
         except Exception as error:  # noqa: BLE001 -- one failure is one outcome, and hurts no other
             outcomes[place] = error
 
+    taken = [*values]  # before the group is open: what the iterator raises is not to come out in one
     async with anyio.create_task_group() as group:
-        for place, value in enumerate(values):
+        for place, value in enumerate(taken):
             group.start_soon(one, place, value)
     return tuple(outcomes[place] for place in range(len(outcomes)))

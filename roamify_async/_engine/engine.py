@@ -1,7 +1,7 @@
 """The one loop: encode, send, judge, wait, decode."""
 
 import logging
-from collections.abc import Awaitable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any, Final, Protocol, TypeVar
 
 import anyio
@@ -19,6 +19,7 @@ from roamify_async.settings import DEFAULT_TIMEOUTS, Settings, Timeouts
 
 from .codec import decode, encode, refusal
 from .facade import Endpoint, Kind
+from .paging import PageT, Plan, Reading
 from .retry import Again, is_success, judge
 from .transport import Transport
 from .wire import HttpResponse, NoResponse, Outcome
@@ -58,6 +59,13 @@ class Engine:
         if endpoint.kind is Kind.PURCHASE:
             return await self._purchase(self, endpoint, request)
         return await self.exchange(endpoint, request)
+
+    def pages(
+        self, fetch: Callable[[int], Awaitable[PageT]], size: int, concurrency: int | None
+    ) -> AsyncGenerator[PageT, None]:
+        """Read pages of so many results, several at once and in order, until an empty one."""
+        plan = Plan(window=concurrency or self.settings.concurrency, size=size)
+        return Reading(fetch, plan, self.transport.spawn).pages()
 
     async def exchange(self, endpoint: Endpoint[..., T], request: object) -> T:
         """Send a request as often as its kind allows; give the decoded answer, or raise what the last try came to."""

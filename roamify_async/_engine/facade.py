@@ -14,7 +14,10 @@ from typing import Any, Concatenate, Final, Generic, ParamSpec, Protocol, Self, 
 
 import attrs
 
+from roamify_async.settings import Settings
+
 from .blocking import Blocking
+from .paging import PageT
 from .wire import HttpResponse
 
 P = ParamSpec("P")
@@ -47,6 +50,17 @@ class Engine(Protocol):
 
     async def send(self, endpoint: "Endpoint[..., T]", request: object, /) -> T:
         """Send one request."""
+        ...
+
+    def pages(
+        self, fetch: Callable[[int], Awaitable[PageT]], size: int, concurrency: int | None
+    ) -> AsyncGenerator[PageT, None]:
+        """Read pages ahead, in order, until an empty one."""
+        ...
+
+    @property
+    def settings(self) -> Settings:
+        """How the client behaves."""
         ...
 
 
@@ -86,7 +100,7 @@ class operation(Generic[P, T]):  # noqa: N801 -- a decorator
 
     def __repr__(self) -> str:
         """Show the name."""
-        return f"<{type(self).__name__} {self.__qualname__}>"
+        return f"<{type(self).__name__} {getattr(self, '__qualname__', '?')}>"
 
     @overload
     def __get__(self, resource: None, owner: type) -> Self: ...

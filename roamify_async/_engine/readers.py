@@ -12,6 +12,8 @@ UNLIMITED: Final = 2**53 - 1
 """The number that stands for "no limit" on the wire."""
 NOT_APPLICABLE: Final = -1
 """The number that stands for "does not apply" on the wire."""
+NO_TIME: Final = (0, NOT_APPLICABLE, UNLIMITED)
+"""The numbers that stand for "no time" on the wire."""
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -70,13 +72,15 @@ def read_whole(value: Any, _: object) -> int:
 
 def read_time(value: Any, _: object) -> datetime | None:
     """Give the time of Unix seconds or ISO text; 0, -1 and "" mean that there is none."""
-    if value in (0, NOT_APPLICABLE, "", None):
+    if value is None or value == "":
         return None
     try:
-        if isinstance(value, str) and not re.fullmatch(r"\d+(\.\d+)?", value, re.ASCII):
+        if isinstance(value, str) and not re.fullmatch(r"-?\d+(\.\d+)?", value, re.ASCII):
             moment = datetime.fromisoformat(value)
             return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
         number = read_number(value, Decimal)
+        if number in NO_TIME:
+            return None
         if number.adjusted() < 12:  # noqa: PLR2004 -- beyond lies no year that datetime knows
             return EPOCH + timedelta(microseconds=int(number * 1_000_000))
     except (ValueError, OverflowError):

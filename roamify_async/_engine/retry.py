@@ -15,7 +15,7 @@ import attrs
 from roamify_async.settings import Retries
 
 from .facade import Kind
-from .wire import HttpResponse, Outcome
+from .wire import HttpResponse, NoResponse, Outcome
 
 TRANSIENT: Final = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS})
 """Refusals below 500 that may be over soon."""
@@ -77,11 +77,13 @@ def judge(
     if tries >= retries.tries or not may_repeat(kind, outcome, readable=readable):
         return GiveUp()
     asked = outcome.retry_after() if isinstance(outcome, HttpResponse) else None
+    if tries == 1 and isinstance(outcome, NoResponse) and outcome.failure == "lost":
+        asked = 0.0  # A kept connection that had died: the commonest failure, and over at once.
     wait = backoff(tries, retries, chance()) if asked is None else asked
     return Again(wait) if wait < time_left else GiveUp()
 
 
 def backoff(tries: int, retries: Retries, chance: float) -> float:
     """Give the seconds to wait after *tries* tries; *chance* lies between 0 and 1 and takes up to half of them away."""
-    full = min(retries.wait * 2.0 ** (tries - 1), retries.longest_wait)
+    full = min(retries.wait * 2.0 ** min(tries - 1, 1000), retries.longest_wait)
     return full * (1 - chance / 2)

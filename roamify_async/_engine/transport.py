@@ -10,7 +10,11 @@ import os
 import platform
 import sys
 import warnings
-from typing import Any, Final, cast
+from collections.abc import Coroutine
+from contextlib import suppress
+from typing import Any, Final, TypeVar, cast
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 from aiohttp.abc import AbstractStreamWriter
@@ -24,7 +28,18 @@ from .access import SHORTEST_SECRET, Access
 from .crowd import Queue
 from .wire import HttpRequest, HttpResponse, NoResponse, Outcome
 
+T = TypeVar("T")
+
 AGENT: Final = f"roamify-async/{__version__} python/{platform.python_version()} aiohttp/{aiohttp.__version__}"
+
+
+NEVER_SENT: Final = (
+    aiohttp.ClientConnectorError,
+    aiohttp.ClientHttpProxyError,
+    aiohttp.ConnectionTimeoutError,
+    aiohttp.InvalidURL,
+)
+"""Exceptions that come before a request without a body leaves."""
 
 
 class MarkedPayload(aiohttp.BytesPayload):
@@ -70,6 +85,8 @@ class Transport:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._pid = os.getpid()
         self._closed = False
+        self._env_proxy: str | None = None
+        self._tasks: set[asyncio.Task[Any]] = set()
         self.queue: Queue
         """Where requests wait for a place on the wire, before their clock starts; there once it is open."""
 
@@ -103,6 +120,8 @@ class Transport:
             raise ConfigurationError("the session given to the client was closed")
         if self._session is None:
             self._session = self._new_session()
+            if self._settings.trust_env or (self._theirs is not None and self._theirs.trust_env):
+                self._env_proxy = _proxy_of_environment(self.access.base_url)
         return self._session
 
     def _new_session(self) -> aiohttp.ClientSession:
@@ -115,14 +134,17 @@ class Transport:
         else:
             connector = cast("aiohttp.BaseConnector", theirs.connector)
             traces += theirs.trace_configs
-        return aiohttp.ClientSession(
+        session = aiohttp.ClientSession(
             connector=connector,
             connector_owner=theirs is None,
             headers=None if theirs is None else theirs.headers,
             cookie_jar=aiohttp.DummyCookieJar(),
-            trust_env=settings.trust_env or (theirs is not None and theirs.trust_env),
             trace_configs=traces,
         )
+        # aiohttp sends a GET or PUT once more by itself on a dead connection; what is sent again is decided elsewhere.
+        if hasattr(session, "_retry_connection"):
+            session._retry_connection = False  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+        return session
 
     async def send(self, request: HttpRequest, timeouts: Timeouts, *, agent: str | None, proxy: str | None) -> Outcome:
         """Send one request once and read its whole answer."""
@@ -137,14 +159,14 @@ class Transport:
                 timeout=_timeout(timeouts),
                 allow_redirects=False,
                 raise_for_status=False,
-                proxy=proxy,
+                proxy=proxy or self._env_proxy,
                 ssl=self._settings.ssl or True,
             ) as response:
                 body = await response.read()
                 headers = {name.lower(): value for name, value in response.headers.items()}
                 return HttpResponse(response.status, headers, self._redacted(body))
         except Exception as error:  # noqa: BLE001 -- aiohttp raises from several families, and not one may pass
-            return self._failure(error, payload, session)
+            return self._failure(error, payload, session, proxy or self._env_proxy)
 
     def _headers(self, agent: str | None) -> dict[str, str]:
         return {
@@ -158,23 +180,36 @@ class Transport:
         token = self.access.token.encode()
         return body.replace(token, b"***") if len(token) >= SHORTEST_SECRET else body
 
-    def _failure(self, error: Exception, payload: MarkedPayload | None, session: aiohttp.ClientSession) -> NoResponse:
-        never = isinstance(
-            error, aiohttp.ClientConnectorError | aiohttp.ClientHttpProxyError | aiohttp.ConnectionTimeoutError
-        )
-        has_left = not never if payload is None else payload.has_left
+    def _failure(
+        self, error: Exception, payload: MarkedPayload | None, session: aiohttp.ClientSession, proxy: str | None
+    ) -> NoResponse:
+        has_left = not isinstance(error, NEVER_SENT) if payload is None else payload.has_left
         reason = "the client was closed" if session.closed else f"{type(error).__name__}: {error}".removesuffix(": ")
+        if proxy:
+            reason = reason.replace(proxy, "the proxy")  # it may hold a password, where no pattern would find it
         return NoResponse(
             "timeout" if isinstance(error, TimeoutError) else "lost" if has_left else "connect",
             "maybe" if has_left else "no",
             self.access.redact(reason),
         )
 
+    def spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Start work beside its caller that ends with the client at the latest."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
     async def aclose(self) -> None:
         """Close the connections; what is in flight ends with an error. Closing twice does nothing."""
         if os.getpid() != self._pid:
             return
         session, self._session, self._closed = self._session, None, True
+        tasks = [*self._tasks]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
         if session is not None:
             if self._theirs is None:
                 await session.close()
@@ -182,21 +217,39 @@ class Transport:
                 session.detach()
 
     def __del__(self) -> None:
-        """Warn where it was dropped open, and let go of the sockets."""
-        session: Any = getattr(self, "_session", None)
+        """Let go of the sockets where it was dropped open, and warn."""
+        session: aiohttp.ClientSession | None = getattr(self, "_session", None)
         if session is None or session.closed or os.getpid() != self._pid:
             return
+        self._let_go(session)
         warnings.warn(
             f"{self.name} was dropped unclosed: use it in a with block, or close it", ResourceWarning, 2, self
         )
+
+    def _let_go(self, session: aiohttp.ClientSession) -> None:
         connector = session.connector
         session.detach()
-        if self._theirs is None and self._loop is not None and self._loop.is_running() and not sys.is_finalizing():
+        if connector is None or self._theirs is not None or self._loop is None or sys.is_finalizing():
+            return
+        if self._loop.is_running():
             asyncio.run_coroutine_threadsafe(_closing(connector), self._loop)
+        else:  # The loop is over: what it would have waited for has ended, and one step is all.
+            closing = _closing(connector)
+            with suppress(StopIteration, RuntimeError):
+                closing.send(None)
+            closing.close()
 
 
 async def _closing(connector: aiohttp.BaseConnector) -> None:
     await connector.close()
+
+
+def _proxy_of_environment(url: str) -> str | None:
+    """Give the proxy that the environment names for a URL; ``.netrc``, which aiohttp reads besides, has no say."""
+    parts = urlsplit(url)
+    if parts.hostname is None or proxy_bypass(parts.hostname):
+        return None
+    return getproxies().get(parts.scheme)
 
 
 def _timeout(timeouts: Timeouts) -> aiohttp.ClientTimeout:

@@ -50,7 +50,7 @@ class HttpResponse:
             return float(value)
         try:
             at = parsedate_to_datetime(value)
-        except ValueError:
+        except (ValueError, TypeError, IndexError, OverflowError):  # what no date is, breaks the parser in many ways
             return None
         if at.tzinfo is None:
             at = at.replace(tzinfo=UTC)

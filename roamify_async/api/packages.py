@@ -1,7 +1,8 @@
 """The catalogue: what can be bought, page by page or whole."""
 
 import difflib
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Iterator
+from contextlib import aclosing
 from decimal import Decimal
 from typing import Final, TypedDict, Unpack
 
@@ -9,13 +10,11 @@ import attrs
 
 from roamify_async._engine.codec import SAME, wire
 from roamify_async._engine.facade import Awaiting, Endpoint, Engine, Resource, Way, operation, stream
-from roamify_async.errors import BadRequestError, DecodeError, NotFoundError, UnprocessableError
+from roamify_async._engine.paging import Recent
+from roamify_async.errors import NotFoundError
 
 from .countries import Countries, Country, ListCountries
-from .values import amount, flag, geography, optional, text, whole
-
-MOST_PAGES: Final = 10_000
-"""A catalogue of more pages than this is taken for a server that never ends."""
+from .values import amount, check_whole, flag, geography, optional, text, whole
 
 
 class Filters(TypedDict, total=False):
@@ -185,6 +184,23 @@ class PackagePage:
         return tuple(package for group in self.groups for package in group.packages)
 
     @property
+    def ids(self) -> tuple[str, ...]:
+        """The ids of its packages."""
+        return tuple(package.package_id for group in self.groups for package in group.packages)
+
+    def by_id(self) -> dict[str, Package]:
+        """Give its packages by their ids, each once."""
+        packages: dict[str, Package] = {}
+        for package in self:
+            packages.setdefault(package.package_id, package)
+        return packages
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """How many packages it has, and how many destinations: ``page_size`` means the one or the other."""
+        return len(self), len(self.groups)
+
+    @property
     def destinations(self) -> tuple[Destination, ...]:
         """The destinations of the page."""
         return tuple(group.destination for group in self.groups)
@@ -263,48 +279,49 @@ class Packages(Resource[Way]):
 
     @stream
     async def iter(
-        self: "Packages[Awaiting]", *, page_size: int = 50, **filters: Unpack[Filters]
+        self: "Packages[Awaiting]", *, page_size: int = 50, concurrency: int | None = None, **filters: Unpack[Filters]
     ) -> AsyncGenerator[tuple[Package, ...], None]:
-        """Go over all packages of a search, in the server's order, a page at a time in memory.
+        """Go over all packages of a search, in the server's order, with so many pages at once in flight and in memory.
 
-        What ends the reading is an empty page, or one that brings nothing new: the API tells no total. A page that
-        cannot be had fails the whole call and is named in its error.
+        What comes twice within two such windows comes out once. A page that cannot be had fails the whole call and is
+        named in its error.
         """
-        last: frozenset[str] = frozenset()
-        for number in range(1, MOST_PAGES + 1):
-            page = await self._page_or_end(ListPackages(page=number, page_size=page_size, **filters))
-            packages = {package.package_id: package for package in page}
-            new = tuple(package for key, package in packages.items() if key not in last)
-            if not new:
-                return
-            last = frozenset(packages)
-            yield new
-        raise DecodeError(f"the catalogue does not end: {MOST_PAGES} pages were read", path=Packages.page.path)
+        window = concurrency or self.engine.settings.concurrency
+        seen = Recent(2 * window)
+        async with aclosing(self._pages(page_size, concurrency, filters)) as pages:
+            async for page in pages:
+                new = seen.new(page.ids)
+                if not new:
+                    return
+                yield tuple(package for key, package in page.by_id().items() if key in new)
 
     @operation
-    async def list(self: "Packages[Awaiting]", *, page_size: int = 50, **filters: Unpack[Filters]) -> Catalogue:
+    async def list(
+        self: "Packages[Awaiting]", *, page_size: int = 50, concurrency: int | None = None, **filters: Unpack[Filters]
+    ) -> Catalogue:
         """Give all packages of a search, each once; complete, or an error that names the page that is missing."""
         packages: dict[str, Package] = {}
         destinations: dict[str, Destination] = {}
-        async for package in self.iter(page_size=page_size, **filters):
-            package.destination = destinations.setdefault(package.destination.id, package.destination)
-            packages.setdefault(package.package_id, package)
+        async with aclosing(self._pages(page_size, concurrency, filters)) as pages:
+            async for page in pages:
+                known = len(packages)
+                for package in page:
+                    # A destination that is split over pages is one all the same.
+                    home = package.destination
+                    package.destination = destinations.setdefault(home.id, home)
+                    packages.setdefault(package.package_id, package)
+                if len(packages) == known:
+                    break
         return Catalogue(tuple(packages.values()))
 
-    @operation
-    async def _page_or_end(self: "Packages[Awaiting]", request: ListPackages) -> PackagePage:
-        """Give a page, or an empty one past the end: some servers refuse there, so the page behind it has to agree."""
-        try:
-            return await self.engine.send(Packages.page, request)
-        except (BadRequestError, NotFoundError, UnprocessableError):
-            if request.page == 1 or not await self._ends_at(attrs.evolve(request, page=request.page + 1)):
-                raise
-            return PackagePage()
+    def _pages(
+        self: "Packages[Awaiting]", page_size: int, concurrency: int | None, filters: Filters
+    ) -> AsyncGenerator[PackagePage, None]:
+        if concurrency is not None:
+            check_whole("concurrency", concurrency)
+        wanted = ListPackages(page_size=page_size, **filters)
 
-    @operation
-    async def _ends_at(self: "Packages[Awaiting]", request: ListPackages) -> bool:
-        try:
-            page = await self.engine.send(Packages.page, request)
-        except (BadRequestError, NotFoundError, UnprocessableError):
-            return True
-        return not len(page)
+        def fetch(number: int) -> Awaitable[PackagePage]:
+            return self.engine.send(Packages.page, attrs.evolve(wanted, page=number))
+
+        return self.engine.pages(fetch, page_size, concurrency)

@@ -28,10 +28,15 @@ def text(_: object, field: "attrs.Attribute[Any]", value: object) -> None:
 
 def whole(_: object, field: "attrs.Attribute[Any]", value: object) -> None:
     """Refuse what is no whole number from 1 up."""
+    check_whole(field.name, value)
+
+
+def check_whole(name: str, value: object) -> None:
+    """Refuse an argument that is no whole number from 1 up."""
     if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{field.name} must be a whole number, not {value!r}")
+        raise TypeError(f"{name} must be a whole number, not {value!r}")
     if value < 1:
-        raise ValueError(f"{field.name} must be at least 1, not {value}")
+        raise ValueError(f"{name} must be at least 1, not {value}")
 
 
 def amount(_: object, field: "attrs.Attribute[Any]", value: object) -> None:

@@ -64,7 +64,7 @@ def meaning(failure: RoamifyError) -> Meaning:
     if isinstance(failure, ConfigurationError | ConnectError):
         return Meaning.NOTHING
     if isinstance(failure, TransportError):
-        return Meaning.NOTHING if failure.sent == "no" else Meaning.DOUBT
+        return Meaning.NOTHING if failure.last_try == "no" else Meaning.DOUBT
     if isinstance(failure, ConflictError):
         return Meaning.CONFLICT
     if isinstance(failure, APIStatusError) and failure.status in REFUSED:

@@ -8,8 +8,9 @@ from rich.console import Console
 
 from roamify_async.sandbox import Sandbox
 
-from . import awaited, blocking
+from .awaited import walk as walk_awaited
 from .bill import Bill
+from .blocking import walk as walk_blocking
 from .show import Show, StepError, Walked, terminal
 
 __all__ = ["StepError", "tour"]
@@ -23,10 +24,10 @@ def tour(sandbox: Sandbox, console: Console | None = None) -> None:
     show = Show(console or terminal())
 
     def awaiting() -> Bill:
-        return asyncio.run(awaited.walk(sandbox.url, sandbox.token, show))
+        return asyncio.run(walk_awaited(sandbox.url, sandbox.token, show))
 
     def waiting() -> Bill:
-        return blocking.walk(sandbox.url, sandbox.token, show)
+        return walk_blocking(sandbox.url, sandbox.token, show)
 
     show.opening(sandbox.url)
     walks = [

@@ -1,0 +1,71 @@
+"""Whether a token shows in anything that a test makes: logs, errors, tracebacks with locals, pickles, warnings."""
+
+import logging
+import pickle
+import traceback
+import warnings
+from pathlib import Path
+
+import pytest
+
+import roamify_async
+from roamify_async import RoamifyError
+
+TOKENS = ("roamify_sandbox_not_a_real_token", "secret-token", "not-the-right-token")
+CLIENT = Path(roamify_async.__file__).parent
+
+
+class Watch(logging.Handler):
+    """Keeps every log record's text and every error that is made."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Watch the root logger at DEBUG, the making of errors, and warnings."""
+        super().__init__(logging.DEBUG)
+        self.setFormatter(logging.Formatter("%(name)s %(message)s"))
+        self.texts: list[str] = []
+        self.errors: list[RoamifyError] = []
+        make, show = RoamifyError.__init__, warnings.showwarning
+
+        def making(error: RoamifyError, *args: object, **kwargs: object) -> None:
+            self.errors.append(error)
+            make(error, *args, **kwargs)
+
+        def showing(message: Warning | str, *args: object, **kwargs: object) -> None:
+            self.texts.append(str(message))
+            show(message, *args, **kwargs)
+
+        monkeypatch.setattr(RoamifyError, "__init__", making)
+        monkeypatch.setattr(warnings, "showwarning", showing)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep a record's text, its arguments' reprs included."""
+        self.texts += [self.format(record), repr(record.args)]
+
+    def shown(self) -> list[str]:
+        """Give all texts in which a token might stand."""
+        texts = [*self.texts]
+        for error in self.errors:
+            texts += [str(error), repr(error), repr(pickle.dumps(error)), *frames(error)]
+        return texts
+
+
+def frames(error: BaseException | None) -> list[str]:
+    """Give the local variables in the frames of an error, and of what led to it, that are the client's."""
+    shown: list[str] = []
+    while error is not None:
+        for frame, _ in traceback.walk_tb(error.__traceback__):
+            path = Path(frame.f_code.co_filename)
+            if path.is_relative_to(CLIENT) and not {"sandbox", "tour"} & set(path.relative_to(CLIENT).parts):
+                shown += [
+                    f"{frame.f_code.co_name} {name} = {safe_repr(value)}" for name, value in frame.f_locals.items()
+                ]
+        error = error.__cause__ or error.__context__
+    return shown
+
+
+def safe_repr(value: object) -> str:
+    """Give a value's repr, or why it has none."""
+    try:
+        return repr(value)
+    except Exception as error:  # noqa: BLE001 -- a repr may fail in any way
+        return f"no repr: {error}"

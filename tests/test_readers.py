@@ -1,0 +1,444 @@
+"""Single JSON values are read exactly: what servers mix up is understood, everything else is refused."""
+
+import copy
+import json
+import math
+import pickle
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta, timezone
+from decimal import Decimal, localcontext
+
+import pytest
+from hypothesis import given, strategies as st
+
+from roamify_async import EsimStatus, OrderStatus
+from roamify_async._engine.codec import parse, read
+from roamify_async._engine.readers import NOT_APPLICABLE, READERS, UNLIMITED, refuse
+
+DIGITS = st.from_regex(r"-?(0|[1-9][0-9]{0,30})(\.[0-9]{1,40})?", fullmatch=True)
+NUMBERS = st.from_regex(r"-?(0|[1-9][0-9]{0,60})(\.[0-9]{1,60})?([eE][+-]?[0-9]{1,3})?", fullmatch=True)
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.decimals(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=5,
+)
+OPTIONAL = [str | None, int | None, Decimal | None, datetime | None]
+
+
+def read_as(kind: object, value: object) -> object:
+    """Read a parsed JSON value as one primitive."""
+    return READERS[kind](value, kind)
+
+
+# ---------------------------------------------------------------- numbers
+
+
+@given(NUMBERS)
+def test_numbers_are_exact(text):
+    """Any number that JSON can write is read with exactly the value of its digits."""
+    value = read(parse(text.encode()), Decimal)
+    assert type(value) is Decimal
+    assert value == Decimal(text)
+
+
+@given(NUMBERS)
+def test_numbers_are_exact_in_a_caller_s_context(text):
+    """The caller's own decimal context does not round what is read."""
+    with localcontext(prec=2):
+        value = read(parse(text.encode()), Decimal)
+    assert value == Decimal(text)
+
+
+@given(DIGITS)
+def test_numbers_as_text(text):
+    """A number that is sent as text is that number."""
+    assert read(text, Decimal) == Decimal(text)
+    assert read(text, Decimal | None) in (Decimal(text), None)
+
+
+@pytest.mark.parametrize(
+    ("body", "value"),
+    [
+        (b"1.18", "1.18"),
+        (b"0.1", "0.1"),
+        (b"3723.35", "3723.35"),
+        (b"5", "5"),
+        (b"5.00", "5.00"),
+        (b"1E+2", "100"),
+        (b"12345678901234567890.123456789012345678901234567890", "12345678901234567890.123456789012345678901234567890"),
+    ],
+)
+def test_money(body, value):
+    """Prices keep their cents, and their zeros."""
+    assert str(read(parse(body), Decimal)) == str(Decimal(body.decode()))
+    assert read(parse(body), Decimal) == Decimal(value)
+
+
+@pytest.mark.parametrize("kind", [Decimal, Decimal | None, int, int | None])
+@pytest.mark.parametrize(
+    "value",
+    [True, False, "x", "1,5", "1e5", "+1", " 1", "1 ", "1\n", ".5", "1.", "0x1", "1_000", "NaN", "inf", "٣", "-",
+     [], [1], {}, {"a": 1}, 1.5, "1" * 41, "1." + "1" * 41],
+)  # fmt: skip
+def test_no_numbers(kind, value):
+    """What is no number in JSON's own writing is none."""
+    with pytest.raises(ValueError, match="a number expected, not "):
+        read_as(kind, value)
+
+
+@pytest.mark.parametrize("kind", [Decimal, int, str, bool, datetime | None])
+@pytest.mark.parametrize("value", [[], {}, [None], {"a": None}])
+def test_no_value_of_a_kind(kind, value):
+    """An array or an object is read as no single value."""
+    with pytest.raises(ValueError, match=" expected, not "):
+        read_as(kind, value)
+
+
+@pytest.mark.parametrize("kind", [Decimal, int, str, bool])
+def test_null_is_no_value(kind):
+    """Null is refused where there has to be something."""
+    with pytest.raises(ValueError, match="expected, not null"):
+        read_as(kind, None)
+
+
+def test_longest_numbers_as_text():
+    """Forty digits before the point and forty after it are still a number."""
+    text = "1" * 40 + "." + "2" * 40
+    assert read(text, Decimal) == Decimal(text)
+
+
+@given(st.integers())
+def test_whole_numbers(number):
+    """A whole number of any size is read as it is, from an integer."""
+    assert read(number, int) == number
+
+
+@pytest.mark.parametrize(
+    ("value", "number"),
+    [
+        ("7", 7),
+        ("-7", -7),
+        ("007", 7),
+        ("7.0", 7),
+        (Decimal("7.000"), 7),
+        (Decimal("1e3"), 1000),
+        (Decimal("1e19"), 10**19),
+        (Decimal("9.9e19"), 99 * 10**18),
+        (Decimal("-0.0"), 0),
+    ],
+)
+def test_whole_numbers_in_other_clothes(value, number):
+    """A whole number may come as text, with a point or with an exponent."""
+    assert read(value, int) == number
+    assert type(read(value, int)) is int
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        Decimal("1.5"),
+        "1.5",
+        Decimal("1e20"),
+        Decimal("1e999999999"),
+        Decimal("1e-999999999"),
+        Decimal("-1e999999999"),
+        Decimal("1.00000000000000000000000000000000000000000000001"),
+    ],
+)
+def test_no_whole_numbers(value):
+    """A number with a fraction is no whole number, and neither is one whose digits would fill the memory."""
+    for kind in (int, int | None):
+        with pytest.raises(ValueError, match="a whole number expected"):
+            read_as(kind, value)
+
+
+# ---------------------------------------------------------------- what stands for nothing
+
+
+def test_stand_ins():
+    """The numbers that stand for "no limit" and "does not apply" are these."""
+    assert UNLIMITED == 9007199254740991
+    assert NOT_APPLICABLE == -1
+
+
+@pytest.mark.parametrize("kind", [int | None, Decimal | None])
+@pytest.mark.parametrize(
+    "value", [None, "", -1, "-1", Decimal("-1.0"), 2**53 - 1, "9007199254740991", Decimal("9007199254740991.0")]
+)
+def test_numbers_that_stand_for_nothing(kind, value):
+    """Null, no text, -1 and 2^53-1 all stand for no number."""
+    assert read_as(kind, value) is None
+
+
+@pytest.mark.parametrize("kind", [int | None, Decimal | None])
+@pytest.mark.parametrize("value", [0, 1, -2, 2**53 - 2, 2**53, -(2**53 - 1), "0"])
+def test_numbers_that_stand_for_themselves(kind, value):
+    """No other number stands for nothing: zero is zero."""
+    assert read_as(kind, value) == int(value)
+    assert type(read_as(kind, value)) is (int if kind == int | None else Decimal)
+
+
+@pytest.mark.parametrize("kind", [int, Decimal])
+@pytest.mark.parametrize("value", [-1, 2**53 - 1])
+def test_numbers_that_are_required(kind, value):
+    """Where there has to be a number, nothing stands for nothing."""
+    assert read_as(kind, value) == value
+
+
+@pytest.mark.parametrize("kind", [int, Decimal])
+def test_empty_text_is_no_number(kind):
+    """Where there has to be a number, an empty text is an error."""
+    with pytest.raises(ValueError, match='a number expected, not ""'):
+        read_as(kind, "")
+
+
+@pytest.mark.parametrize(("value", "text"), [(None, None), ("", None), ("a", "a"), (" ", " "), (0, "0"), (-1, "-1")])
+def test_optional_text(value, text):
+    """Null and an empty text are no text; everything else is text."""
+    assert read_as(str | None, value) == text
+
+
+# ---------------------------------------------------------------- text and flags
+
+
+@given(st.text())
+def test_text(text):
+    """Text is kept to the letter, empty text too."""
+    assert read(text, str) == text
+
+
+@pytest.mark.parametrize("number", [0, 5, -5, 89910000000000000001, 10**100])
+def test_digits_for_text(number):
+    """Digits that come as a number are text: ICCIDs and access codes."""
+    assert read(number, str) == str(number)
+    assert read(number, str | None) == str(number)
+
+
+@pytest.mark.parametrize("value", [True, False, Decimal("1.5"), Decimal(5), [], {}])
+def test_no_text(value):
+    """A flag, a fraction, an array or an object is no text."""
+    for kind in (str, str | None):
+        with pytest.raises(ValueError, match="text expected"):
+            read_as(kind, value)
+
+
+def test_flags():
+    """True and false are read as such."""
+    assert read_as(bool, True) is True
+    assert read_as(bool, False) is False
+
+
+@pytest.mark.parametrize("value", [0, 1, "true", "false", "", "yes", Decimal(1), [], {}])
+def test_no_flags(value):
+    """Nothing else is true or false."""
+    with pytest.raises(ValueError, match="true or false expected"):
+        read_as(bool, value)
+
+
+# ---------------------------------------------------------------- times
+
+
+@given(st.integers(1, 253402300799))
+def test_times_are_exact(seconds):
+    """Unix seconds are an aware time in UTC, exact for every second up to the year 9999, as a number or as text."""
+    moment = read(seconds, datetime | None)
+    assert moment.tzinfo is UTC
+    assert moment == datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=seconds)
+    assert read(str(seconds), datetime | None) == moment
+
+
+@given(st.datetimes(min_value=datetime(1970, 1, 1, 0, 0, 1)))  # noqa: DTZ001
+def test_times_with_a_fraction(naive):
+    """Fractions of a second are exact to the microsecond, which a float is not."""
+    moment = naive.replace(tzinfo=UTC)
+    microseconds = (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+    assert read(Decimal(microseconds) / 1_000_000, datetime | None) == moment
+    assert read(f"{microseconds // 10**6}.{microseconds % 10**6:06}", datetime | None) == moment
+
+
+@given(
+    st.datetimes(min_value=datetime(1000, 1, 3), max_value=datetime(9999, 12, 29)),  # noqa: DTZ001
+    st.integers(-23 * 60, 23 * 60),
+)
+def test_times_as_iso_text(naive, minutes):
+    """ISO text is a time in UTC, whatever its zone; without a zone it is UTC already."""
+    aware = naive.replace(tzinfo=timezone(timedelta(minutes=minutes)))
+    moment = read(aware.isoformat(), datetime | None)
+    assert moment == aware
+    assert moment.tzinfo is UTC
+    bare = read(naive.isoformat(" "), datetime | None)
+    assert bare == naive.replace(tzinfo=UTC)
+    assert bare.tzinfo is UTC
+
+
+@pytest.mark.parametrize(
+    ("value", "moment"),
+    [
+        (1731837535, datetime(2024, 11, 17, 9, 58, 55, tzinfo=UTC)),
+        ("2024-11-17 09:58:55", datetime(2024, 11, 17, 9, 58, 55, tzinfo=UTC)),
+        ("2024-11-17T09:58:55Z", datetime(2024, 11, 17, 9, 58, 55, tzinfo=UTC)),
+        ("2024-11-17T11:58:55+02:00", datetime(2024, 11, 17, 9, 58, 55, tzinfo=UTC)),
+        ("2024-11-17", datetime(2024, 11, 17, tzinfo=UTC)),
+        (1, datetime(1970, 1, 1, 0, 0, 1, tzinfo=UTC)),
+        (Decimal("0.5"), datetime(1970, 1, 1, 0, 0, 0, 500000, tzinfo=UTC)),
+        (Decimal("1731837535.0"), datetime(2024, 11, 17, 9, 58, 55, tzinfo=UTC)),
+        (253402300799, datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)),
+    ],
+)
+def test_times(value, moment):
+    """The forms in which Roamify writes a time all give the same moment."""
+    assert read_as(datetime | None, value) == moment
+
+
+@pytest.fixture
+def _far_from_utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Put this machine into a time zone far from UTC."""
+    monkeypatch.setenv("TZ", "XXX-9")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.mark.usefixtures("_far_from_utc")
+@pytest.mark.skipif(not hasattr(time, "tzset"), reason="the time zone of a process cannot be set on Windows")
+def test_times_do_not_depend_on_this_machine():
+    """A time without a zone is in UTC wherever the client runs."""
+    for value in ("2024-11-17 09:58:55", "2024-11-17T09:58:55", 1731837535, "1731837535"):
+        moment = read_as(datetime | None, value)
+        assert moment.isoformat() == "2024-11-17T09:58:55+00:00"
+
+
+@pytest.mark.parametrize("value", [None, 0, -1, "", Decimal("0.0"), Decimal("-1.0"), "0", "-1", 2**53 - 1])
+def test_times_that_are_none(value):
+    """Null, 0, -1, no text and 2^53-1 all stand for no time, as text too."""
+    assert read_as(datetime | None, value) is None
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        True,
+        False,
+        "soon",
+        "2024-13-01",
+        "17/11/2024",
+        "0001-01-01T00:00:00+23:59",
+        "9999-12-31T23:59:59-23:59",
+        253402300800,
+        1731837535000,
+        10**12,
+        10**4000,
+        Decimal("1e999999999"),
+        Decimal("-1e999999999"),
+        -(10**11),
+        [],
+        {},
+        "9" * 100,
+    ],
+)
+def test_no_times(value):
+    """What is no time, or none that a datetime can hold, is refused; milliseconds are not taken for seconds."""
+    with pytest.raises(ValueError, match="a time in Unix seconds expected"):
+        read_as(datetime | None, value)
+
+
+def test_endless_fraction_of_a_second():
+    """A fraction with a huge exponent ends at once, at the beginning of time."""
+    assert read(Decimal("1e-999999999"), datetime | None) == datetime(1970, 1, 1, tzinfo=UTC)
+
+
+# ---------------------------------------------------------------- states
+
+
+@pytest.mark.parametrize("kind", [EsimStatus, OrderStatus])
+def test_known_states(kind):
+    """A known state is the member of its set, and not a bare text."""
+    for member in kind:
+        assert read(member.value, kind) is member
+
+
+@given(st.text().filter(lambda text: text not in EsimStatus.__members__))
+def test_unknown_states_survive(text):
+    """A state that is not known keeps its text, in every way in which text is looked at."""
+    state = read(text, EsimStatus)
+    assert isinstance(state, EsimStatus)
+    assert str(state) == state.value == state.name == f"{state}" == text
+    assert state == text
+    assert hash(state) == hash(text)
+    assert {state: 1}[text] == 1
+    assert state == EsimStatus(text)
+    assert json.dumps(state) == json.dumps(text)
+    for back in (pickle.loads(pickle.dumps(state)), copy.copy(state), copy.deepcopy(state)):
+        assert back == state
+        assert type(back) is EsimStatus
+        assert str(back) == text
+
+
+def test_unknown_states_do_not_become_known():
+    """An unknown state adds nothing to the set."""
+    before = list(EsimStatus)
+    EsimStatus("SUSPENDED")
+    assert list(EsimStatus) == before
+    assert EsimStatus("SUSPENDED") not in before
+    assert not hasattr(EsimStatus, "SUSPENDED")
+
+
+def test_states_of_different_words_differ():
+    """Unknown states are equal to their own text only."""
+    assert EsimStatus("PAUSED") != EsimStatus("SUSPENDED")
+    assert EsimStatus("new") != EsimStatus.NEW
+
+
+@pytest.mark.parametrize("value", [None, True, Decimal("1.5"), [], {}])
+def test_no_states(value):
+    """What is no text is no state."""
+    with pytest.raises(ValueError, match="text expected"):
+        read(value, EsimStatus)
+    with pytest.raises(ValueError, match="is not a valid"):
+        EsimStatus(value)
+
+
+# ---------------------------------------------------------------- refusals
+
+
+@given(st.sampled_from(list(READERS)), ANYTHING)
+def test_readers_give_a_value_or_refuse(kind, value):
+    """Whatever JSON holds, a reader gives a value of its kind or says what it expected."""
+    try:
+        result, refusal = read_as(kind, value), None
+    except ValueError as error:
+        result, refusal = None, str(error)
+    if refusal is None:
+        assert isinstance(result, kind)
+        assert not isinstance(result, bool) or kind is bool
+        assert not isinstance(result, Decimal) or math.isfinite(result)
+    else:
+        assert " expected, not " in refusal
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("x", '"x"'),
+        (None, "null"),
+        (True, "true"),
+        ([1, "a"], '[1, "a"]'),
+        (Decimal("1.5"), '"1.5"'),
+        ("é", '"\\u00e9"'),
+    ],
+)
+def test_refusals_show_the_value(value, shown):
+    """A refusal shows the value as JSON, in ASCII."""
+    with pytest.raises(ValueError) as caught:  # noqa: PT011
+        refuse(value, "a number")
+    assert str(caught.value) == f"a number expected, not {shown}"
+
+
+def test_refusals_are_short():
+    """A long value is cut to sixty characters."""
+    for length, shown in ((58, '"' + "x" * 58 + '"'), (59, '"' + "x" * 56 + "...")):
+        with pytest.raises(ValueError) as caught:  # noqa: PT011
+            refuse("x" * length, "a number")
+        assert str(caught.value) == f"a number expected, not {shown}"

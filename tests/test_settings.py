@@ -1,0 +1,230 @@
+"""Settings are frozen values; what is wrong with one is said at once, with the field's name."""
+
+import math
+import ssl
+from datetime import timedelta
+
+import attrs
+import pytest
+import trustme
+from hypothesis import given, strategies as st
+
+from roamify_async import DEVELOPMENT, PRODUCTION, Retries, Settings, Timeouts
+from roamify_async.settings import DEFAULT_TIMEOUTS
+
+LIMITS = st.none() | st.floats(min_value=0.001, max_value=1e6)
+TIMEOUTS = st.builds(Timeouts, connect=LIMITS, read=LIMITS, total=LIMITS)
+
+
+def test_hosts():
+    """The two environments of Roamify are named."""
+    assert PRODUCTION == "https://api.getroamify.com"
+    assert DEVELOPMENT == "https://api-dev.getroamify.com"
+
+
+def test_defaults():
+    """The defaults are these."""
+    assert attrs.asdict(Settings(), recurse=False) == {
+        "timeouts": Timeouts(connect=None, read=None, total=None),
+        "retries": Retries(tries=5, wait=0.5, longest_wait=10, deadline=None),
+        "concurrency": 16,
+        "rate": None,
+        "settle_window": 30,
+        "on_doubt": "look_up",
+        "proxy": None,
+        "ssl": None,
+        "trust_env": False,
+        "allow_http": False,
+        "trace_configs": (),
+        "user_agent": None,
+    }
+    assert Timeouts(connect=10, read=None, total=30) == DEFAULT_TIMEOUTS
+
+
+@pytest.mark.parametrize("name", ["connect", "read", "total"])
+def test_limits_over_others(name):
+    """A limit that is given holds; one that is open is taken from the other."""
+    mine, theirs = Timeouts(**{name: 1}), Timeouts(connect=7, read=8, total=9)
+    assert mine.over(theirs) == attrs.evolve(theirs, **{name: 1})
+    assert theirs.over(mine) == theirs
+    assert Timeouts().over(mine) == mine
+    assert mine.over(Timeouts()) == mine
+
+
+@given(TIMEOUTS, TIMEOUTS, TIMEOUTS)
+def test_limits_over_limits(mine, rows, default):
+    """It does not matter in which order three sets of limits are laid over one another."""
+    assert mine.over(rows).over(default) == mine.over(rows.over(default))
+
+
+FIELDS_OF_TIME = [
+    (Timeouts, "connect"),
+    (Timeouts, "read"),
+    (Timeouts, "total"),
+    (Retries, "wait"),
+    (Retries, "longest_wait"),
+    (Retries, "deadline"),
+    (Settings, "settle_window"),
+]
+
+
+@pytest.mark.parametrize(("kind", "name"), FIELDS_OF_TIME)
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [(timedelta(minutes=2, milliseconds=500), 120.5), (3, 3), (0.25, 0.25), (math.inf, math.inf)],
+)
+def test_times(kind, name, value, seconds):
+    """A time is a number of seconds, or a timedelta, or without end."""
+    assert getattr(kind(**{name: value}), name) == seconds
+
+
+@pytest.mark.parametrize(("kind", "name"), FIELDS_OF_TIME)
+@pytest.mark.parametrize("value", ["5", True, False, b"5", [5], object()])
+def test_times_of_a_wrong_type(kind, name, value):
+    """What is neither a number nor a timedelta is no time; the error names the field."""
+    with pytest.raises(TypeError, match=name):
+        kind(**{name: value})
+
+
+@pytest.mark.parametrize(("kind", "name"), FIELDS_OF_TIME)
+@pytest.mark.parametrize("value", [-1, -0.001, -math.inf, math.nan, timedelta(seconds=-1)])
+def test_times_before_zero(kind, name, value):
+    """A time is not negative, and is a number; the error names the field."""
+    with pytest.raises(ValueError, match=name):
+        kind(**{name: value})
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"), [(Timeouts, "connect"), (Timeouts, "read"), (Timeouts, "total"), (Retries, "deadline")]
+)
+def test_limits_are_more_than_nothing(kind, name):
+    """A limit of nothing would let no request through."""
+    for nothing in (0, 0.0, timedelta()):
+        with pytest.raises(ValueError, match=f"{name} must be more than 0"):
+            kind(**{name: nothing})
+    assert getattr(kind(**{name: None}), name) is None
+
+
+@pytest.mark.parametrize(("kind", "name"), [(Retries, "wait"), (Retries, "longest_wait"), (Settings, "settle_window")])
+def test_waits_may_be_nothing(kind, name):
+    """A wait may be nothing, but not open."""
+    assert getattr(kind(**{name: 0}), name) == 0
+    with pytest.raises(TypeError):
+        kind(**{name: None})
+
+
+@pytest.mark.parametrize(("kind", "name"), [(Retries, "tries"), (Settings, "concurrency")])
+def test_whole_numbers(kind, name):
+    """A count is a whole number from 1 up."""
+    assert getattr(kind(**{name: 1}), name) == 1
+    for wrong in (0, -1):
+        with pytest.raises(ValueError, match=f"{name} must be at least 1"):
+            kind(**{name: wrong})
+    for wrong in (True, 1.0, "1", None):
+        with pytest.raises(TypeError, match=f"{name} must be a whole number"):
+            kind(**{name: wrong})
+
+
+def test_rate():
+    """A rate is a number of more than nothing, or open."""
+    assert Settings(rate=0.1).rate == 0.1
+    assert Settings(rate=None).rate is None
+    for wrong in (0, -1, math.nan):
+        with pytest.raises(ValueError, match="rate must be more than 0"):
+            Settings(rate=wrong)
+
+
+@pytest.mark.parametrize("policy", ["raise", "look_up", "look_up_then_resend"])
+def test_policies_for_doubt(policy):
+    """What is done about a doubt is one of three things."""
+    assert Settings(on_doubt=policy).on_doubt == policy
+
+
+@pytest.mark.parametrize("wrong", ["", "resend", "LOOK_UP", None, 1, []])
+def test_no_other_policy_for_doubt(wrong):
+    """A policy that does not exist is refused: this field decides over money."""
+    with pytest.raises((TypeError, ValueError), match="on_doubt"):
+        Settings(on_doubt=wrong)
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [
+        ("timeouts", 5),
+        ("timeouts", None),
+        ("timeouts", Retries()),
+        ("retries", 5),
+        ("retries", None),
+        ("rate", "5"),
+        ("rate", True),
+        ("ssl", 5),
+        ("proxy", 5),
+        ("trust_env", "no"),
+        ("allow_http", "no"),
+        ("allow_http", None),
+        ("trace_configs", 5),
+        ("user_agent", 5),
+    ],
+)
+def test_wrong_types(name, wrong):
+    """A value of a wrong type is a TypeError that names the field."""
+    with pytest.raises(TypeError, match=name):
+        Settings(**{name: wrong})
+
+
+@pytest.mark.parametrize("kind", [Settings, Timeouts, Retries])
+def test_unknown_names(kind):
+    """A name that is none is a TypeError, and so is a value without a name."""
+    with pytest.raises(TypeError, match="nope"):
+        kind(nope=1)
+    with pytest.raises(TypeError, match="positional"):
+        kind(getattr(kind(), attrs.fields(kind)[0].name))
+
+
+def test_changed():
+    """Settings are changed by making others."""
+    before = Settings(concurrency=2, proxy="http://proxy:1")
+    after = before.changed(rate=4, settle_window=timedelta(seconds=1))
+    assert (after.concurrency, after.rate, after.settle_window, after.proxy) == (2, 4, 1, "http://proxy:1")
+    assert (before.rate, before.settle_window) == (None, 30)
+    assert before.changed() == before
+    with pytest.raises(TypeError, match="nope"):
+        before.changed(nope=1)
+    with pytest.raises(ValueError, match="concurrency"):
+        before.changed(concurrency=0)
+
+
+@pytest.mark.parametrize("value", [Settings(), Timeouts(), Retries()])
+def test_frozen(value):
+    """Settings cannot be changed in place."""
+    for field in attrs.fields(type(value)):
+        with pytest.raises(attrs.exceptions.FrozenInstanceError):
+            setattr(value, field.name, 1)
+
+
+def test_proxy_is_not_shown():
+    """A proxy's URL may hold a password: no text of the settings has it."""
+    settings = Settings(proxy="http://me:hunter2@proxy:3128")
+    assert settings.proxy == "http://me:hunter2@proxy:3128"
+    for text in (repr(settings), str(settings), f"{settings}", repr(settings.changed(rate=1))):
+        assert "hunter2" not in text
+        assert "proxy" not in text
+
+
+def test_certificates(tmp_path):
+    """A server's certificate is checked against a context, or a CA bundle given by its path."""
+    context = ssl.create_default_context()
+    assert Settings(ssl=context).ssl is context
+    bundle = tmp_path / "ca.pem"
+    trustme.CA().cert_pem.write_to_path(bundle)
+    for path in (bundle, str(bundle)):
+        made = Settings(ssl=path).ssl
+        assert isinstance(made, ssl.SSLContext)
+        assert made.verify_mode is ssl.CERT_REQUIRED
+        assert made.check_hostname
+        assert len(made.get_ca_certs()) == 1
+
+
+def test_trace_configs_are_kept_in_order():
+    """Trace configurations come from any iterable, and are kept in their order."""
+    assert Settings(trace_configs=iter([1, 2])).trace_configs == (1, 2)
