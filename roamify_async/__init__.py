@@ -4,7 +4,7 @@ from ._version import __version__
 from .api.account import Balance
 from .api.countries import Country
 from .api.devices import Device
-from .api.esims import Esim, EsimStatus, Profile, Usage
+from .api.esims import HistoryItem, Usage
 from .api.orders import CreateOrder, InstantOrder, Order, OrderItem, OrderLine, OrderStatus
 from .api.packages import (
     Catalogue,
@@ -15,6 +15,7 @@ from .api.packages import (
     Signal,
     Throttle,
 )
+from .api.profiles import Esim, EsimStatus, Profile
 from .api.service import Health
 from .api.topups import CreateTopUp, TopUpPackage
 from .api.values import Apn, CallAllowance, DataAllowance, SmsAllowance
@@ -29,6 +30,7 @@ from .errors import (
     ConnectError,
     ConnectionLostError,
     DecodeError,
+    EsimsNotReadyError,
     JournalError,
     NotFoundError,
     PermissionDeniedError,
@@ -68,7 +70,9 @@ __all__ = [
     "Device",
     "Esim",
     "EsimStatus",
+    "EsimsNotReadyError",
     "Health",
+    "HistoryItem",
     "InstantOrder",
     "JournalError",
     "NotFoundError",

@@ -66,7 +66,7 @@ class _Client(Generic[Way]):
                 "what belongs to the connections is set where the client is made"
             )
         view = object.__new__(type(self))
-        engine = Engine(self._engine.transport, self._engine.settings.changed(**changes), purchase)
+        engine = self._engine.view(self._engine.settings.changed(**changes))
         _Client.__init__(view, engine, self._way)  # pyright: ignore[reportUnknownMemberType]
         view._is_view = True
         return view

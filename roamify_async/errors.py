@@ -17,6 +17,7 @@
     │   └── ServerError               5xx
     ├── DecodeError                   the answer is not what the API describes
     ├── PurchaseInDoubtError          money may have moved
+    ├── EsimsNotReadyError            bought and paid, and not all eSIMs can be installed yet
     ├── BudgetError                   the money set aside does not suffice; nothing was sent
     ├── JournalError                  the journal belongs to other requests, is in use, or is damaged
     └── WebhookError                  a bad signature, or an event that cannot be read
@@ -199,7 +200,7 @@ class AuthenticationError(APIStatusError):
 class PermissionDeniedError(APIStatusError):
     """403: this token may not do that, or a gateway refused the caller."""
 
-    hint = ": ask Roamify to enable this for your key"
+    hint = ": either this is not enabled for your key, or a gateway refused the caller"
 
 
 class NotFoundError(APIStatusError):
@@ -279,6 +280,32 @@ class PurchaseInDoubtError(RoamifyError):
         self.request = request
         self.reason = reason
         self.found = found
+
+
+class EsimsNotReadyError(RoamifyError):
+    """A purchase was booked and paid, and some of its eSIMs cannot be installed yet."""
+
+    order: object
+    """The order."""
+    esims: tuple[object, ...]
+    """The eSIMs that are ready."""
+    failures: Mapping[str, RoamifyError]
+    """What went wrong with each of the others, by the eSIM's id."""
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        order: object = None,
+        esims: tuple[object, ...] = (),
+        failures: Mapping[str, RoamifyError] | None = None,
+        sent: Sent = "answered",
+        **facts: Any,
+    ) -> None:
+        super().__init__(message, sent=sent, **facts)
+        self.order = order
+        self.esims = esims
+        self.failures = dict(failures or {})
 
 
 class BudgetError(RoamifyError):

@@ -109,11 +109,21 @@ class Retries:
 
 def _ca(value: SSLContext | str | Path | None) -> SSLContext | None:
     """Make a context of the path of a CA bundle."""
-    return create_default_context(cafile=value) if isinstance(value, str | Path) else value
+    if not isinstance(value, str | Path):
+        return value
+    try:
+        return create_default_context(cafile=value)
+    except OSError as error:
+        raise ValueError(f"ssl: no CA bundle can be read at {str(value)!r}: {error}") from None
+
+
+def _printable(_: object, field: "attrs.Attribute[Any]", value: str | None) -> None:
+    if value is not None and not (value.isascii() and value.isprintable()):
+        raise ValueError(f"{field.name} must be printable ASCII, not {value!r}")
 
 
 def _traces(value: Iterable[object]) -> tuple[object, ...]:
-    if not isinstance(value, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance]
+    if isinstance(value, str) or not isinstance(value, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise TypeError(f"trace_configs must be a list of aiohttp.TraceConfig, not {value!r}")
     return tuple(value)
 
@@ -148,7 +158,7 @@ class Settings:
     """Let the token travel in clear text to hosts other than this machine."""
     trace_configs: tuple[object, ...] = attrs.field(default=(), converter=_traces)
     """``aiohttp.TraceConfig`` objects."""
-    user_agent: str | None = attrs.field(default=None, validator=_kind(str, "text"))
+    user_agent: str | None = attrs.field(default=None, validator=[_kind(str, "text"), _printable])
     """What the client calls itself; by default its own name and version."""
 
     def changed(self, **changes: Any) -> "Settings":

@@ -15,8 +15,8 @@ from leaks import TOKENS, Watch
 from roamify_async import AsyncRoamify, Retries, Roamify, Settings
 from roamify_async.sandbox import Sandbox
 
-QUICK = Settings(retries=Retries(wait=0.001, longest_wait=0.001))
-"""Settings under which no test waits for a retry."""
+QUICK = Settings(retries=Retries(wait=0.001, longest_wait=0.001), settle_window=0.05)
+"""Settings under which no test waits long: for a retry, or for an order to be seen."""
 
 
 class MockedResponse(aiohttp.ClientResponse):

@@ -300,7 +300,7 @@ def test_ctrl_c_in_a_purchase(served):
     """
     code, out, err = interrupted(body, served, "POST /api/esim/order")
     assert code == 0, err
-    assert "orders.list(reference_id='my-purchase')" in out
+    assert "orders.settle('my-purchase')" in out
     assert len(served.state()["orders"]) == 1
 
 

@@ -56,13 +56,13 @@ def written(name: str, row: Any, call: Any) -> str:
     """Write one line of the table, from a row and its bound call."""
     signature = inspect.signature(call)
     bare = [parameter.replace(annotation=inspect.Parameter.empty) for parameter in signature.parameters.values()]
-    http = f"{row.method} {row.path}" if isinstance(row, Endpoint) else "pages of `packages`"
-    return f"| `{name}{inspect.Signature(bare)}` | {http} | `{named(signature.return_annotation)}` |"
+    what = f"{row.method} {row.path}" if isinstance(row, Endpoint) else re.split(r"[;.,]", row.__doc__)[0]
+    return f"| `{name}{inspect.Signature(bare)}` | {what} | `{named(signature.return_annotation)}` |"
 
 
 def calls() -> str:
     """Write the table of all calls, from the rows."""
-    lines = ["| call | HTTP | answers |", "|---|---|---|"]
+    lines = ["| call | what it is | answers |", "|---|---|---|"]
     for room, resource in vars(AsyncRoamify("token")).items():
         if isinstance(resource, Resource):
             for name, row in vars(type(resource)).items():

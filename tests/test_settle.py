@@ -208,7 +208,7 @@ def test_doubt():
     assert (error.sent, error.method, error.path, error.request_id) == ("answered", *facts.values())
     assert "may have been booked" in str(error)
     assert "ServerError 502: Bad gateway" in str(error)
-    assert "orders.list(reference_id='my-ref')" in str(error)
+    assert "orders.settle('my-ref')" in str(error)
     assert (reason.reference_id, reason.package_ids) == ("my-ref", ("esim-a", "esim-b"))
 
 

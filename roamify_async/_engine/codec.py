@@ -54,11 +54,6 @@ def _overrides(kind: type[Any]) -> dict[str, Any]:
 
 def _objects(kind: type[Any], converter: cattrs.Converter) -> Any:
     """Make the reader of an attrs class."""
-    for field in attrs.fields(kind):
-        if isinstance(field.type, type) and issubclass(field.type, State):
-            # By its own class: the reader of text would be taken for a subclass of it.
-            kind_of_state: Any = field.type
-            converter.register_structure_hook(kind_of_state, _read_state)
     generated = make_dict_structure_fn(
         kind, converter, _cattrs_detailed_validation=converter.detailed_validation, **_overrides(kind)
     )
@@ -94,6 +89,7 @@ def _reader(*, detailed: bool) -> cattrs.Converter:
     converter = cattrs.Converter(detailed_validation=detailed)
     for kind, hook in READERS.items():
         converter.register_structure_hook(kind, hook)
+    converter.register_structure_hook(State, _read_state)
     converter.register_structure_hook_factory(attrs.has, _objects)
     converter.register_structure_hook_factory(lambda kind: getattr(kind, "__origin__", None) is tuple, _arrays)
     return converter

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from datetime import datetime
 from typing import Any, Final, Protocol, TypeVar
 
 import anyio
@@ -22,7 +23,7 @@ from .facade import Endpoint, Kind
 from .paging import PageT, Plan, Reading
 from .retry import Again, is_success, judge
 from .transport import Transport
-from .wire import HttpResponse, NoResponse, Outcome
+from .wire import HttpResponse, NoResponse, Outcome, Trail
 
 T = TypeVar("T")
 
@@ -52,13 +53,27 @@ class Engine:
     def __init__(self, transport: Transport, settings: Settings, purchase: Purchase) -> None:
         self.transport = transport
         self.settings = settings
+        self.doubts: dict[str, datetime] = {}
+        """References that were left in doubt, and when each was first sent."""
         self._purchase = purchase
+
+    def view(self, settings: Settings) -> "Engine":
+        """Give an engine with other settings that shares everything else."""
+        view = Engine(self.transport, settings, self._purchase)
+        view.doubts = self.doubts
+        return view
 
     async def send(self, endpoint: Endpoint[..., T], request: object, /) -> T:
         """Send a request and give its answer; a purchase is made sure of."""
         if endpoint.kind is Kind.PURCHASE:
             return await self._purchase(self, endpoint, request)
-        return await self.exchange(endpoint, request)
+        if endpoint.recover is None:
+            return await self.exchange(endpoint, request)
+        try:
+            return await self.exchange(endpoint, request)
+        except RoamifyError as error:
+            failure = error.with_traceback(None)
+        return await endpoint.recover(self, request, failure)
 
     def pages(
         self, fetch: Callable[[int], Awaitable[PageT]], size: int, concurrency: int | None
@@ -67,8 +82,11 @@ class Engine:
         plan = Plan(window=concurrency or self.settings.concurrency, size=size)
         return Reading(fetch, plan, self.transport.spawn).pages()
 
-    async def exchange(self, endpoint: Endpoint[..., T], request: object) -> T:
-        """Send a request as often as its kind allows; give the decoded answer, or raise what the last try came to."""
+    async def exchange(self, endpoint: Endpoint[..., T], request: object, trail: Trail | None = None) -> T:
+        """Send a request as often as its kind allows; give the decoded answer, or raise what the last try came to.
+
+        The trail is told when bytes of the request leave.
+        """
         transport, settings = self.transport, self.settings
         transport.open()
         wired = encode(endpoint, request)
@@ -81,7 +99,7 @@ class Engine:
                 if error is not None and left <= 0:
                     raise error
                 outcome = await transport.send(
-                    wired, clock.cut(timeouts, left), agent=settings.user_agent, proxy=settings.proxy
+                    wired, clock.cut(timeouts, left), agent=settings.user_agent, proxy=settings.proxy, trail=trail
                 )
             tries += 1
             result = self._result(endpoint, outcome)

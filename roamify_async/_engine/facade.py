@@ -7,6 +7,7 @@ what it answers from its response type, and whether it is awaited from the type 
 
 import inspect
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping
+from datetime import datetime
 from enum import Enum
 from functools import partial, update_wrapper
 from types import GenericAlias, MethodType
@@ -14,6 +15,7 @@ from typing import Any, Concatenate, Final, Generic, ParamSpec, Protocol, Self, 
 
 import attrs
 
+from roamify_async.errors import RoamifyError
 from roamify_async.settings import Settings
 
 from .blocking import Blocking
@@ -47,6 +49,9 @@ Way = TypeVar("Way", bound=Awaiting | Blocking, covariant=True)  # noqa: PLC0105
 
 class Engine(Protocol):
     """Sends a request to an endpoint and gives its decoded answer."""
+
+    doubts: dict[str, datetime]
+    """References of purchases that were left in doubt, and when each was first sent."""
 
     async def send(self, endpoint: "Endpoint[..., T]", request: object, /) -> T:
         """Send one request."""
@@ -125,6 +130,8 @@ class LookUp(Generic[T]):
     """Makes the row's own answer of an order that was found."""
     missing: Callable[[Engine, Any], Awaitable[tuple[str, ...]]]
     """Gives the package ids of a request that the server does not offer."""
+    traces: Callable[[Engine, Any, datetime], Awaitable[tuple[Any, ...]]] | None = None
+    """Gives what else since a time speaks for a purchase that no order shows."""
 
 
 class Endpoint(operation[P, T]):
@@ -142,6 +149,7 @@ class Endpoint(operation[P, T]):
         timeout: float | None = None,
         look_up: LookUp[T] | None = None,
         check: Callable[[Engine, Any, T], Awaitable[None]] | None = None,
+        recover: Callable[[Engine, Any, RoamifyError], Awaitable[T]] | None = None,
         read: Callable[[HttpResponse], T] | None = None,
     ) -> None:
         async def send(resource: Resource[Any], /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -167,6 +175,8 @@ class Endpoint(operation[P, T]):
         self.look_up: LookUp[T] | None = look_up
         self.check: Callable[[Engine, Any, T], Awaitable[None]] | None = check
         """What is done with an answer that came, before it is given out: raises where it shows a wrong argument."""
+        self.recover: Callable[[Engine, Any, RoamifyError], Awaitable[T]] | None = recover
+        """What is done where it failed: gives the answer after all, or raises the failure."""
         self.read: Callable[[HttpResponse], T] | None = read
         """Reads an answer that the API does not describe; by default the codec does."""
 

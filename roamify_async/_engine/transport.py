@@ -26,7 +26,7 @@ from roamify_async.settings import Settings, Timeouts
 
 from .access import SHORTEST_SECRET, Access
 from .crowd import Queue
-from .wire import HttpRequest, HttpResponse, NoResponse, Outcome
+from .wire import HttpRequest, HttpResponse, NoResponse, Outcome, Trail
 
 T = TypeVar("T")
 
@@ -49,18 +49,23 @@ class MarkedPayload(aiohttp.BytesPayload):
     looks like one that waits for the answer.
     """
 
-    def __init__(self, body: bytes) -> None:
+    def __init__(self, body: bytes, trail: Trail) -> None:
         super().__init__(body, content_type="application/json")
         self.has_left = False
+        self._trail = trail
+
+    def _leave(self) -> None:
+        self.has_left = True
+        self._trail.leave()
 
     async def write(self, writer: AbstractStreamWriter) -> None:
         """Write all of it."""
-        self.has_left = True
+        self._leave()
         await super().write(writer)
 
     async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
         """Write so much of it."""
-        self.has_left = True
+        self._leave()
         await super().write_with_length(writer, content_length)
 
 
@@ -146,11 +151,20 @@ class Transport:
             session._retry_connection = False  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
         return session
 
-    async def send(self, request: HttpRequest, timeouts: Timeouts, *, agent: str | None, proxy: str | None) -> Outcome:
+    async def send(
+        self,
+        request: HttpRequest,
+        timeouts: Timeouts,
+        *,
+        agent: str | None = None,
+        proxy: str | None = None,
+        trail: Trail | None = None,
+    ) -> Outcome:
         """Send one request once and read its whole answer."""
         session = self._opened()
-        payload = None if request.body is None else MarkedPayload(request.body)
+        payload = None
         try:
+            payload = None if request.body is None else MarkedPayload(request.body, trail or Trail())
             async with session.request(
                 request.method,
                 URL(f"{self.access.base_url}{request.path}{'?' * bool(request.query)}{request.query}", encoded=True),
@@ -163,7 +177,8 @@ class Transport:
                 ssl=self._settings.ssl or True,
             ) as response:
                 body = await response.read()
-                headers = {name.lower(): value for name, value in response.headers.items()}
+                redact = self.access.redact
+                headers = {name.lower(): redact(value) for name, value in response.headers.items()}
                 return HttpResponse(response.status, headers, self._redacted(body))
         except Exception as error:  # noqa: BLE001 -- aiohttp raises from several families, and not one may pass
             return self._failure(error, payload, session, proxy or self._env_proxy)

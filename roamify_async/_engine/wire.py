@@ -68,5 +68,18 @@ class NoResponse:
     """What the network library says, in words."""
 
 
+@attrs.define
+class Trail:
+    """How far a request got over all its tries, for those who are cut off before they are told."""
+
+    first_left: datetime | None = None
+    """When the first byte of its body may have left."""
+
+    def leave(self) -> None:
+        """Note that bytes are about to leave."""
+        if self.first_left is None:
+            self.first_left = datetime.now(UTC)
+
+
 Outcome = HttpResponse | NoResponse
 """What one try came to."""

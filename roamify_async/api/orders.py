@@ -4,16 +4,18 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from decimal import Decimal
-from typing import Final
+from typing import Any, Final, cast
 
 import attrs
 
 from roamify_async._engine.crowd import gather
-from roamify_async._engine.facade import PURCHASE, Endpoint, Engine, LookUp, Resource, Way
+from roamify_async._engine.facade import PURCHASE, Awaiting, Endpoint, Engine, LookUp, Resource, Way, operation
 from roamify_async._engine.readers import State
+from roamify_async.errors import NotFoundError, PurchaseInDoubtError
+from roamify_async.purchasing.settle import Seen, search
 
-from .esims import Esim, Esims, ListEsims
 from .packages import ListPackages, Packages
+from .profiles import LIST_ESIMS, Esim, ListEsims
 from .values import exactly_one, optional, text, whole
 
 
@@ -119,6 +121,8 @@ class Order:
     currency: str = "USD"
     items: tuple[OrderLine, ...] = ()
     """One for each eSIM."""
+    esims: tuple[Esim, ...] = ()
+    """Where the server shows an instant order with its eSIMs instead."""
     order_type: str | None = None
     created_at: datetime | None = None
     updated_at: datetime | None = None
@@ -164,10 +168,13 @@ async def as_order(_: Engine, order: Order) -> Order:
 
 async def as_instant_order(engine: Engine, order: Order) -> InstantOrder:
     """Give an order that was found with its eSIMs."""
-    esims = await engine.send(Esims.list, ListEsims(reference_id=order.reference_id, limit=max(50, len(order.items))))
-    fields = attrs.asdict(order, recurse=False)
+    esims = order.esims or await engine.send(
+        LIST_ESIMS, ListEsims(reference_id=order.reference_id, limit=max(50, len(order.items)))
+    )
+    fields: dict[str, Any] = attrs.asdict(order, recurse=False)
     del fields["items"]
-    return InstantOrder(**fields, esims=esims)
+    fields["esims"] = esims
+    return InstantOrder(**fields)
 
 
 class Orders(Resource[Way]):
@@ -187,3 +194,29 @@ class Orders(Resource[Way]):
     """One order."""
     list: Final = Endpoint("GET", "/api/esim/orders", ListOrders, tuple[Order, ...], answer="data.orders")
     """Orders, under one reference or all."""
+
+    @operation
+    async def settle(self: "Orders[Awaiting]", reference_id: str) -> Order:
+        """Look an order up by its reference until it is there, or the settle window has passed.
+
+        Raises ``NotFoundError`` where it is not, and ``PurchaseInDoubtError`` where there are several.
+        """
+        wanted = ListOrders(reference_id=reference_id)
+
+        async def look() -> Seen:
+            return Seen(await self.engine.send(Orders.list, wanted))
+
+        seen = await search(look, self.engine.settings.settle_window)
+        if len(seen.ours) == 1:
+            return cast("Order", seen.ours[0])
+        if seen.ours:
+            ids = " ".join(order.id for order in seen.ours)
+            raise PurchaseInDoubtError(
+                f"{len(seen.ours)} orders stand under this reference: {ids}",
+                found=seen.ours,
+                sent="answered",
+                reference_id=reference_id,
+            )
+        raise seen.failure or NotFoundError(
+            "no order is to be seen under this reference", status=404, reference_id=reference_id
+        )

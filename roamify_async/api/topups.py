@@ -1,6 +1,7 @@
 """More for an eSIM that is there already."""
 
 from collections.abc import Mapping
+from datetime import datetime
 from decimal import Decimal
 from typing import Final
 
@@ -8,6 +9,7 @@ import attrs
 
 from roamify_async._engine.facade import PURCHASE, Endpoint, Engine, LookUp, Resource, Way
 
+from .esims import Esims, GetHistory, HistoryItem
 from .orders import ListOrders, Order, Orders, as_order
 from .values import Apn, CallAllowance, DataAllowance, SmsAllowance, amount, flag, optional, text, whole
 
@@ -79,6 +81,16 @@ async def _missing(engine: Engine, request: CreateTopUp) -> tuple[str, ...]:
     return () if any(package.package_id == request.package_id for package in offered) else (request.package_id,)
 
 
+async def _traces(engine: Engine, request: CreateTopUp, since: datetime) -> tuple[HistoryItem, ...]:
+    """Give what the eSIM's history shows of such a top-up: that orders list top-ups is only inferred."""
+    history = await engine.send(Esims.history, GetHistory(request.iccid))
+    return tuple(
+        item
+        for item in history
+        if item.package_id == request.package_id and (item.created_at is None or item.created_at >= since)
+    )
+
+
 class TopUps(Resource[Way]):
     """Top-ups of eSIMs."""
 
@@ -86,6 +98,6 @@ class TopUps(Resource[Way]):
     """What an eSIM can be topped up with."""
     create: Final = Endpoint(
         "POST", "/api/esim/order/topup", CreateTopUp, Order,
-        kind=PURCHASE, timeout=60, look_up=LookUp(_find, as_order, _missing),
+        kind=PURCHASE, timeout=60, look_up=LookUp(_find, as_order, _missing, _traces),
     )  # fmt: skip
     """Top an eSIM up."""

@@ -1,12 +1,12 @@
-"""What the answer to a purchase means, and what is done about it.
+"""Make sure that a purchase exists, once.
 
 The API has no key that makes a purchase repeatable. A reference is the only handle: the client makes one before the
-first byte is sent, one reference is one purchase, and what is not known is never guessed.
+first byte is sent, one reference is one purchase, and what is not known is looked up and never guessed.
 """
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from enum import Enum
 from http import HTTPStatus
@@ -17,6 +17,8 @@ import attrs
 
 from roamify_async._engine.engine import Engine
 from roamify_async._engine.facade import Endpoint, LookUp
+from roamify_async._engine.waiting import looks
+from roamify_async._engine.wire import Trail
 from roamify_async.errors import (
     APIStatusError,
     ConfigurationError,
@@ -36,6 +38,9 @@ CLOCK_SKEW: Final = timedelta(minutes=5)
 """An order may look so much older than the purchase that made it, if the two clocks differ."""
 REFUSED: Final = frozenset({400, 401, 402, 403, 404, 405, 413, 415, 422, 429})
 """Answers to a purchase that say that nothing was bought."""
+
+
+# ---------------------------------------------------------------- judgement
 
 
 class PurchaseRequest(Protocol):
@@ -72,103 +77,251 @@ def meaning(failure: RoamifyError) -> Meaning:
     return Meaning.DOUBT
 
 
+def holds(order: Any, packages: Mapping[str, int]) -> bool:
+    """Tell whether an order holds these packages as often; one that shows only its eSIMs has to have as many."""
+    if order.items:
+        return Counter(line.package_id for line in order.items) == Counter(packages)
+    return bool(order.esims) and len(order.esims) == sum(packages.values())
+
+
 def is_ours(order: Any, request: PurchaseRequest, first_sent: datetime) -> bool:
     """Tell whether an order is what a request bought: same reference, same packages as often, not older than it."""
     return (
         order.reference_id == request.reference_id
-        and Counter(line.package_id for line in order.items) == Counter(request.packages())
+        and holds(order, request.packages())
         and order.created_at is not None
         and order.created_at >= first_sent - CLOCK_SKEW
     )
 
 
+@attrs.frozen
+class Seen:
+    """What a search for a purchase came to."""
+
+    ours: tuple[Any, ...] = ()
+    """Orders that are the purchase; more than one is one too many."""
+    others: tuple[Any, ...] = ()
+    """What else stands under the reference, or speaks for it."""
+    failure: RoamifyError | None = None
+    """Why the last look-up told nothing."""
+
+    @property
+    def is_absent(self) -> bool:
+        """Whether the last look-up was answered, and with nothing that might be the purchase."""
+        return not self.ours and not self.others and self.failure is None
+
+
+# ---------------------------------------------------------------- looking
+
+
+async def search(look: Callable[[], Awaitable[Seen]], window: float) -> Seen:
+    """Look until something of ours is seen or the window has passed; the last look comes when it has."""
+    seen = Seen()
+    async for _ in looks(window):
+        try:
+            seen = await look()
+        except RoamifyError as error:
+            log.info("a look-up failed: %s", error)
+            seen = Seen(failure=error.with_traceback(None))
+        if seen.ours:
+            break
+    return seen
+
+
+def sift(orders: Iterable[Any], is_one: Callable[[Any], bool], traces: tuple[Any, ...] = ()) -> Seen:
+    """Part the orders that are the purchase from what else was found."""
+    found = tuple(orders)
+    ours = tuple(order for order in found if is_one(order))
+    return Seen(ours, tuple(order for order in found if order not in ours) + traces)
+
+
+async def _look(engine: Engine, look_up: LookUp[Any], request: Any, first_sent: datetime) -> Seen:
+    orders = await look_up.find(engine, request)
+    seen = sift(orders, lambda order: is_ours(order, request, first_sent))
+    if seen.ours or look_up.traces is None:
+        return seen
+    return attrs.evolve(seen, others=seen.others + await look_up.traces(engine, request, first_sent - CLOCK_SKEW))
+
+
+# ---------------------------------------------------------------- buying
+
+
 async def purchase(engine: Engine, endpoint: Endpoint[..., T], request: Any, /) -> T:
-    """Buy what *request* names, and give the answer; the reference is made here where the caller gave none."""
+    """Buy what *request* names, and give the answer; the reference is made here where the caller gave none.
+
+    A reference that this client left in doubt is looked for before anything is sent again.
+    """
     if request.reference_id is None:
         request = attrs.evolve(request, reference_id=str(uuid4()))
+    return await make_sure(engine, endpoint, request, first_sent=engine.doubts.get(request.reference_id))
+
+
+async def make_sure(
+    engine: Engine, endpoint: Endpoint[..., T], request: Any, *, first_sent: datetime | None = None
+) -> T:
+    """Make sure that the purchase of *request* exists, once, and give its answer.
+
+    *first_sent* is when it was first sent, where that may have been: then it is looked for first, and sent only if the
+    settings allow that after a proven absence. Everything it needs is in its arguments, so that it can be called again
+    after a crash.
+    """
+    reference, trail = request.reference_id, Trail(first_sent)
     try:
-        answer = await _buy(engine, endpoint, request)
+        answer: T = await _Attempt(engine, endpoint, request, trail).run()
     except RoamifyError as error:
-        raise error.about(reference_id=request.reference_id, package_ids=tuple(request.packages())) from None
-    except BaseException as interrupt:
+        if isinstance(error, PurchaseInDoubtError) and trail.first_left is not None:
+            engine.doubts[reference] = trail.first_left
+        raise error.about(reference_id=reference, package_ids=tuple(request.packages())) from None
+    except BaseException as cut:
+        _leave_word(engine, request, trail, cut)
+        raise
+    engine.doubts.pop(reference, None)
+    return _with_reference(answer, reference)
+
+
+def _leave_word(engine: Engine, request: Any, trail: Trail, cut: BaseException) -> None:
+    """Leave the reference of a purchase that is cut off in the log, and as a note on what cut it off."""
+    if trail.first_left is None:
+        note = f"the purchase with reference {request.reference_id} was cut off before it was sent: nothing was bought"
+    else:
+        engine.doubts[request.reference_id] = trail.first_left
         note = (
             f"the purchase with reference {request.reference_id} was cut off and may have been booked: "
-            f"look it up with orders.list(reference_id={request.reference_id!r}) before buying again"
+            f"look it up with orders.settle({request.reference_id!r}) before buying again"
         )
-        log.warning("%s", note)
-        interrupt.add_note(note)
-        raise
-    return _with_reference(answer, request.reference_id)
+    log.warning("%s", note)
+    cut.add_note(note)
 
 
-async def _buy(engine: Engine, endpoint: Endpoint[..., T], request: Any) -> T:
-    first_sent = datetime.now(UTC)
-    try:
-        return await engine.exchange(endpoint, request)
-    except RoamifyError as error:
-        failure = error.with_traceback(None)
-    look_up = endpoint.look_up
-    found: tuple[object, ...] = ()
-    what = meaning(failure)
-    if what is Meaning.NOTHING or look_up is None:
-        raise failure
-    if what is Meaning.CONFLICT:
-        seen = await _attempt(look_up.find(engine, request))
-        if seen is not None:
-            return await _after_conflict(engine, look_up, request, first_sent, seen, failure)
-    elif isinstance(failure, ServerError) and failure.status == HTTPStatus.INTERNAL_SERVER_ERROR:
-        _refuse_missing(await _attempt(look_up.missing(engine, request)), failure)
-    raise doubt(request, failure, found)
+class _Attempt:
+    """One purchase on its way: sent, and looked for where the answer leaves a doubt."""
 
+    def __init__(self, engine: Engine, endpoint: Endpoint[..., Any], request: Any, trail: Trail) -> None:
+        if endpoint.look_up is None:
+            raise TypeError(f"{endpoint!r} has no look_up: it cannot be made sure of")
+        self.engine = engine
+        self.endpoint = endpoint
+        self.look_up: LookUp[Any] = endpoint.look_up
+        self.request = request
+        self.trail = trail
+        # A look-up that fails is made again by the search, as long as its window is open.
+        self.looking = engine.view(engine.settings.changed(retries=attrs.evolve(engine.settings.retries, tries=1)))
 
-async def _attempt(looking: Any) -> Any:
-    """Give what a look-up finds, or None where it could not be made."""
-    try:
-        return await looking
-    except RoamifyError as error:
-        log.info("a look-up failed: %s", error)
+    async def run(self) -> Any:
+        """Send it, or look for it where it was sent before; send it again as often as the settings allow."""
+        policy, sends = self.engine.settings.on_doubt, 0
+        reason: RoamifyError | None = None
+        while True:
+            if sends or self.trail.first_left is None:
+                sends += 1
+                try:
+                    answer = await self.engine.exchange(self.endpoint, self.request, self.trail)
+                except RoamifyError as error:
+                    reason = error.with_traceback(None)
+                else:
+                    return await self._alone(answer) if sends > 1 else answer
+                settled = await self._judge(reason)
+                if settled is not None:
+                    return settled[0]
+            if reason is not None and policy == "raise":
+                raise self._doubt(reason)
+            seen = await self._search()
+            if seen.ours:
+                return await self._take(seen)
+            sends = max(sends, 1)
+            if policy != "look_up_then_resend" or not seen.is_absent or sends >= self.engine.settings.retries.tries:
+                raise self._doubt(reason or seen.failure, seen.others)
+            log.info("purchase %s is not there: sent again", self.request.reference_id)
+
+    async def _judge(self, failure: RoamifyError) -> tuple[Any] | None:
+        """Raise what is no doubt; give our order that stands in the way of itself; else nothing."""
+        what = meaning(failure)
+        if what is Meaning.NOTHING:
+            raise failure
+        if what is Meaning.CONFLICT:
+            seen = await self._search(window=0)
+            if seen.ours:
+                return (await self._take(seen),)
+            if seen.failure is None:
+                raise _with_others(failure, seen.others)
+        elif isinstance(failure, ServerError) and failure.status == HTTPStatus.INTERNAL_SERVER_ERROR:
+            await self._refuse_missing(failure)
         return None
 
+    async def _refuse_missing(self, failure: RoamifyError) -> None:
+        """Raise where the purchase names packages that are not offered: a 500 is what the server answers to a typo."""
+        try:
+            missing = await self.look_up.missing(self.engine, self.request)
+        except RoamifyError as error:
+            log.info("the packages could not be checked: %s", error)
+            return
+        if missing:
+            names = ", ".join(map(repr, missing))
+            failure.args = (
+                f"there is no package {names} (the server answered: {failure.args[0]}); see packages.list()",
+            )
+            raise failure
 
-async def _after_conflict(
-    engine: Engine, look_up: LookUp[T], request: Any, first_sent: datetime, seen: Iterable[Any], failure: RoamifyError
-) -> T:
-    """Give our own order that stands in the way, or raise the conflict with what else stands there."""
-    orders = tuple(seen)
-    ours = [order for order in orders if is_ours(order, request, first_sent)]
-    if len(orders) == 1 and ours:
-        return await look_up.become(engine, ours[0])
-    if orders:
-        others = " ".join(order.id for order in orders)
-        failure.args = (f"{failure.args[0]}; other orders stand under this reference: {others}",)
-    raise failure
+    async def _search(self, window: float | None = None) -> Seen:
+        first_sent = self.trail.first_left or datetime.now(UTC)
+
+        async def look() -> Seen:
+            return await _look(self.looking, self.look_up, self.request, first_sent)
+
+        return await search(look, self.engine.settings.settle_window if window is None else window)
+
+    async def _take(self, seen: Seen) -> Any:
+        """Give the one order that was found as the row's own answer."""
+        if len(seen.ours) > 1:
+            raise self._twice(seen.ours)
+        try:
+            return await self.look_up.become(self.engine, next(iter(seen.ours)))
+        except RoamifyError as error:
+            raise self._doubt(error.with_traceback(None), seen.ours) from None
+
+    async def _alone(self, answer: Any) -> Any:
+        """Give an answer to what was sent more than once, if it was booked no more than once."""
+        seen = await self._search(window=0)
+        if len(seen.ours) > 1:
+            raise self._twice(seen.ours)
+        return answer
+
+    def _doubt(self, reason: RoamifyError | None, found: tuple[Any, ...] = ()) -> PurchaseInDoubtError:
+        return doubt(self.request, reason, found)
+
+    def _twice(self, orders: tuple[Any, ...]) -> PurchaseInDoubtError:
+        ids = " ".join(order.id for order in orders)
+        return doubt(self.request, None, orders, f"the purchase was booked {len(orders)} times: orders {ids}")
 
 
-def _refuse_missing(missing: tuple[str, ...] | None, failure: RoamifyError) -> None:
-    """Raise where the purchase names packages that are not offered: a 500 is what the server answers to a typo."""
-    if missing:
-        names = ", ".join(map(repr, missing))
-        failure.args = (f"there is no package {names} (the server answered: {failure.args[0]}); see packages.list()",)
-        raise failure
+def _with_others(failure: RoamifyError, others: tuple[Any, ...]) -> RoamifyError:
+    ids = " ".join(other.id for other in others if hasattr(other, "id"))
+    if ids:
+        failure.args = (f"{failure.args[0]}; other orders stand under this reference: {ids}",)
+    return failure
 
 
-def doubt(request: Any, reason: RoamifyError, found: tuple[object, ...] = ()) -> PurchaseInDoubtError:
-    """Make the error for a purchase of which it is not known whether it was booked."""
-    reason.about(reference_id=request.reference_id, package_ids=tuple(request.packages()))
+def doubt(
+    request: Any, reason: RoamifyError | None, found: tuple[object, ...] = (), message: str = ""
+) -> PurchaseInDoubtError:
+    """Make the error for a purchase of which it is not known whether it was booked once."""
+    facts: dict[str, Any] = {}
+    if reason is not None:
+        reason.about(reference_id=request.reference_id, package_ids=tuple(request.packages()))
+        facts = {name: getattr(reason, name) for name in ("sent", "method", "path", "request_id")}
+    why = message or f"the purchase may have been booked: {_shown(reason)}"
     return PurchaseInDoubtError(
-        f"the purchase may have been booked: {_shown(reason)}. Look it up with "
-        f"orders.list(reference_id={request.reference_id!r}) before buying again",
+        f"{why}. Look it up with orders.settle({request.reference_id!r}) before buying again",
         request=request,
         reason=reason,
         found=found,
-        sent=reason.sent,
-        method=reason.method,
-        path=reason.path,
-        request_id=reason.request_id,
+        **facts,
     )
 
 
-def _shown(reason: RoamifyError) -> str:
+def _shown(reason: RoamifyError | None) -> str:
+    if reason is None:
+        return "it was begun before, and is not found"
     status = f" {reason.status}" if isinstance(reason, APIStatusError) else ""
     return f"{type(reason).__name__}{status}: {reason.args[0]}"
 

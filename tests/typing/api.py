@@ -14,6 +14,7 @@ from roamify_async import (
     Device,
     Esim,
     Health,
+    HistoryItem,
     InstantOrder,
     Order,
     OrderItem,
@@ -43,6 +44,9 @@ async def awaiting(roamify: AsyncRoamify) -> None:
     assert_type(await roamify.esims.get(iccid="1"), Esim)
     assert_type(await roamify.esims.list(reference_id="r"), tuple[Esim, ...])
     assert_type(await roamify.esims.usage("1"), Usage)
+    assert_type(await roamify.esims.history("1"), tuple[HistoryItem, ...])
+    assert_type(await roamify.esims.buy("p", 2, start_date="2027-07-01", reference_id="r"), tuple[Esim, ...])
+    assert_type(await roamify.orders.settle("r"), Order)
     assert_type(await roamify.topups.packages("1", days=7), tuple[TopUpPackage, ...])
     assert_type(await roamify.topups.create("1", "p", reference_id="r"), Order)
     assert_type(await roamify.account.balance(), Balance)
@@ -67,6 +71,9 @@ def blocking(roamify: Roamify) -> None:
     assert_type(roamify.esims.get(iccid="1"), Esim)
     assert_type(roamify.esims.list(reference_id="r"), tuple[Esim, ...])
     assert_type(roamify.esims.usage("1"), Usage)
+    assert_type(roamify.esims.history("1"), tuple[HistoryItem, ...])
+    assert_type(roamify.esims.buy("p", 2, start_date="2027-07-01", reference_id="r"), tuple[Esim, ...])
+    assert_type(roamify.orders.settle("r"), Order)
     assert_type(roamify.topups.packages("1", days=7), tuple[TopUpPackage, ...])
     assert_type(roamify.topups.create("1", "p", reference_id="r"), Order)
     assert_type(roamify.account.balance(), Balance)
