@@ -43,6 +43,8 @@ from .errors import (
     UnprocessableError,
     WebhookError,
 )
+from .purchasing.bulk import Progress
+from .purchasing.report import BulkLine, BulkReport
 from .settings import DEVELOPMENT, PRODUCTION, Retries, Settings, Timeouts
 
 __all__ = [
@@ -55,6 +57,8 @@ __all__ = [
     "BadRequestError",
     "Balance",
     "BudgetError",
+    "BulkLine",
+    "BulkReport",
     "CallAllowance",
     "Catalogue",
     "ConfigurationError",
@@ -84,6 +88,7 @@ __all__ = [
     "PackagePage",
     "PermissionDeniedError",
     "Profile",
+    "Progress",
     "PurchaseInDoubtError",
     "RateLimitError",
     "RequestTimeoutError",

@@ -10,12 +10,14 @@ import roamify_async
 PACKAGE = Path(roamify_async.__file__).parent
 FLOORS = (
     {"_version", "errors"},
-    {"settings", "_engine.wire", "_engine.crowd", "_engine.readers", "_engine.waiting"},
+    {"settings", "_engine.wire", "_engine.crowd", "_engine.readers", "_engine.waiting", "_engine.caller"},
     {"_engine.access", "_engine.blocking", "_engine.paging"},
     {"_engine.facade", "_engine.transport"},
     {"_engine.codec", "_engine.retry"},
     {"_engine.engine"},
-    {"purchasing.settle"},
+    {"purchasing.settle", "purchasing.journal", "purchasing.source"},
+    {"purchasing.report"},
+    {"purchasing.bulk"},
     {"api.values"},
     {"api.countries", "api.devices", "api.account", "api.service", "api.profiles"},
     {"api.packages"},

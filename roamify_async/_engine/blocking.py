@@ -15,6 +15,8 @@ from anyio.from_thread import BlockingPortal
 
 from roamify_async.errors import ConfigurationError
 
+from .caller import Mailbox, mailbox
+
 T = TypeVar("T")
 
 
@@ -98,12 +100,17 @@ class Blocking:
         On Ctrl-C the call is cancelled, and its clean-up waited for; a second Ctrl-C leaves at once.
         """
         thread = self.open()
-        call = _Call(function)
+        call, box = _Call(function), Mailbox()
+        context = mailbox.set(box)
         try:
             future: Future[T] = thread.portal.start_task_soon(call.run)
         except RuntimeError as closing:
             raise ConfigurationError("this Roamify is closed: make a new one") from closing
+        finally:
+            mailbox.reset(context)
+        future.add_done_callback(lambda _: box.close())
         try:
+            box.serve()
             return future.result()
         except CancelledError:
             raise call.noted(ConfigurationError("this Roamify was closed while the call was under way")) from None

@@ -2,13 +2,16 @@
 
 from collections.abc import Awaitable, Callable, Iterable
 from types import TracebackType
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import anyio
 from aiolimiter import AsyncLimiter
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+SHORTEST_REST: Final = 5.0
+"""Seconds for which a queue gives way at the least."""
 
 
 class Queue:
@@ -17,25 +20,43 @@ class Queue:
     It hands out places in the order in which they were asked for. Made inside the event loop that uses it.
     """
 
-    def __init__(self, concurrency: int, rate: float | None = None) -> None:
+    def __init__(self, concurrency: int, rate: float | None = None, *, is_yielding: bool = False) -> None:
         self._places = anyio.Semaphore(concurrency, max_value=concurrency, fast_acquire=True)
         # A bucket of one: evenly spaced, since a burst of a second's worth is what servers refuse.
         self._rate = None if rate is None else AsyncLimiter(1, 1 / rate)
+        # Where it gives way to a busy server, half of the places are enough for a while.
+        self._half = anyio.Semaphore(max(1, concurrency // 2), fast_acquire=True) if is_yielding else None
+        self._halved_until = float("-inf")
+        self._halved: set[int] = set()
+
+    def give_way(self, seconds: float | None) -> None:
+        """Let only half of the places be taken for a while: the server has too much to do."""
+        if self._half is not None:
+            self._halved_until = anyio.current_time() + max(SHORTEST_REST, seconds or 0)
 
     async def __aenter__(self) -> None:
         """Wait for a place, then for the rate."""
         await self._places.acquire()
-        if self._rate is not None:
-            try:
+        try:
+            if self._half is not None and anyio.current_time() < self._halved_until:
+                await self._half.acquire()
+                self._halved.add(anyio.get_current_task().id)
+            if self._rate is not None:
                 await self._rate.acquire()
-            except BaseException:
-                self._places.release()
-                raise
+        except BaseException:
+            self._leave()
+            raise
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Give the place back."""
+        self._leave()
+
+    def _leave(self) -> None:
+        if self._halved and (task := anyio.get_current_task().id) in self._halved and self._half is not None:
+            self._halved.discard(task)
+            self._half.release()
         self._places.release()
 
 
@@ -54,3 +75,13 @@ async def gather(call: Callable[[T], Awaitable[R]], values: Iterable[T]) -> tupl
         for place, value in enumerate(taken):
             group.start_soon(one, place, value)
     return tuple(outcomes[place] for place in range(len(outcomes)))
+
+
+def all_of(outcomes: tuple[R | Exception, ...]) -> tuple[R, ...]:
+    """Give what came of all calls, or raise the first error."""
+    done: list[R] = []
+    for outcome in outcomes:
+        if isinstance(outcome, Exception):
+            raise outcome
+        done.append(outcome)
+    return tuple(done)

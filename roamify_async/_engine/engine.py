@@ -3,6 +3,7 @@
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from datetime import datetime
+from http import HTTPStatus
 from typing import Any, Final, Protocol, TypeVar
 
 import anyio
@@ -19,6 +20,7 @@ from roamify_async.errors import (
 from roamify_async.settings import DEFAULT_TIMEOUTS, Settings, Timeouts
 
 from .codec import decode, encode, refusal
+from .crowd import Queue
 from .facade import Endpoint, Kind
 from .paging import PageT, Plan, Reading
 from .retry import Again, is_success, judge
@@ -31,6 +33,8 @@ log: logging.Logger = logging.getLogger("roamify_async")
 
 SHORTEST_DEADLINE: Final = 120.0
 """Seconds that all tries may take together where the caller sets no limit and no single try needs more."""
+BUSY: Final = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE})
+"""Answers of a server that has too much to do."""
 _STRENGTH: Final[tuple[Sent, ...]] = ("no", "maybe", "answered")
 _FAILURES: Final[dict[str, tuple[type[TransportError], str]]] = {
     "connect": (ConnectError, "no connection to {host}"),
@@ -50,16 +54,19 @@ class Purchase(Protocol):
 class Engine:
     """Sends the requests of one client, or of a view of it with other settings."""
 
-    def __init__(self, transport: Transport, settings: Settings, purchase: Purchase) -> None:
+    def __init__(
+        self, transport: Transport, settings: Settings, purchase: Purchase, queue: Queue | None = None
+    ) -> None:
         self.transport = transport
+        self._queue = queue
         self.settings = settings
         self.doubts: dict[str, datetime] = {}
         """References that were left in doubt, and when each was first sent."""
         self._purchase = purchase
 
-    def view(self, settings: Settings) -> "Engine":
-        """Give an engine with other settings that shares everything else."""
-        view = Engine(self.transport, settings, self._purchase)
+    def view(self, settings: Settings, queue: Queue | None = None) -> "Engine":
+        """Give an engine with other settings, and perhaps a queue of its own, that shares everything else."""
+        view = Engine(self.transport, settings, self._purchase, queue or self._queue)
         view.doubts = self.doubts
         return view
 
@@ -93,14 +100,17 @@ class Engine:
         timeouts = settings.timeouts.over(Timeouts(total=endpoint.timeout)).over(DEFAULT_TIMEOUTS)
         clock = _Clock(settings, timeouts)
         tries, sent, error = 0, _STRENGTH[0], None
+        queue = self._queue or transport.queue
         while True:
-            async with transport.queue:
+            async with queue:
                 left = clock.start()
                 if error is not None and left <= 0:
                     raise error
                 outcome = await transport.send(
                     wired, clock.cut(timeouts, left), agent=settings.user_agent, proxy=settings.proxy, trail=trail
                 )
+            if isinstance(outcome, HttpResponse) and outcome.status in BUSY:
+                queue.give_way(outcome.retry_after())
             tries += 1
             result = self._result(endpoint, outcome)
             if not isinstance(result, RoamifyError):

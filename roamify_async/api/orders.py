@@ -1,22 +1,28 @@
 """Orders: what was bought, and for how much."""
 
+import datetime as dt
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterable, Callable, Iterable, Mapping
 from datetime import datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import Any, Final, cast
 
 import attrs
 
-from roamify_async._engine.crowd import gather
+from roamify_async._engine.crowd import all_of, gather
+from roamify_async._engine.engine import Engine as RunningEngine
 from roamify_async._engine.facade import PURCHASE, Awaiting, Endpoint, Engine, LookUp, Resource, Way, operation
 from roamify_async._engine.readers import State
-from roamify_async.errors import NotFoundError, PurchaseInDoubtError
-from roamify_async.purchasing.settle import Seen, search
+from roamify_async.errors import EsimsNotReadyError, NotFoundError, PurchaseInDoubtError, RoamifyError
+from roamify_async.purchasing.bulk import Progress, Trade, bulk
+from roamify_async.purchasing.report import BulkReport, Forms, Journal
+from roamify_async.purchasing.settle import Seen, make_sure, search
 
+from .account import Account, GetBalance
 from .packages import ListPackages, Packages
-from .profiles import LIST_ESIMS, Esim, ListEsims
-from .values import exactly_one, optional, text, whole
+from .profiles import LIST_ESIMS, Esim, ListEsims, make_esim
+from .values import check_whole, exactly_one, optional, text, whole
 
 
 class OrderStatus(State):
@@ -177,6 +183,28 @@ async def as_instant_order(engine: Engine, order: Order) -> InstantOrder:
     return InstantOrder(**fields)
 
 
+async def ready_esims(engine: Engine, order: Order, start_date: dt.date | None = None) -> tuple[Esim, ...]:
+    """Make the profiles of all eSIMs of an order at once; ``EsimsNotReadyError`` tells of those that are not ready."""
+
+    async def make(esim_id: str) -> Esim:
+        return await make_esim(engine, esim_id, start_date)
+
+    ids = [line.esim_id for line in order.items]
+    outcomes = dict(zip(ids, await gather(make, ids), strict=True))
+    failures = {esim_id: error for esim_id, error in outcomes.items() if isinstance(error, RoamifyError)}
+    esims = all_of(tuple(outcome for esim_id, outcome in outcomes.items() if esim_id not in failures))
+    if not failures:
+        return esims
+    told = "; ".join(f"{esim_id}: {error}" for esim_id, error in failures.items())
+    raise EsimsNotReadyError(
+        f"{len(esims)} of {len(ids)} eSIMs are ready; all are paid. Call again with the reference to go on. {told}",
+        order=order,
+        esims=esims,
+        failures=failures,
+        reference_id=order.reference_id,
+    )
+
+
 class Orders(Resource[Way]):
     """Orders of eSIMs."""
 
@@ -194,6 +222,61 @@ class Orders(Resource[Way]):
     """One order."""
     list: Final = Endpoint("GET", "/api/esim/orders", ListOrders, tuple[Order, ...], answer="data.orders")
     """Orders, under one reference or all."""
+
+    @operation
+    async def bulk(
+        self: "Orders[Awaiting]",
+        requests: Iterable[CreateOrder] | AsyncIterable[CreateOrder],
+        *,
+        journal: str | Path | None = None,
+        concurrency: int | None = None,
+        rate: float | None = None,
+        max_spend: Decimal | int | str | None = None,
+        apply: bool = False,
+        on_progress: Callable[[Progress], object] | None = None,
+    ) -> BulkReport[Order, Esim]:
+        """Order many times at once, and give a report with a line for each request; one bad line hurts no other.
+
+        With a *journal* (a file), every line is on the disk before it is sent and after: called again with the same
+        file and requests, it goes on where it stopped, also after a crash. *max_spend* is never passed. With *apply*
+        the eSIMs of each line are made as well. *requests* and *on_progress* are called in your own thread; what they
+        raise ends the taking of lines and is raised at the end.
+
+        Raises, before anything is sent, ``BudgetError`` where all lines are known to cost more than *max_spend* or the
+        balance, ``JournalError`` where the journal is another's or in use, and ``ValueError`` or ``TypeError``.
+        """
+        if concurrency is not None:
+            check_whole("concurrency", concurrency)
+
+        async def price(package_id: str) -> Decimal:
+            page = await self.engine.send(Packages.page, ListPackages(package_id=package_id))
+            for package in page:
+                if package.package_id == package_id:
+                    return package.price
+            raise NotFoundError(
+                f"there is no package {package_id!r}; see packages.list()", status=404, package_ids=(package_id,)
+            )
+
+        async def balance() -> Decimal:
+            return (await self.engine.send(Account.balance, GetBalance())).balance
+
+        async def finish(order: Order) -> tuple[Esim, ...]:
+            return await ready_esims(self.engine, order)
+
+        async def buy(engine: RunningEngine, request: CreateOrder, first_sent: datetime | None) -> Order:
+            return await make_sure(engine, Orders.create, request, first_sent=first_sent)
+
+        trade = Trade(forms=Journal.forms, buy=buy, price=price, balance=balance, finish=finish if apply else None)
+        return await bulk(
+            cast("RunningEngine", self.engine),
+            trade,
+            requests,
+            journal=journal,
+            concurrency=concurrency,
+            rate=rate,
+            max_spend=max_spend,
+            on_progress=on_progress,
+        )
 
     @operation
     async def settle(self: "Orders[Awaiting]", reference_id: str) -> Order:
@@ -220,3 +303,6 @@ class Orders(Resource[Way]):
         raise seen.failure or NotFoundError(
             "no order is to be seen under this reference", status=404, reference_id=reference_id
         )
+
+
+Journal.forms = Forms(CreateOrder, Order, Esim)

@@ -1,14 +1,26 @@
-"""The eSIM itself, which orders and eSIM calls answer with."""
+"""The eSIM itself, and how its profile is made."""
 
+import datetime as dt
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Final
 
 import attrs
 
-from roamify_async._engine.facade import Endpoint
+from roamify_async._engine.engine import SHORTEST_DEADLINE
+from roamify_async._engine.facade import ACTION, Endpoint, Engine
 from roamify_async._engine.readers import State
+from roamify_async._engine.waiting import looks
+from roamify_async.errors import (
+    APIStatusError,
+    ConflictError,
+    DecodeError,
+    RoamifyError,
+    ServerError,
+    TransportError,
+)
 
-from .values import Apn, CallAllowance, DataAllowance, SmsAllowance, optional, text, whole
+from .values import Apn, CallAllowance, DataAllowance, SmsAllowance, day, exactly_one, optional, text, whole
 
 
 class EsimStatus(State):
@@ -23,6 +35,30 @@ class EsimStatus(State):
     REVOKED = "REVOKED"
     EXPIRED = "EXPIRED"
     UNKNOWN = "UNKNOWN"
+
+
+@attrs.frozen
+class ApplyEsim:
+    """Generate the profile of an eSIM; takes up to 90 s; ``/esims/esims``.
+
+    A package with ``requirements.travel_date`` needs a ``start_date``.
+    """
+
+    esim_id: str = attrs.field(validator=text)
+    start_date: dt.date | None = attrs.field(default=None, kw_only=True, converter=day)
+    """First day of the journey: a ``datetime.date`` or its ISO text."""
+
+
+@attrs.frozen(kw_only=True)
+class GetEsim:
+    """Get one eSIM by its ICCID or its id; ``/esims/esims``."""
+
+    iccid: str | None = None
+    esim_id: str | None = None
+
+    def __attrs_post_init__(self) -> None:
+        """Refuse none and both."""
+        exactly_one(self)
 
 
 @attrs.frozen(kw_only=True)
@@ -88,3 +124,73 @@ class Esim:
 
 LIST_ESIMS: Final = Endpoint("GET", "/api/esims", ListEsims, tuple[Esim, ...])
 """The row of ``esims.list``, which orders need as well."""
+GET_ESIM: Final = Endpoint("GET", "/api/esim", GetEsim, Esim)
+"""The row of ``esims.get``."""
+
+
+def is_open_question(failure: RoamifyError) -> bool:
+    """Tell whether an apply that failed may be under way all the same, or done."""
+    if isinstance(failure, TransportError):
+        return failure.last_try != "no"
+    if isinstance(failure, APIStatusError) and "pending" in failure.message:
+        return True
+    return isinstance(failure, ServerError | ConflictError | DecodeError)
+
+
+async def until_ready(
+    look: Callable[[], Awaitable[tuple[Esim, ...]]], window: float, failure: RoamifyError
+) -> tuple[Esim, ...]:
+    """Read eSIMs until all can be installed; raise *failure* where they are not when the window has passed."""
+    async for _ in looks(window):
+        try:
+            esims = await look()
+        except (TransportError, ServerError):
+            continue
+        except RoamifyError:
+            break  # Reading is refused: what went wrong first says more.
+        if esims and all(esim.is_installable for esim in esims):
+            return esims
+    raise failure
+
+
+def patience(engine: Engine, failure: RoamifyError) -> float:
+    """Give the seconds for which eSIMs whose apply failed are read; raise a failure that leaves nothing open.
+
+    They have as long as a call may take; after a server error that does not speak of waiting, the settle window.
+    """
+    if not is_open_question(failure):
+        raise failure
+    settings = engine.settings
+    if isinstance(failure, ServerError) and "pending" not in failure.message:
+        return settings.settle_window
+    return settings.retries.deadline or SHORTEST_DEADLINE
+
+
+async def read_applied(engine: Engine, request: ApplyEsim, failure: RoamifyError) -> Esim:
+    """Read the eSIM whose apply failed; it is never applied twice."""
+    return await until_installable(engine, request.esim_id, patience(engine, failure), failure)
+
+
+async def until_installable(engine: Engine, esim_id: str, window: float, failure: RoamifyError) -> Esim:
+    """Read one eSIM until it can be installed."""
+
+    async def look() -> tuple[Esim, ...]:
+        return (await engine.send(GET_ESIM, GetEsim(esim_id=esim_id)),)
+
+    (esim,) = await until_ready(look, window, failure)
+    return esim
+
+
+APPLY_ESIM: Final = Endpoint("POST", "/api/esim/apply", ApplyEsim, Esim, kind=ACTION, timeout=100, recover=read_applied)
+"""The row of ``esims.apply``."""
+
+
+async def make_esim(engine: Engine, esim_id: str, start_date: dt.date | None = None) -> Esim:
+    """Give an eSIM with its profile; it is applied only where it has none."""
+    esim = await engine.send(GET_ESIM, GetEsim(esim_id=esim_id))
+    if not esim.is_installable:
+        esim = await engine.send(APPLY_ESIM, ApplyEsim(esim_id, start_date=start_date))
+    if esim.is_installable:
+        return esim
+    window = engine.settings.retries.deadline or SHORTEST_DEADLINE
+    return await until_installable(engine, esim_id, window, RoamifyError("its profile is not ready", sent="answered"))

@@ -1,0 +1,417 @@
+"""Many purchases at once: each written down before it is sent and after, none made twice, none lost."""
+
+import asyncio
+import hashlib
+import itertools
+import json
+import logging
+from collections import Counter
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Iterator, Sized
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, cast
+from uuid import uuid4
+
+import anyio
+import attrs
+from anyio import CancelScope
+
+from roamify_async._engine.caller import in_caller
+from roamify_async._engine.codec import write
+from roamify_async._engine.crowd import Queue, gather
+from roamify_async._engine.engine import Engine
+from roamify_async.errors import (
+    APIStatusError,
+    AuthenticationError,
+    BudgetError,
+    ConfigurationError,
+    ConflictError,
+    JournalError,
+    PermissionDeniedError,
+    PurchaseInDoubtError,
+    RateLimitError,
+    RoamifyError,
+    TransportError,
+)
+
+from .journal import Entry, Ledger, Status
+from .report import BulkReport, Forms, error_text
+from .settle import Meaning, meaning
+from .source import Source
+
+log: logging.Logger = logging.getLogger("roamify_async")
+
+
+@attrs.frozen(kw_only=True)
+class Progress:
+    """How far a bulk order has come."""
+
+    done: int
+    """Lines that have an outcome, earlier runs of the journal included."""
+    total: int | None
+    """Lines in all, where that is known."""
+    counts: dict[str, int]
+    spent: Decimal
+
+    def __str__(self) -> str:
+        """Say it in a line."""
+        told = ", ".join(f"{count} {status.replace('_', ' ')}" for status, count in self.counts.items() if count)
+        return f"{self.done}{'' if self.total is None else f' of {self.total}'} lines: {told}; spent {self.spent}"
+
+
+@attrs.frozen(kw_only=True)
+class Trade:
+    """What a bulk order has to know of the room that it buys from."""
+
+    forms: Forms
+    buy: Callable[[Engine, Any, datetime | None], Awaitable[Any]]
+    """Makes sure of one purchase, which may have been sent before at a time."""
+    price: Callable[[str], Awaitable[Decimal]]
+    """Of one package."""
+    balance: Callable[[], Awaitable[Decimal]]
+    finish: Callable[[Any], Awaitable[tuple[Any, ...]]] | None = None
+    """What is done with an order that was bought: gives its eSIMs."""
+
+
+@attrs.define
+class Budget:
+    """The money that may be spent, and what of it is spoken for."""
+
+    limit: Decimal
+    name: str
+    spent: Decimal = Decimal(0)
+
+    def reserve(self, price: Decimal) -> None:
+        """Speak for an amount; raises ``BudgetError`` where it would pass the limit."""
+        if self.spent + price > self.limit:
+            left = self.limit - self.spent
+            raise BudgetError(f"{price} would pass {self.name}: {left} of {self.limit} is left; nothing was sent")
+        self.spent += price
+
+    def release(self, price: Decimal) -> None:
+        """Give back an amount that was not spent after all."""
+        self.spent -= price
+
+
+def digest(request: Any) -> str:
+    """Give what a line is known by: its items and the caller's own reference."""
+    return hashlib.sha256(json.dumps(write(request), sort_keys=True).encode()).hexdigest()[:32]
+
+
+class Run:
+    """One run of a bulk order."""
+
+    def __init__(
+        self, engine: Engine, trade: Trade, source: Source, ledger: Ledger, budget: Budget, total: int | None
+    ) -> None:
+        self.engine = engine
+        self.trade = trade
+        self.source = source
+        self.ledger = ledger
+        self.budget = budget
+        self.total = total
+        self.counts = {"ordered": 0, "refused": 0, "in_doubt": 0, "not_sent": 0}
+        self.spent = Decimal(0)
+        self.on_progress: Callable[[Progress], object] | None = None
+        self._prices: dict[str, asyncio.Future[Decimal]] = {}
+        self._mine: dict[str, int] = {}
+        self._left: Iterator[Entry] = iter(())
+
+    def resume(self, known: int) -> None:
+        """Begin with the lines that an earlier run left open."""
+        self._left = self.ledger.entries(final=False) if known else iter(())
+        for status, count in self.ledger.counts.items():
+            if status in self.counts:
+                self.counts[status] += count
+        for entry in self.ledger.entries(final=False):
+            if entry.status in self.counts:
+                self.counts[entry.status] -= 1
+        self.spent = self.ledger.spent
+
+    async def work(self) -> None:
+        """Take line after line until there are no more."""
+        while (taken := await self._next()) is not None:
+            entry = await self._line(*taken)
+            self._tell(entry)
+            if self.on_progress is not None:
+                await self._report(self.on_progress)
+
+    async def _next(self) -> tuple[int, Any, Entry | None] | None:
+        if not self.source.is_stopped:
+            for entry in self._left:
+                return entry.position, self.trade.forms.request_of(entry), entry
+        taken = await self.source.next()
+        return None if taken is None else (*taken, None)
+
+    def _tell(self, entry: Entry) -> None:
+        self.counts[entry.status] += 1
+        if entry.status == "ordered" and entry.total is not None:
+            self.spent += Decimal(entry.total)
+
+    async def _report(self, on_progress: Callable[[Progress], object]) -> None:
+        progress = Progress(
+            done=sum(self.counts.values()), total=self.total, counts=dict(self.counts), spent=self.spent
+        )
+        try:
+            await in_caller(lambda: on_progress(progress))
+        except Exception as error:  # noqa: BLE001 -- the caller's own; it is raised at the end
+            self.source.stop(error)
+
+    # -------------------------------------------------------- one line
+
+    async def _line(self, position: int, request: Any, known: Entry | None) -> Entry:
+        """Bring one line to its outcome, and write that down."""
+        reference = request.reference_id or (known.reference if known else str(uuid4()))
+        entry = known or Entry(
+            position=position,
+            digest=digest(request),
+            request=json.dumps(write(request)),
+            reference=reference,
+            status="not_sent",
+        )
+        wanted = attrs.evolve(request, reference_id=reference)
+        if entry.answer is None:
+            entry = await self._bought(entry, request, wanted)
+        if entry.status == "ordered" and self.trade.finish is not None and entry.esims is None:
+            entry = await self._finished(entry)
+        return entry
+
+    async def _bought(self, entry: Entry, request: Any, wanted: Any) -> Entry:
+        held: Decimal | None = None
+        try:
+            self._refuse_twin(entry, request)
+            price = await self._price(wanted)
+            self.budget.reserve(price)
+            held = price
+            sent_before = None if entry.first_sent is None else datetime.fromisoformat(entry.first_sent)
+            now = sent_before or datetime.now(UTC)
+            entry = attrs.evolve(entry, status="sending", final=False, first_sent=now.isoformat(), error=None)
+            await self.ledger.put(entry)
+            order = await self.trade.buy(self.engine, wanted, sent_before)
+        except RoamifyError as error:
+            return await self._failed(entry, error, held)
+        self.budget.spent += order.total - held
+        done = self.trade.finish is None
+        entry = attrs.evolve(
+            entry, status="ordered", final=done, total=str(order.total), answer=json.dumps(write(order)), error=None
+        )
+        await self.ledger.put(entry)
+        return entry
+
+    async def _failed(self, entry: Entry, error: RoamifyError, held: Decimal | None) -> Entry:
+        if isinstance(error, JournalError):
+            self.source.stop(error)
+            raise error
+        status = outcome(error, was_sent=held is not None)
+        if held is not None and status != "in_doubt":
+            self.budget.release(held)
+        if ends_all(error):
+            self.source.stop()
+        entry = attrs.evolve(
+            entry,
+            status=status,
+            final=status == "refused" and not ends_all(error),
+            first_sent=entry.first_sent if status == "in_doubt" else None,
+            error=error_text(error),
+        )
+        await self.ledger.put(entry)
+        return entry
+
+    async def _finished(self, entry: Entry) -> Entry:
+        """Make the eSIMs of a line that was bought; what goes wrong there leaves it bought."""
+        line = self.trade.forms.line(entry)
+        assert self.trade.finish is not None  # noqa: S101
+        try:
+            esims = await self.trade.finish(line.order)
+        except RoamifyError as error:
+            ready = [write(esim) for esim in getattr(error, "esims", ())]
+            entry = attrs.evolve(entry, error=error_text(error), esims=json.dumps(ready) if ready else None)
+        else:
+            made = json.dumps([write(esim) for esim in esims])
+            entry = attrs.evolve(entry, final=True, esims=made, error=None)
+        await self.ledger.put(entry)
+        return entry
+
+    def _refuse_twin(self, entry: Entry, request: Any) -> None:
+        """Refuse a line whose own reference an earlier one has: one reference is one purchase."""
+        if request.reference_id is None:
+            return
+        first = self._mine.setdefault(request.reference_id, entry.position)
+        held = self.ledger.holder(request.reference_id)
+        if min(first, entry.position if held is None else held) != entry.position:
+            raise ConflictError(
+                "an earlier line has this reference; nothing was sent",
+                status=409,
+                sent="no",
+                reference_id=request.reference_id,
+            )
+
+    async def _price(self, request: Any) -> Decimal:
+        """Give what a line will cost; each package is asked for once."""
+        total = Decimal(0)
+        for package_id, quantity in request.packages().items():
+            total += quantity * await self._price_of(package_id)
+        return total
+
+    async def _price_of(self, package_id: str) -> Decimal:
+        if package_id not in self._prices:
+            self._prices[package_id] = asyncio.ensure_future(self.trade.price(package_id))
+        try:
+            return await asyncio.shield(self._prices[package_id])
+        except RoamifyError as error:
+            if outcome(error, was_sent=False) != "refused":
+                self._prices.pop(package_id, None)
+            raise
+
+    async def quote(self, requests: Iterable[Any]) -> Decimal:
+        """Give what lines will cost together, as far as their packages are known."""
+        wanted: Counter[str] = Counter()
+        for request in requests:
+            wanted.update(request.packages())
+        prices = await gather(self._price_of, wanted)
+        pairs = zip(wanted.values(), prices, strict=True)
+        return sum((count * price for count, price in pairs if isinstance(price, Decimal)), Decimal(0))
+
+
+def outcome(error: RoamifyError, *, was_sent: bool) -> Status:
+    """Tell what a line's error makes of it."""
+    if isinstance(error, PurchaseInDoubtError):
+        return "in_doubt"
+    if isinstance(error, BudgetError | ConfigurationError | TransportError | RateLimitError):
+        return "not_sent"
+    if was_sent and meaning(error) is Meaning.DOUBT and not isinstance(error, APIStatusError):
+        return "in_doubt"
+    return "refused"
+
+
+def ends_all(error: RoamifyError) -> bool:
+    """Tell whether an error says that no further line will fare better: the token, or the balance."""
+    return isinstance(error, AuthenticationError | PermissionDeniedError | ConfigurationError) or (
+        isinstance(error, ConflictError) and "balance" in error.message.lower()
+    )
+
+
+async def bulk(
+    engine: Engine,
+    trade: Trade,
+    requests: Iterable[Any] | AsyncIterable[Any],
+    *,
+    journal: str | Path | None,
+    concurrency: int | None,
+    rate: float | None,
+    max_spend: Decimal | int | str | None,
+    on_progress: Callable[[Progress], object] | None,
+) -> BulkReport[Any, Any]:
+    """Buy all that *requests* name; see ``orders.bulk``."""
+    limit = _money(max_spend)
+    places = concurrency or engine.settings.concurrency
+    engine = engine.view(engine.settings, Queue(places, _pace(rate) or engine.settings.rate, is_yielding=True))
+    source = Source(requests, trade.forms.request)
+    ledger = Ledger.temporary() if journal is None else Ledger(Path(journal))
+    try:
+        known = await _compare(ledger, source)
+        budget = await _budget(trade, limit, ledger)
+        run = Run(engine, trade, source, ledger, budget, len(requests) if isinstance(requests, Sized) else None)
+        run.resume(known)
+        run.on_progress = on_progress
+        if isinstance(requests, Sized) and isinstance(requests, Iterable):
+            await _refuse_what_is_too_much(run, cast("Iterable[Any]", requests), budget)
+        await _all(engine, run, places)
+    except BaseException:
+        ledger.close() if journal is not None else ledger.discard()
+        raise
+    # Let go of the file: whoever holds the report does not keep the next run from it.
+    ledger.close()
+    return BulkReport(Ledger(ledger.path, run=False), trade.forms, is_own=journal is None)
+
+
+def _pace(rate: float | None) -> float | None:
+    if rate is not None and (isinstance(rate, bool) or not isinstance(rate, int | float)):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(f"rate must be a number of lines a second, not {rate!r}")
+    if rate is not None and not rate > 0:
+        raise ValueError(f"rate must be more than 0, not {rate!r}")
+    return rate
+
+
+def _money(value: Decimal | int | str | None) -> Decimal | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, Decimal | int | str):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(f"max_spend must be a Decimal, a whole number or text, not {value!r}: floats are not exact")
+    amount = Decimal(value)
+    if not amount >= 0:
+        raise ValueError(f"max_spend must not be negative, as {value!r} is")
+    return amount
+
+
+async def _compare(ledger: Ledger, source: Source) -> int:
+    """Read the lines that the journal knows, and refuse others than those; nothing is sent before all are compared."""
+    known = len(ledger)
+    for position in range(known):
+        taken = await source.next()
+        if source.error is not None:
+            raise source.error
+        if taken is None:
+            raise JournalError(
+                f"the journal knows {known} lines, and only {position} came: it belongs to other requests"
+            )
+        entry = ledger.get(position)
+        if entry is None or entry.digest != digest(taken[1]):
+            raise JournalError(f"line {position} is not the one that the journal knows: it belongs to other requests")
+    return known
+
+
+async def _budget(trade: Trade, limit: Decimal | None, ledger: Ledger) -> Budget:
+    spent = ledger.spent
+    balance = await trade.balance()
+    # What the journal has spent is gone from the balance already, and part of what may be spent in all.
+    if limit is not None and limit - spent < balance:
+        return Budget(limit, "max_spend", spent)
+    return Budget(balance + spent, "the balance", spent)
+
+
+async def _refuse_what_is_too_much(run: Run, requests: Iterable[Any], budget: Budget) -> None:
+    if not isinstance(requests, Sized) or isinstance(requests, Iterator):
+        return
+    done = {entry.position for entry in run.ledger.entries("ordered")}
+    cost = await run.quote(request for position, request in enumerate(requests) if position not in done)
+    if budget.spent + cost > budget.limit:
+        raise BudgetError(f"all lines cost {cost}, which passes {budget.name}: {budget.limit - budget.spent} is left")
+
+
+async def _all(engine: Engine, run: Run, places: int) -> None:
+    """Work at all lines; cut off, take no more and let what is in flight come to its end."""
+
+    async def work() -> None:
+        async with anyio.create_task_group() as group:
+            for _ in range(places):
+                group.start_soon(run.work)
+
+    task = engine.transport.spawn(work())
+    try:
+        await asyncio.wait([task])
+    except BaseException as cut:
+        run.source.stop()
+        run.on_progress = None  # The caller's thread is on its way out and runs no errands any more.
+        with CancelScope(shield=True):
+            await asyncio.wait([task], timeout=engine.settings.settle_window)
+        task.cancel()
+        with CancelScope(shield=True):
+            await asyncio.wait([task])
+        cut.add_note(_word(run))
+        raise
+    error = None if task.cancelled() else task.exception()
+    if run.source.error is not None:
+        raise run.source.error
+    if isinstance(error, BaseExceptionGroup):
+        raise cast("BaseExceptionGroup[BaseException]", error).exceptions[0]
+    if task.cancelled():
+        raise ConfigurationError("the client was closed while a bulk order ran; its journal can be run again")
+
+
+def _word(run: Run) -> str:
+    doubtful = [entry.reference for entry in itertools.islice(run.ledger.entries("sending", "in_doubt"), 50)]
+    told = f"the bulk order was cut off after {sum(run.counts.values())} lines"
+    open_ones = f"; in doubt: {' '.join(doubtful)}" if doubtful else "; no line is in doubt"
+    return f"{told}{open_ones}; call again with the same journal and requests to go on"
