@@ -20,9 +20,10 @@ TABLE = re.compile(r"(?<=<!-- calls -->\n).*?(?=<!-- /calls -->)", re.DOTALL)
 
 
 @pytest.fixture
-def served(monkeypatch):
+def served(monkeypatch, tmp_path):
     """Let the README's clients, which name no token and no host, speak to a sandbox."""
     with Sandbox(packages=500) as sandbox:
+        monkeypatch.chdir(tmp_path)
         monkeypatch.setenv("ROAMIFY_TOKEN", sandbox.token)
         monkeypatch.setenv("ROAMIFY_BASE_URL", sandbox.url)
         yield sandbox

@@ -8,6 +8,7 @@ from typing import assert_type
 from roamify_async import (
     AsyncRoamify,
     Balance,
+    BulkReport,
     Catalogue,
     Country,
     CreateOrder,
@@ -47,6 +48,8 @@ async def awaiting(roamify: AsyncRoamify) -> None:
     assert_type(await roamify.esims.history("1"), tuple[HistoryItem, ...])
     assert_type(await roamify.esims.buy("p", 2, start_date="2027-07-01", reference_id="r"), tuple[Esim, ...])
     assert_type(await roamify.orders.settle("r"), Order)
+    report = await roamify.orders.bulk([CreateOrder([OrderItem("p")])], journal="j.db", max_spend=Decimal(5))
+    assert_type(report, BulkReport[Order, Esim])
     assert_type(await roamify.topups.packages("1", days=7), tuple[TopUpPackage, ...])
     assert_type(await roamify.topups.create("1", "p", reference_id="r"), Order)
     assert_type(await roamify.account.balance(), Balance)
@@ -74,6 +77,10 @@ def blocking(roamify: Roamify) -> None:
     assert_type(roamify.esims.history("1"), tuple[HistoryItem, ...])
     assert_type(roamify.esims.buy("p", 2, start_date="2027-07-01", reference_id="r"), tuple[Esim, ...])
     assert_type(roamify.orders.settle("r"), Order)
+    report = roamify.orders.bulk((CreateOrder([OrderItem("p")]) for _ in range(3)), on_progress=print)
+    assert_type(report, BulkReport[Order, Esim])
+    assert_type(report.lines[0].order, Order | None)
+    assert_type(report.spent, Decimal)
     assert_type(roamify.topups.packages("1", days=7), tuple[TopUpPackage, ...])
     assert_type(roamify.topups.create("1", "p", reference_id="r"), Order)
     assert_type(roamify.account.balance(), Balance)
