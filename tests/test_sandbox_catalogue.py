@@ -137,6 +137,31 @@ def test_packages_hold_what_their_kind_says():
     assert all(packages[id]["notes"] for id in sandbox.kinds["no_usage_check"])
 
 
+def test_kinds_are_what_the_packages_show():
+    """Each kind lists the packages that show it; plain ones lead a country whose eSIMs can be topped up."""
+    sandbox = Sandbox(packages=2000)
+    every = [(package, group) for group in sandbox.catalogue for package in group["packages"]]
+
+    def those(fits):
+        return [package["packageId"] for package, group in every if fits(package, group)]
+
+    no_top_up = set(sandbox.kinds["no_top_up"])
+    lead = {group["packages"][0]["packageId"] for group in sandbox.catalogue if group["geography"] == "local"}
+    assert lead & no_top_up
+    assert sandbox.kinds | {"no_top_up": []} == {
+        "plain": those(lambda package, _: package["packageId"] in lead - no_top_up),
+        "travel_date": those(lambda package, _: package["requirements"]["travelDate"]),
+        "unlimited": those(lambda package, _: package["isUnlimited"]),
+        "throttled": those(lambda package, _: package["withThrottle"]),
+        "no_usage_check": those(lambda package, _: not package["withUsageCheck"]),
+        "no_top_up": [],
+        "voice": those(lambda package, _: package["withCall"]),
+        "local": those(lambda _, group: group["geography"] == "local"),
+        "regional": those(lambda _, group: group["geography"] == "regional"),
+        "global": those(lambda _, group: group["geography"] == "global"),
+    }
+
+
 async def test_countries_can_be_narrowed_by_geography(reader_of):
     """Each destination is listed with code, name and geography."""
     reader = await reader_of()

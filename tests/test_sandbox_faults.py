@@ -36,7 +36,7 @@ async def session(sandbox):
 
 async def order(session):
     """Order one eSIM; give status, headers and text."""
-    async with session.post(ORDER, json=BODY) as response:
+    async with session.post(ORDER, json=BODY, allow_redirects=False) as response:
         return response.status, response.headers, await response.text()
 
 
@@ -49,7 +49,7 @@ def booked(sandbox):
 
 
 CUTS = {"drop": aiohttp.ServerDisconnectedError, "reset": aiohttp.ClientPayloadError}
-ERRORS = sorted(FAULTS.keys() - CUTS.keys() - {"slow", "truncated", "garbled"})
+ERRORS = ["pending", *sorted(name for name in FAULTS if name[:3].isdecimal())]
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
@@ -69,15 +69,17 @@ async def test_an_error_books_only_after(sandbox, session, fault, when):
     sandbox.fail("POST", ORDER, fault, when=when)
     status, headers, text = await order(session)
     assert status == (500 if fault == "pending" else int(fault[:3]))
-    if fault.endswith("_html"):
+    assert headers["Server"] == "cloudflare"
+    if fault.endswith("_html") or fault[:2] in {"30", "52"}:
         assert headers["Content-Type"].startswith("text/html")
-        assert "<html" in text
+        assert f"<h1>Error {status}</h1>" in text
     elif fault.endswith("_empty"):
         assert text == ""
     else:
         body = json.loads(text)
         assert body == {"message": body["message"], "status": "failed"}
-    assert ("Retry-After" in headers) == fault.startswith("429")
+    assert ("Retry-After" in headers) == (fault in {"429", "429_date", "503_date"})
+    assert ("Location" in headers) == (fault in {"301", "302"})
     assert booked(sandbox) == (when == "after")
 
 
@@ -132,17 +134,23 @@ async def test_closing_does_not_wait_for_slow_answers(caplog):
     assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
-@pytest.mark.parametrize(("fault", "seconds", "sent"), [("429", 0, "0"), ("429", 1.2, "2"), ("503", 3, "3")])
+@pytest.mark.parametrize(
+    ("fault", "seconds", "sent"),
+    [("429", 0, "0"), ("429", 1.2, "2"), ("503", 3, "3"), ("503", 0, None), ("500", 3, None)],
+)
 async def test_retry_after_is_whole_seconds(sandbox, session, fault, seconds, sent):
-    """Retry-After rounds up; 429 always has one, 503 if seconds are given."""
+    """Retry-After rounds up; 429 always has one, 503 if seconds are given, others never."""
     sandbox.fail("POST", ORDER, fault, seconds=seconds)
-    assert (await order(session))[1]["Retry-After"] == sent
+    assert (await order(session))[1].get("Retry-After") == sent
 
 
-async def test_retry_after_can_be_a_date(sandbox, session):
-    """429_date sends an HTTP date that lies the seconds ahead, never less; a hyphen in the name is as good."""
-    sandbox.fail("POST", ORDER, "429-date", seconds=30)
-    wait = parsedate_to_datetime((await order(session))[1]["Retry-After"]).timestamp() - time.time()
+@pytest.mark.parametrize("fault", ["429-date", "503-date"])
+async def test_retry_after_can_be_a_date(sandbox, session, fault):
+    """An HTTP date lies the seconds ahead, never less; a hyphen in the name is as good."""
+    sandbox.fail("POST", ORDER, fault, seconds=30)
+    sent = (await order(session))[1]["Retry-After"]
+    assert sent.endswith(" GMT")
+    wait = parsedate_to_datetime(sent).timestamp() - time.time()
     assert 29 < wait <= 31
 
 
@@ -186,21 +194,90 @@ async def test_times_path_and_method_choose_the_requests(sandbox, session):
     assert sandbox.state()["requests"] == {f"GET {BALANCE}": 4, f"POST {BALANCE}": 1}
 
 
+async def test_a_query_chooses_the_requests(sandbox, session):
+    """A fault with a query hits only requests that have each of its pairs, whatever else they ask for."""
+    packages = "/api/esim/packages"
+
+    async def status(query):
+        async with session.get(f"{packages}?{query}") as response:
+            return response.status
+
+    sandbox.fail("GET", packages, "503", query={"page": "9", "days": "7"}, times=2)
+    others = ["", "page=9", "days=7", "page=7&days=9", "page=19&days=7", "page=9&days="]
+    assert 503 not in [await status(query) for query in others]
+    assert [await status("page=9&days=7"), await status("days=7&gbs=1&page=9"), await status("page=9&days=7")] == [
+        503, 503, 200,
+    ]  # fmt: skip
+    scripted = {"fault": "500", "path": packages, "query": {"days": "1"}}
+    async with session.post("/_sandbox/faults", json=scripted) as response:
+        assert (await response.json())["faults"][0]["query"] == {"days": "1"}
+    assert [await status("days=2"), await status("days=1")] == [200, 500]
+
+
+async def test_times_can_be_for_ever(sandbox, session):
+    """Null times never run out."""
+    async with session.post("/_sandbox/faults", json={"fault": "500", "path": BALANCE, "times": None}) as response:
+        assert (await response.json())["faults"][0]["times"] is None
+    for _ in range(3):
+        async with session.get(BALANCE) as response:
+            assert response.status == 500
+
+
 async def test_probability_is_a_share(sandbox, session):
     """A fault of probability one half hits some requests and spares others; one of zero none."""
     sandbox.fail("GET", BALANCE, "500", times=1000, probability=0.5)
-
-    async def statuses():
-        seen = []
-        for _ in range(40):
-            async with session.get(BALANCE) as response:
-                seen.append(response.status)
-        return seen
-
-    assert set(await statuses()) == {200, 500}
+    assert set(await statuses(session)) == {200, 500}
     sandbox.reset()
     sandbox.fail("GET", BALANCE, "500", probability=0)
-    assert set(await statuses()) == {200}
+    assert set(await statuses(session)) == {200}
+
+
+async def statuses(session, *, between=()):
+    """Ask for the balance again and again, and for other things between."""
+    seen = []
+    for _ in range(40):
+        async with session.get(BALANCE) as response:
+            seen.append(response.status)
+        for path in between:
+            async with session.get(path):
+                pass
+    return seen
+
+
+async def test_the_dice_of_a_fault_hang_on_the_seed_and_its_requests_alone():
+    """The same seed hits the same requests, whatever others come between and after a reset; another seed others."""
+    half = {"method": "GET", "path": BALANCE, "fault": "500", "times": None, "probability": 0.5}
+    rare = {**half, "path": "/api/esim/countries", "probability": 0.1}
+
+    async def hits(seed, *faults: dict[str, object], between=(), reset=False):
+        async with Sandbox(packages=100, seed=seed, faults=faults) as sandbox:
+            headers = {"Authorization": f"Bearer {sandbox.token}"}
+            async with aiohttp.ClientSession(sandbox.url, headers=headers) as session:
+                seen = await statuses(session, between=between)
+                if reset:
+                    sandbox.reset()
+                    seen = await statuses(session)
+                return seen
+
+    first = await hits(1, half)
+    assert first == await hits(1, half)
+    assert first == await hits(1, half, rare, between=["/api/esim/countries", "/api/health"])
+    assert first == await hits(1, half, reset=True)
+    assert first != await hits(2, half)
+    assert first != await hits(1, rare, half)
+
+
+async def test_a_sandbox_can_start_with_faults():
+    """The first request meets them; a reset scripts them again, and clearing leaves none."""
+    given = [{"fault": "500", "path": BALANCE}, {"fault": "502", "path": BALANCE}]
+    async with Sandbox(packages=100, faults=given) as sandbox, aiohttp.ClientSession(sandbox.url) as session:
+        assert (await statuses(session))[:3] == [500, 502, 401]
+        sandbox.reset()
+        assert (await statuses(session))[:3] == [500, 502, 401]
+        sandbox.reset()
+        async with session.delete("/_sandbox/faults") as response:
+            assert await response.json() == {"faults": []}
+        assert (await statuses(session))[:1] == [401]
 
 
 async def test_faults_are_scripted_listed_and_cleared_over_http(sandbox, session):
@@ -209,7 +286,7 @@ async def test_faults_are_scripted_listed_and_cleared_over_http(sandbox, session
         given = {"method": "get", "path": BALANCE, "fault": "500-html", "times": 3}
         async with stranger.post("/_sandbox/faults", json=given) as response:
             assert response.status == 200
-        full = {"method": "GET", "fault": "500_html", "when": "before", "probability": 1.0, "seconds": 0.0}
+        full = {"method": "GET", "query": {}, "fault": "500_html", "when": "before", "probability": 1.0, "seconds": 0.0}
         async with stranger.get("/_sandbox/faults") as response:
             assert await response.json() == {"faults": [{**given, **full}]}
         async with session.get(BALANCE) as response:
@@ -231,6 +308,15 @@ async def test_faults_are_scripted_listed_and_cleared_over_http(sandbox, session
         ("faults", {"method": "GET", "path": "balance", "fault": "500"}, "/api/esim/order"),
         ("faults", {"method": "GET", "path": BALANCE, "fault": "500", "when": "never"}, "before, after"),
         ("faults", {"method": "GET", "path": BALANCE, "fault": "500", "times": 0}, "1 or more"),
+        ("faults", {"fault": "500", "method": 5}, "method must be"),
+        ("faults", {"fault": "500", "path": 5}, "path must be"),
+        ("faults", {"fault": "500", "path": f"{BALANCE}?page=9"}, "path must be"),
+        ("faults", {"fault": "500", "times": True}, "1 or more"),
+        ("faults", {"fault": "500", "times": "2"}, "1 or more"),
+        ("faults", {"fault": "500", "probability": True}, "from 0 to 1"),
+        ("faults", {"fault": "500", "seconds": "2"}, "from 0 to 86400"),
+        ("faults", {"method": "GET", "path": BALANCE, "fault": "500", "query": {"page": 9}}, "{'page': '9'}"),
+        ("faults", {"method": "GET", "path": BALANCE, "fault": "500", "query": "page=9"}, "{'page': '9'}"),
         ("faults", {"method": "GET", "path": BALANCE, "fault": "500", "probability": 2}, "from 0 to 1"),
         ("faults", {"method": "GET", "path": BALANCE, "fault": "500", "seconds": -1}, "seconds"),
         ("faults", {"method": "GET", "path": BALANCE, "fault": "500", "often": 2}, "times"),
@@ -267,6 +353,8 @@ async def test_esims_move_through_their_life(sandbox, session):
     assert (await move(status="FLYING"))[0] == 400
     assert (await move(usedData="much"))[0] == 400
     assert (await move(usedData=5))[1]["usedData"] == 5
+    async with session.post("/api/esim/apply", json={"esimId": esim_id}) as response:
+        assert (await response.json())["data"]["status"] == "INSTALLED"
     assert (await move(status="EXPIRED", usedData=2))[1] == sandbox.state()["esims"][0]
     assert (await move(status="REVOKED"))[1]["usedData"] == 7
     async with session.get("/api/esim/event", params={"esimId": esim_id}) as response:

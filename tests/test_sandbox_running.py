@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import threading
+import urllib.error
 import urllib.request
 from contextlib import contextmanager
 
@@ -12,6 +13,7 @@ import aiohttp
 import pytest
 
 from roamify_async.sandbox import Sandbox
+from roamify_async.sandbox.__main__ import main
 from roamify_async.sandbox.faults import FAULTS
 
 PLAIN = "esim-greece-30days-1gb-all"
@@ -87,7 +89,8 @@ async def test_latency_comes_before_each_answer():
         {"token": ""}, {"webhook_secret": "a b"}, {"host": "0.0.0.0"}, {"host": "example.com"}, {"port": 70_000},
         {"latency": -1}, {"page_counts": "pages"}, {"totals": -1}, {"totals": "yes"}, {"past_end": "first"},
         {"duplicate_reference": "refuse"}, {"instant_order_shows": "both"}, {"apply_needs_esim_id": 1},
-        {"compress": "no"},
+        {"compress": "no"}, {"latency": "1"}, {"latency": {"GET": 1}}, {"latency": {"GET /api/balance": -1}},
+        {"faults": "drop"}, {"faults": ["drop"]}, {"faults": {"fault": "drop"}}, {"faults": [{"fault": "explode"}]},
     ],
 )  # fmt: skip
 def test_a_wrong_option_is_a_value_error_that_names_it(wrong):
@@ -112,6 +115,22 @@ def test_a_file_keeps_the_state(tmp_path, ending):
         else:
             assert state == kept | {"requests": {}}
             assert ask(second.url, second.token, f"/api/esim?iccid={esim['iccid']}")["data"] == esim
+
+
+def test_a_file_keeps_what_comes_after_a_refusal(tmp_path):
+    """An order that is refused for its price leaves nothing open: the next one is kept, and the file is whole."""
+    options = {"packages": 100, "db": tmp_path / "sandbox.db", "balance": "5"}
+    with Sandbox(**options) as first:
+        body = {"items": [{"packageId": PLAIN, "quantity": 100}]}
+        with pytest.raises(urllib.error.HTTPError, match="409") as refusal:
+            ask(first.url, first.token, "/api/esim/order", body)
+        refusal.value.close()
+        buy(first.url, first.token)
+        kept = first.state()
+        assert (tmp_path / "sandbox.db-wal").exists()
+    assert not (tmp_path / "sandbox.db-wal").exists()
+    with Sandbox(**options) as second:
+        assert second.state() == kept | {"requests": {}}
 
 
 def test_a_file_keeps_to_its_catalogue(tmp_path):
@@ -165,11 +184,45 @@ def test_a_killed_program_loses_nothing(tmp_path):
         assert ask(about["url"], about["token"], f"/api/esim?esimId={esim['id']}")["data"] == esim
 
 
+def test_a_killed_program_books_late_all_the_same(tmp_path):
+    """Of two orders that were to come late, the one that is due is there after SIGKILL and a restart, the other not."""
+    file = str(tmp_path / "sandbox.db")
+    scripted = [{"path": "/api/esim/order", "fault": "book_late", "seconds": seconds} for seconds in (0.2, 86_400)]
+    late = [part for fault in scripted for part in ("--fault", json.dumps(fault))]
+    with command_line("--db", file, *late) as (process, about):
+        for reference in ("due", "later"):
+            body = {"items": [{"packageId": PLAIN, "quantity": 1}], "referenceId": reference}
+            with pytest.raises(ConnectionError):
+                ask(about["url"], about["token"], "/api/esim/order", body)
+        process.kill()
+        process.wait()
+    with command_line("--db", file) as (_, about):
+        while not (state := ask(about["url"], about["token"], "/_sandbox/state"))["orders"]:
+            pass
+        assert [order["referenceId"] for order in state["orders"]] == ["due"]
+        assert float(state["balance"]) == 1000 - float(state["orders"][0]["total"])
+
+
 def test_the_program_explains_itself():
-    """--help names each fault; a wrong option ends with 2 and a sentence."""
-    program = [sys.executable, "-m", "roamify_async.sandbox"]
-    shown = subprocess.run([*program, "--help"], capture_output=True, text=True, check=True).stdout
-    assert all(fault in shown for fault in FAULTS)
-    wrong = subprocess.run([*program, "--packages", "1"], capture_output=True, text=True, check=False)
-    assert (wrong.returncode, "Traceback" in wrong.stderr) == (2, False)
-    assert "packages must be a whole number from 20" in wrong.stderr
+    """--help names each fault with what it does."""
+    program = [sys.executable, "-m", "roamify_async.sandbox", "--help"]
+    shown = subprocess.run(program, capture_output=True, text=True, check=True).stdout
+    lines = [line.split(maxsplit=1) for line in shown.partition("faults:\n")[2].splitlines()]
+    assert lines == [[fault, text] for fault, text in FAULTS.items()]
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "named"),
+    [
+        ("--packages", "1", "packages must be a whole number from 20"),
+        ("--fault", "{drop}", "argument --fault: '{drop}' is no JSON"),
+        ("--fault", '{"fault": "explode"}', "faults: fault must be one of drop"),
+        ("--fault", '"drop"', "faults must be a list of objects"),
+    ],
+)
+def test_the_program_refuses_a_wrong_option(option, value, named, capsys):
+    """It ends with 2 and a sentence."""
+    with pytest.raises(SystemExit) as ending:
+        main([option, value])
+    assert ending.value.code == 2
+    assert named in capsys.readouterr().err

@@ -1,5 +1,5 @@
 """A stand-in for Roamify's partner API on a loopback port: real HTTP, real state, and faults on demand."""
 
-from .server import Sandbox
+from .sandbox import Sandbox
 
 __all__ = ["Sandbox"]

@@ -9,22 +9,26 @@ import textwrap
 from collections.abc import Sequence
 from typing import Any
 
-from .catalogue import LARGEST, SMALLEST
 from .faults import FAULTS
-from .server import Sandbox
+from .making import LARGEST, SMALLEST
+from .sandbox import Sandbox
 
 
 def _parser() -> argparse.ArgumentParser:
-    faults = "\n".join(f"  {name:<11} {text}" for name, text in FAULTS.items())
+    faults = "\n".join(f"  {name:<13} {text}" for name, text in FAULTS.items())
     parser = argparse.ArgumentParser(
         prog="python -m roamify_async.sandbox",
         description="A stand-in for Roamify's partner API on this machine. Prints one line of JSON with its url,"
         " token and webhookSecret, then serves until it is interrupted or terminated.",
         epilog=textwrap.dedent("""\
             control plane (no token): GET /_sandbox/state, GET|POST|DELETE /_sandbox/faults, POST /_sandbox/reset,
-            POST /_sandbox/esims. A fault is scripted with
-              {"method": "POST", "path": "/api/esim/order", "fault": "drop", "when": "after",
+            POST /_sandbox/esims, POST /_sandbox/catalogue. The catalogue is changed with
+              {"remove": [packageId, ...], "add": [packageId, ...], "reprice": {packageId: "1.23", ...}}
+            and a fault is scripted with
+              {"method": "POST", "path": "/api/esim/order", "query": {}, "fault": "drop", "when": "after",
                "times": 1, "probability": 1.0, "seconds": 0}
+            for the next so many requests of that method and path whose query has all these pairs; `*` is any method
+            or path, and null times is for ever. Before it strikes, the request is carried out (after) or not (before).
 
             faults:
             """)
@@ -49,8 +53,16 @@ def _parser() -> argparse.ArgumentParser:
     add("--duplicate-reference", choices=("accept", "conflict"), help="a referenceId used twice (accept)")
     add("--instant-order-shows", choices=("items", "esims"), help="what an instant order holds when read (items)")
     add("--apply-needs-esim-id", action="store_true", help="refuse to apply by referenceId alone")
+    add("--fault", dest="faults", metavar="JSON", action="append", type=_json, help="start with a fault; repeatable")
     add("--no-compress", dest="compress", action="store_false", help="never gzip an answer")
     return parser
+
+
+def _json(text: str) -> object:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no JSON: {error}") from None
 
 
 async def _serve(sandbox: Sandbox) -> None:

@@ -2,7 +2,7 @@
 
 from attrs import field, frozen
 
-from .catalogue import dumps
+from .packages import dumps
 
 JSON_TYPE = "application/json; charset=utf-8"
 

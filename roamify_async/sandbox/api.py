@@ -1,9 +1,12 @@
 """Which handler serves which endpoint."""
 
+import json
+from collections.abc import Generator
+from contextlib import contextmanager, nullcontext
 from typing import Final
 
 from . import esims, orders, reading
-from .answers import Answer, Refusal, refused
+from .answers import Answer, Refusal, refused, success
 from .world import Call, Handler, World
 
 ROUTES: Final[dict[tuple[str, str], Handler]] = {
@@ -34,11 +37,31 @@ PUBLIC: Final = frozenset({"/api/health"})
 
 def serve(world: World, method: str, path: str, call: Call) -> Answer:
     """Answer one request of the API, whole: nothing else happens meanwhile."""
+    fate = call.fate
+    with turn(world):
+        if fate.late_by:
+            world.store.postpone(json.dumps([method, path, call.query, call.body]), fate.late_by)
+            return success({})
+        with world.store.rehearsal() if fate.rehearsed else nullcontext():
+            return _answer(world, method, path, call)
+
+
+@contextmanager
+def turn(world: World) -> Generator[None, None, None]:
+    """Hold the world; what was to be done late and has come due is done before the block."""
+    with world.lock:
+        while late := world.store.due():
+            with world.store.doing(late):
+                method, path, query, body = json.loads(late.request)
+                _answer(world, method, path, Call(query, body))
+        yield
+
+
+def _answer(world: World, method: str, path: str, call: Call) -> Answer:
     handler = ROUTES.get((method, path))
     try:
         if handler is None:
             raise refused(404, f"Cannot {method} {path}")
-        with world.lock:
-            return handler(world, call)
+        return handler(world, call)
     except Refusal as refusal:
         return refusal.answer

@@ -6,14 +6,15 @@ from ipaddress import ip_address
 from typing import Any, Final, cast
 
 from .answers import Answer, bare, failed
-from .catalogue import Json
+from .api import turn
+from .catalogue import Wanted
+from .packages import Json
 from .records import Esim
 from .store import STATUSES
 from .world import World
 
 PREFIX: Final = "/_sandbox/"
 
-_ESIM_FIELDS: Final = ("esimId", "iccid", "status", "usedData")
 _MOST_DATA: Final = 10**12
 
 
@@ -26,7 +27,7 @@ def control(world: World, method: str, path: str, peer: str | None, body: bytes)
         allowed = ", ".join(f"{method} {PREFIX}{name}" for method, name in _ROUTES)
         return failed(404, f"No such control: there are {allowed}")
     try:
-        with world.lock:
+        with turn(world):
             return bare(serve(world, _object(body)))
     except ValueError as error:
         return failed(400, str(error))
@@ -56,9 +57,7 @@ def _reset(world: World, _given: Json) -> Json:
 
 
 def _move(world: World, given: Json) -> Json:
-    unknown = given.keys() - set(_ESIM_FIELDS)
-    if unknown:
-        raise ValueError(f"unknown {', '.join(sorted(map(repr, unknown)))}: give {', '.join(_ESIM_FIELDS)}")
+    _only(given, "esimId", "iccid", "status", "usedData")
     esim = _found(world, given)
     megabytes = given.get("usedData", 0)
     if isinstance(megabytes, bool) or not isinstance(megabytes, int) or not 0 <= megabytes < _MOST_DATA:
@@ -71,11 +70,34 @@ def _move(world: World, given: Json) -> Json:
     return next(shown for shown in world.state()["esims"] if shown["id"] == esim.id)
 
 
+def _sell(world: World, given: Json) -> Json:
+    _only(given, "remove", "add", "reprice")
+    prices: object = given.get("reprice", {})
+    if not isinstance(prices, dict):
+        raise ValueError(f"reprice must be prices by packageId, not {prices!r}")  # noqa: TRY004 - becomes a 400
+    reprice = cast("dict[str, Any]", prices)
+    world.change_catalogue(_texts(given, "remove"), _texts(given, "add"), reprice)
+    return {"packages": len(world.catalogue.select(Wanted()).packages)}
+
+
+def _texts(given: Json, name: str) -> list[str]:
+    texts: object = given.get(name, [])
+    if isinstance(texts, list) and all(isinstance(text, str) for text in cast("list[object]", texts)):
+        return cast("list[str]", texts)
+    raise ValueError(f"{name} must be a list of packageIds, not {texts!r}")
+
+
+def _only(given: Json, *allowed: str) -> None:
+    unknown = given.keys() - set(allowed)
+    if unknown:
+        raise ValueError(f"unknown {', '.join(sorted(map(repr, unknown)))}: give {', '.join(allowed)}")
+
+
 def _found(world: World, given: Json) -> Esim:
     id, iccid = given.get("esimId"), given.get("iccid")
     if (id is None) == (iccid is None):
         raise ValueError("exactly one of esimId, iccid must be given")
-    esim = world.store.esim(id=str(id) if id is not None else None, iccid=str(iccid))
+    esim = world.store.esim(id=str(id) if id is not None else None, iccid=str(iccid), hidden=True)
     if esim is None:
         raise ValueError("no such eSIM")
     if not esim.iccid:
@@ -104,4 +126,5 @@ _ROUTES: Final[dict[tuple[str, str], Callable[[World, Json], Any]]] = {
     ("DELETE", "faults"): _clear,
     ("POST", "reset"): _reset,
     ("POST", "esims"): _move,
+    ("POST", "catalogue"): _sell,
 }

@@ -6,7 +6,7 @@ from itertools import islice
 from typing import Any
 
 from .answers import Answer, bare, invalid, refused, success
-from .catalogue import Json, Package
+from .packages import Json, Package
 from .records import Esim, Happening
 from .schema import Shape, count, enum, flag, iso_date, number, text
 from .views import esim as esim_view, item as item_view, top_up_package, usage as usage_view
@@ -47,7 +47,7 @@ def apply(world: World, call: Call) -> Answer:
             raise refused(500, PENDING)
         if esim.status == "NEW" and not start_date and _package(world, esim).travel_date:
             raise refused(400, "startDate is required for this package")
-    world.store.apply(esims, start_date, call.ready_in)
+    world.store.apply(esims, start_date, call.fate.ready_in)
     made = [_shown(world, known(world.store.esim(id=esim.id))) for esim in esims]
     return success(made if reference_id is not None else made[0])
 

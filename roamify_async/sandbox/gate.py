@@ -13,7 +13,7 @@ from .api import PUBLIC, serve
 from .control import PREFIX, control
 from .mishaps import Accident, Outcome, strike
 from .wire import response
-from .world import Call, World
+from .world import Call, Fate, World
 
 _UNREADABLE = object()
 
@@ -31,22 +31,23 @@ async def handle(world: World, request: web.BaseRequest) -> web.StreamResponse:
 
 
 async def _api(world: World, request: web.BaseRequest, body: bytes) -> Outcome:
+    what = f"{request.method} {request.path}"
     with world.lock:
-        world.requests[f"{request.method} {request.path}"] += 1
-        rule = world.faults.take(request.method, request.path)
-    if world.options.latency:
-        await asyncio.sleep(world.options.latency)
+        world.arrivals.note(what)
+        hit = world.faults.take(request.method, request.path, set(request.query.items()))
+    if delay := world.options.delay(what):
+        await asyncio.sleep(delay)
     give = partial(_serve, world, request, body)
-    return give(0.0) if rule is None else await strike(Accident(request, rule, give))
+    return give(Fate()) if hit is None else await strike(Accident(request, hit, give))
 
 
-def _serve(world: World, request: web.BaseRequest, body: bytes, ready_in: float) -> Answer:
+def _serve(world: World, request: web.BaseRequest, body: bytes, fate: Fate) -> Answer:
     if request.path.startswith("/api/") and request.path not in PUBLIC and not _authorized(world, request):
         return failed(401, "Unauthorized, please make sure your have the correct api key")
     understood = _json_body(request, body)
     if understood is _UNREADABLE:
         return failed(400, "Invalid JSON body")
-    return serve(world, request.method, request.path, Call(_query(request), understood, ready_in))
+    return serve(world, request.method, request.path, Call(_query(request), understood, fate))
 
 
 def _authorized(world: World, request: web.BaseRequest) -> bool:

@@ -7,7 +7,7 @@ from typing import Final
 _MOST: Final = 10**15
 
 
-def cents(amount: Decimal | str | int) -> int:
+def cents(amount: Decimal | str | int, what: str = "balance") -> int:
     """Count the cents of an amount; ValueError for one that is negative, finer than a cent, or no number."""
     try:
         counted = Decimal(amount) * 100
@@ -15,7 +15,7 @@ def cents(amount: Decimal | str | int) -> int:
     except (InvalidOperation, ValueError, TypeError):
         exact, counted = False, Decimal(0)
     if not exact:
-        raise ValueError(f"balance must be an amount of 0 or more in whole cents, such as '1000.00', not {amount!r}")
+        raise ValueError(f"{what} must be an amount of 0 or more in whole cents, such as '1000.00', not {amount!r}")
     return int(counted)
 
 

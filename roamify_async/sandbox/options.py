@@ -1,15 +1,17 @@
 """How a sandbox is set up."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from ipaddress import ip_address
 from os import PathLike
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, cast
 
 from attrs import Attribute, field, frozen
 
-from .catalogue import LARGEST, SMALLEST
+from .arrivals import request_name
+from .faults import rule
+from .making import LARGEST, SMALLEST
 from .money import cents
 
 PageCounts = Literal["packages", "destinations"]
@@ -55,6 +57,32 @@ def _seconds(_options: object, attribute: "Attribute[Any]", value: object) -> No
         raise ValueError(f"{attribute.name} must be seconds, 0 or more, not {value!r}")
 
 
+def _by_request(latency: float | Mapping[str, float]) -> dict[str, float]:
+    return dict(latency) if isinstance(latency, Mapping) else {"*": latency}
+
+
+def _latency(options: object, attribute: "Attribute[Any]", value: Mapping[str, object]) -> None:
+    for what, seconds in value.items():
+        _seconds(options, attribute, seconds)
+        if what != "*":
+            _explained(attribute, request_name, what)
+
+
+def _faults(_options: object, attribute: "Attribute[Any]", value: object) -> None:
+    scripted = cast("Sequence[Any]", value)
+    if not isinstance(value, (list, tuple)) or not all(isinstance(given, Mapping) for given in scripted):
+        raise ValueError(f"{attribute.name} must be a list of objects such as {{'fault': 'drop'}}, not {value!r}")
+    for given in scripted:
+        _explained(attribute, rule, given)
+
+
+def _explained(attribute: "Attribute[Any]", check: Callable[[Any], object], value: object) -> None:
+    try:
+        check(value)
+    except ValueError as error:
+        raise ValueError(f"{attribute.name}: {error}") from None
+
+
 def _flag(_options: object, attribute: "Attribute[Any]", value: object) -> None:
     if not isinstance(value, bool):
         raise ValueError(f"{attribute.name} must be True or False, not {value!r}")  # noqa: TRY004 - one kind of error
@@ -85,7 +113,7 @@ class Options:
     webhook_secret: str = field(validator=_word, repr=False)
     host: str = field(validator=_loopback)
     port: int = field(validator=_whole(0, 65_535))
-    latency: float = field(validator=_seconds)
+    latency: dict[str, float] = field(converter=_by_request, validator=_latency)
     page_counts: PageCounts = field(validator=_one_of("packages", "destinations"))
     totals: bool | int = field(validator=_count_or_flag)
     past_end: PastEnd = field(validator=_one_of("empty", "last", "not_found"))
@@ -94,3 +122,8 @@ class Options:
     instant_order_shows: InstantOrderShows = field(validator=_one_of("items", "esims"))
     apply_needs_esim_id: bool = field(validator=_flag)
     compress: bool = field(validator=_flag)
+    faults: Sequence[Mapping[str, object]] = field(validator=_faults)
+
+    def delay(self, what: str) -> float:
+        """Tell the seconds before the answer to such a request."""
+        return self.latency.get(what, self.latency.get("*", 0.0))

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from .answers import Answer, Refusal, refused, success
-from .catalogue import Json, Package
+from .packages import Json, Package
 from .records import Kind, Order
 from .schema import Shape, count, enum, list_of, quantity, text
 from .store import DuplicateError, TooPoorError
@@ -44,7 +44,7 @@ def top_up(world: World, call: Call) -> Answer:
         raise refused(400, "This eSIM does not support top-up")
     if package not in own.top_ups:
         raise refused(400, "This package is not compatible with the eSIM")
-    order = _book(world, "topup", body.get("referenceId", ""), [package], esim_id=esim.id)
+    order = _book(world, call, "topup", body.get("referenceId", ""), [package], esim_id=esim.id)
     return success(_shown(world, order))
 
 
@@ -71,26 +71,37 @@ def _buy(world: World, call: Call, kind: Kind) -> Answer:
     packages = _packages(world, [(line["packageId"], line["quantity"]) for line in body["items"]])
     if kind == "instant" and any(package.travel_date for package in packages):
         raise refused(400, "This package needs a travel date, please order it and apply it with a startDate")
-    order = _book(world, kind, body.get("referenceId", ""), packages, ready_in=call.ready_in)
+    order = _book(world, call, kind, body.get("referenceId", ""), packages)
     return success(_with_esims(world, order) if kind == "instant" else _with_items(world, order))
 
 
 def _packages(world: World, lines: Sequence[tuple[str, int]]) -> list[Package]:
     if sum(quantity for _, quantity in lines) > _MOST:
         raise refused(400, f"An order holds at most {_MOST} eSIMs")
-    try:
-        return [world.catalogue.packages[package_id] for package_id, quantity in lines for _ in range(quantity)]
-    except KeyError:
-        raise refused(500, "Unknown error") from None
+    packages: list[Package] = []
+    for package_id, wanted in lines:
+        package = world.catalogue.sold(package_id)
+        if package is None:
+            raise refused(500, "Unknown error")
+        packages += [package] * wanted
+    return packages
 
 
 def _book(
-    world: World, kind: Kind, reference_id: str, packages: Sequence[Package], *, esim_id: str = "", ready_in: float = 0
+    world: World, call: Call, kind: Kind, reference_id: str, packages: Sequence[Package], *, esim_id: str = ""
 ) -> Order:
     unique = world.options.duplicate_reference == "conflict"
     lines = [(package.id, package.cents) for package in packages]
     try:
-        return world.store.book(kind, reference_id, lines, esim_id=esim_id, unique=unique, ready_in=ready_in)
+        return world.store.book(
+            kind,
+            reference_id,
+            lines,
+            esim_id=esim_id,
+            unique=unique,
+            ready_in=call.fate.ready_in,
+            hidden_for=call.fate.hidden_for,
+        )
     except TooPoorError:
         raise _poor() from None
     except DuplicateError:

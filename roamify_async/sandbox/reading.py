@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from .answers import Answer, refused, success, success_text
-from .catalogue import Package, Selection, Wanted, as_groups, dumps
+from .catalogue import Selection, Wanted
 from .devices import DEVICES
 from .money import number as money
+from .packages import Package, as_groups, dumps
 from .schema import Shape, count, enum, flag, number, text
 from .world import Call, World
 
@@ -51,7 +52,11 @@ def countries(world: World, call: Call) -> Answer:
 def packages(world: World, call: Call) -> Answer:
     """List one page of the catalogue; undocumented: what pageSize counts, totals, and what follows the last page."""
     query = _PACKAGES.read(call.query)
-    selection = world.catalogue.select(_wanted(query))
+    wanted = _wanted(query)
+    selection = world.catalogue.select(wanted)
+    if call.fate.shifts and selection.packages:
+        world.change_catalogue(remove=[selection.packages[0].id])
+        selection = world.catalogue.select(wanted)
     by_package = world.options.page_counts == "packages"
     units = len(selection.packages if by_package else selection.destinations)
     page, size = query.get("page", 1), query.get("pageSize", 50)

@@ -63,6 +63,15 @@ class Usage:
     megabytes: int
 
 
+@frozen
+class Late:
+    """A request, as text, that is carried out when it is due."""
+
+    n: int
+    due: float
+    request: str
+
+
 def iccid_of(esim_id: str) -> str:
     """Make the ICCID of an eSIM: 19 digits that begin with 89 and end with their Luhn digit."""
     body = f"8900{UUID(esim_id).int % 10**14:014}"

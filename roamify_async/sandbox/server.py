@@ -1,80 +1,33 @@
-"""The sandbox as a running server, in the current event loop or in a thread of its own."""
+"""A world as a running server, in the current event loop or in a thread of its own."""
 
 import asyncio
 import socket
 import threading
 from concurrent.futures import Future
 from contextlib import suppress
-from decimal import Decimal
 from functools import cached_property, partial
-from os import PathLike
-from random import Random
 from types import TracebackType
 from typing import Self
 
 from aiohttp import web
 
-from .catalogue import Catalogue, Json
+from .catalogue import Catalogue
 from .faults import Faults
 from .gate import handle
-from .money import decimal
-from .options import (
-    TOKEN,
-    WEBHOOK_SECRET,
-    DuplicateReference,
-    InstantOrderShows,
-    Options,
-    PageCounts,
-    PastEnd,
-)
+from .making import destinations
+from .options import Options
 from .store import Store
 from .world import World
 
-_GRACE = 0.05  # seconds that requests under way have to end when the sandbox stops
+_GRACE = 0.05  # seconds that requests under way have to end when the server stops
 
 
-class Sandbox:
-    """A stand-in for the partner API on a loopback port: `async with` in this loop, `with` in a thread of its own."""
+class Server:
+    """A world on a loopback port while its block lasts; each block begins with a new one."""
 
-    def __init__(
-        self,
-        *,
-        packages: int = 28_000,
-        seed: int = 0,
-        balance: Decimal | str | int = "1000.00",
-        token: str = TOKEN,
-        webhook_secret: str = WEBHOOK_SECRET,
-        host: str = "127.0.0.1",
-        port: int = 0,
-        latency: float = 0.0,
-        page_counts: PageCounts = "packages",
-        totals: bool | int = False,
-        past_end: PastEnd = "empty",
-        db: str | PathLike[str] | None = None,
-        duplicate_reference: DuplicateReference = "accept",
-        instant_order_shows: InstantOrderShows = "items",
-        apply_needs_esim_id: bool = False,
-        compress: bool = True,
-    ) -> None:
-        """Choose how the sandbox behaves; ValueError for a choice that does not exist."""
-        self._options = Options(
-            packages=packages,
-            seed=seed,
-            balance=balance,
-            token=token,
-            webhook_secret=webhook_secret,
-            host=host,
-            port=port,
-            latency=latency,
-            page_counts=page_counts,
-            totals=totals,
-            past_end=past_end,
-            db=db,
-            duplicate_reference=duplicate_reference,
-            instant_order_shows=instant_order_shows,
-            apply_needs_esim_id=apply_needs_esim_id,
-            compress=compress,
-        )
+    def __init__(self, options: Options) -> None:
+        """Take the options; nothing runs yet."""
+        self._options = options
         self._world: World | None = None
         self._runner: web.ServerRunner | None = None
         self._door: socket.socket | None = None
@@ -88,59 +41,6 @@ class Sandbox:
         self._running()
         host = self._options.host
         return f"http://[{host}]:{self._port}" if ":" in host else f"http://{host}:{self._port}"
-
-    @property
-    def token(self) -> str:
-        """The token that it accepts."""
-        return self._options.token
-
-    @property
-    def webhook_secret(self) -> str:
-        """The secret that its partner signs webhooks with."""
-        return self._options.webhook_secret
-
-    @property
-    def catalogue(self) -> list[Json]:
-        """The destinations with their packages, as the API serves them."""
-        return [group.shown for group in self._catalogue.groups]
-
-    @property
-    def kinds(self) -> dict[str, list[str]]:
-        """The package ids of each kind: plain, travel_date, unlimited, throttled, no_usage_check, no_top_up, ..."""
-        return self._catalogue.kinds
-
-    def price(self, package_id: str) -> Decimal:
-        """Tell the exact price of a package."""
-        return decimal(self._catalogue.packages[package_id].cents)
-
-    def package_json(self, package_id: str) -> str:
-        """Give a package as the very JSON text that the API serves."""
-        return self._catalogue.packages[package_id].text
-
-    def state(self) -> Json:
-        """Tell the balance, the orders, the eSIMs, and how many requests came for what."""
-        return self._running().state()
-
-    def reset(self) -> None:
-        """Return to the start: balance, orders, eSIMs, faults and counts."""
-        self._running().reset()
-
-    def fail(
-        self,
-        method: str,
-        path: str,
-        fault: str,
-        *,
-        when: str = "before",
-        times: int = 1,
-        probability: float = 1.0,
-        seconds: float = 0.0,
-    ) -> None:
-        """Script a fault for the next requests of that method and path; `*` stands for any."""
-        world = self._running()
-        given = {"method": method, "path": path, "fault": fault, "when": when}
-        with world.lock:
-            world.faults.add(given | {"times": times, "probability": probability, "seconds": seconds})
 
     async def __aenter__(self) -> Self:
         self._refuse_second_start()
@@ -175,8 +75,8 @@ class Sandbox:
             self._thread = None
 
     @cached_property
-    def _catalogue(self) -> Catalogue:
-        return Catalogue(self._options.seed, self._options.packages)
+    def _first_catalogue(self) -> Catalogue:
+        return Catalogue(destinations(self._options.seed, self._options.packages))
 
     def _running(self) -> World:
         if self._world is None:
@@ -205,7 +105,7 @@ class Sandbox:
     async def _start(self) -> None:
         options = self._options
         store = Store(options.db, catalogue=f"seed={options.seed} packages={options.packages}", balance=options.balance)
-        self._world = World(options, self._catalogue, store, Faults(Random(f"{options.seed}/faults")))
+        self._world = World(options, self._first_catalogue, store, Faults(options.seed, options.faults))
         server = web.Server(partial(handle, self._world), access_log=None)
         self._runner = web.ServerRunner(server, handle_signals=False, shutdown_timeout=_GRACE)
         try:

@@ -1,33 +1,17 @@
 """What the sandbox remembers: balance, orders and eSIMs, in SQLite, each change one transaction."""
 
-import sqlite3
+import math
 import time
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, Final
 from uuid import uuid4
 
-from .records import Esim, Happening, Item, Kind, Order, Usage, iccid_of
+from .database import Database
+from .records import Esim, Happening, Item, Kind, Late, Order, Usage, iccid_of
 
-_TABLES: Final = """
-CREATE TABLE IF NOT EXISTS account (one INTEGER PRIMARY KEY CHECK (one = 1), balance INTEGER, catalogue TEXT);
-CREATE TABLE IF NOT EXISTS orders (
-    n INTEGER PRIMARY KEY, id TEXT UNIQUE, reference_id TEXT, kind TEXT, total INTEGER, created_at INTEGER);
-CREATE TABLE IF NOT EXISTS items (
-    n INTEGER PRIMARY KEY, order_id TEXT, esim_id TEXT, package_id TEXT, price INTEGER, created_at INTEGER);
-CREATE TABLE IF NOT EXISTS esims (
-    n INTEGER PRIMARY KEY, id TEXT UNIQUE, order_id TEXT, reference_id TEXT, package_id TEXT, iccid TEXT, status TEXT,
-    ready_at REAL, start_date TEXT, created_at INTEGER, updated_at INTEGER, started_at INTEGER);
-CREATE TABLE IF NOT EXISTS events (n INTEGER PRIMARY KEY, esim_id TEXT, status TEXT, at INTEGER);
-CREATE TABLE IF NOT EXISTS usages (esim_id TEXT, date TEXT, megabytes INTEGER, PRIMARY KEY (esim_id, date));
-CREATE INDEX IF NOT EXISTS orders_reference ON orders (reference_id);
-CREATE INDEX IF NOT EXISTS items_order ON items (order_id);
-CREATE INDEX IF NOT EXISTS items_esim ON items (esim_id);
-CREATE INDEX IF NOT EXISTS esims_order ON esims (order_id);
-CREATE INDEX IF NOT EXISTS esims_iccid ON esims (iccid);
-CREATE INDEX IF NOT EXISTS events_esim ON events (esim_id);
-"""
+_SHOWN: Final = "NOT IN (SELECT order_id FROM hidden WHERE visible_at > ?)"
 _EVENTS_OF: Final = {"INSTALLED": ("DOWNLOADED", "INSTALLED"), "REVOKED": ("DELETED",), "EXPIRED": ("INACTIVE",)}
 
 STATUSES: Final = ("READY", "INSTALLED", "REVOKED", "EXPIRED")
@@ -47,28 +31,46 @@ class Store:
 
     def __init__(self, path: Path | None, *, catalogue: str, balance: int) -> None:
         """Open the file, or memory; a file keeps to the catalogue it was first opened with."""
-        self._db = sqlite3.connect(path or ":memory:", isolation_level=None, check_same_thread=False)
+        self._db = Database(path, catalogue=catalogue, balance=balance)
         self._opening = balance
-        try:
-            self._prepare(path, catalogue)
-        except BaseException:
-            self._db.close()
-            raise
+        self._as_of: float | None = None
 
     def close(self) -> None:
         """Close the file; what was committed stays."""
         self._db.close()
 
     def reset(self) -> None:
-        """Forget every order and eSIM, and restore the balance."""
-        with self._transaction():
-            for table in ("orders", "items", "esims", "events", "usages"):
-                self._db.execute(f"DELETE FROM {table}")  # noqa: S608 - names of this module
-            self._db.execute("UPDATE account SET balance = ?", (self._opening,))
+        """Forget every order and eSIM and what was to be done late, and restore the balance."""
+        self._db.empty(self._opening)
+
+    def rehearsal(self) -> AbstractContextManager[None]:
+        """Keep nothing of what the block changes."""
+        return self._db.rehearsal()
+
+    def postpone(self, request: str, seconds: float) -> None:
+        """Remember a request that is to be carried out some seconds later."""
+        self._db.execute("INSERT INTO late (due, request) VALUES (?, ?)", (time.time() + seconds, request))
+
+    def due(self) -> Late | None:
+        """Find what was to be done by now and is not done, the earliest first."""
+        found = self._db.execute("SELECT n, due, request FROM late WHERE due <= ? ORDER BY due, n", (time.time(),))
+        row = found.fetchone()
+        return Late(*row) if row else None
+
+    @contextmanager
+    def doing(self, late: Late) -> Generator[None, None, None]:
+        """Do in the block what was to be done late, as of its time; it is done and forgotten, or neither."""
+        self._as_of = late.due
+        try:
+            with self._db.transaction():
+                self._db.execute("DELETE FROM late WHERE n = ?", (late.n,))
+                yield
+        finally:
+            self._as_of = None
 
     def balance(self) -> int:
         """Count the cents left."""
-        return int(self._one("SELECT balance FROM account"))
+        return int(self._db.one("SELECT balance FROM account"))
 
     def book(
         self,
@@ -79,59 +81,66 @@ class Store:
         esim_id: str = "",
         unique: bool = False,
         ready_in: float = 0.0,
+        hidden_for: float = 0.0,
     ) -> Order:
         """Book an order of packages at prices, one eSIM for each unless they go to the one named: all or nothing."""
-        now, total = int(time.time()), sum(price for _, price in lines)
+        now, total = int(self._now()), sum(price for _, price in lines)
         items = [Item(esim_id or str(uuid4()), package_id, price, now) for package_id, price in lines]
         order = Order(str(uuid4()), reference_id, kind, total, now, items)
-        with self._transaction():
-            if unique and reference_id and self.orders(reference_id=reference_id):
+        with self._db.transaction():
+            if unique and reference_id and self.orders(reference_id=reference_id, hidden=True):
                 raise DuplicateError
             if total > self.balance():
                 raise TooPoorError
             self._insert(order, new_esims=not esim_id)
+            if hidden_for:
+                self._db.execute("INSERT INTO hidden VALUES (?, ?)", (order.id, time.time() + hidden_for))
             if kind == "instant":
                 self._apply([item.esim_id for item in items], ready_in=ready_in)
         return order
 
-    def orders(self, *, id: str | None = None, reference_id: str | None = None, limit: int = -1) -> list[Order]:
-        """List orders, newest first."""
+    def orders(
+        self, *, id: str | None = None, reference_id: str | None = None, limit: int = -1, hidden: bool = False
+    ) -> list[Order]:
+        """List orders, newest first, with or without those that are hidden."""
         named = {"id": id, "reference_id": reference_id}
-        where = " AND ".join(f"{column} = ?" for column, value in named.items() if value is not None) or "TRUE"
+        where = "".join(f" AND {column} = ?" for column, value in named.items() if value is not None)
         rows = self._db.execute(
             "SELECT id, reference_id, kind, total, created_at FROM orders"  # noqa: S608 - columns of this module
-            f" WHERE {where} ORDER BY n DESC LIMIT ?",
-            (*(value for value in named.values() if value is not None), limit),
+            f" WHERE id {_SHOWN}{where} ORDER BY n DESC LIMIT ?",
+            (_until(hidden), *(value for value in named.values() if value is not None), limit),
         )
         return [
-            Order(id, reference, kind, total, created_at, self._items("order_id", id))
+            Order(id, reference, kind, total, created_at, self._items("order_id", id, hidden=hidden))
             for id, reference, kind, total, created_at in rows.fetchall()
         ]
 
-    def history(self, esim_id: str) -> list[Item]:
+    def history(self, esim_id: str, *, hidden: bool = False) -> list[Item]:
         """List what was bought for an eSIM, oldest first."""
-        return self._items("esim_id", esim_id)
+        return self._items("esim_id", esim_id, hidden=hidden)
 
-    def esim(self, *, id: str | None = None, iccid: str | None = None) -> Esim | None:
+    def esim(self, *, id: str | None = None, iccid: str | None = None, hidden: bool = False) -> Esim | None:
         """Find an eSIM by one of its names; nobody knows the ICCID of a profile that is still being made."""
-        found = next(self._esims("id", id) if id is not None else self._esims("iccid", iccid), None)
+        column, value = ("id", id) if id is not None else ("iccid", iccid)
+        found = next(self._esims(column, value, hidden=hidden), None)
         return found if found and (id is not None or found.iccid) else None
 
-    def esims(self, *, reference_id: str | None = None, order_id: str | None = None) -> Iterator[Esim]:
-        """Go through eSIMs, newest first."""
-        if order_id is not None:
-            return self._esims("order_id", order_id)
-        return self._esims("reference_id", reference_id)
+    def esims(
+        self, *, reference_id: str | None = None, order_id: str | None = None, hidden: bool = False
+    ) -> Iterator[Esim]:
+        """Go through eSIMs, newest first, with or without those of hidden orders."""
+        column, value = ("order_id", order_id) if order_id is not None else ("reference_id", reference_id)
+        return self._esims(column, value, hidden=hidden)
 
     def apply(self, esims: Sequence[Esim], start_date: str = "", ready_in: float = 0.0) -> None:
         """Make the profiles of new eSIMs, ready after some seconds; the others stay as they are."""
-        with self._transaction():
+        with self._db.transaction():
             self._apply([esim.id for esim in esims if esim.status == "NEW" and not esim.pending], start_date, ready_in)
 
     def move(self, esim: Esim, status: str, megabytes: int) -> None:
         """Move an applied eSIM to a status and let it use data today."""
         now = int(time.time())
-        with self._transaction():
+        with self._db.transaction():
             first_use = megabytes and not self.usages(esim.id)
             if status != esim.status:
                 self._record(esim.id, *_EVENTS_OF.get(status, ()), at=now)
@@ -155,15 +164,8 @@ class Store:
         rows = self._db.execute("SELECT status, at FROM events WHERE esim_id = ? ORDER BY n", (esim_id,))
         return [Happening(*row) for row in rows]
 
-    def _prepare(self, path: Path | None, catalogue: str) -> None:
-        if path is not None:
-            self._db.execute("PRAGMA journal_mode = WAL")
-            self._db.execute("PRAGMA synchronous = NORMAL")
-        self._db.executescript(_TABLES)
-        self._db.execute("INSERT OR IGNORE INTO account VALUES (1, ?, ?)", (self._opening, catalogue))
-        kept = str(self._one("SELECT catalogue FROM account"))
-        if kept != catalogue:
-            raise ValueError(f"db {path} belongs to a sandbox with {kept}, not {catalogue}")
+    def _now(self) -> float:
+        return time.time() if self._as_of is None else self._as_of
 
     def _insert(self, order: Order, *, new_esims: bool) -> None:
         self._db.execute("UPDATE account SET balance = balance - ?", (order.total,))
@@ -185,7 +187,7 @@ class Store:
                 self._record(item.esim_id, "NEW", at=item.created_at)
 
     def _apply(self, ids: Sequence[str], start_date: str = "", ready_in: float = 0.0) -> None:
-        now = time.time()
+        now = self._now()
         self._db.executemany(
             "UPDATE esims SET iccid = ?, status = 'READY', ready_at = ?, start_date = ?, updated_at = ? WHERE id = ?",
             [(iccid_of(id), now + ready_in if ready_in else 0, start_date, int(now), id) for id in ids],
@@ -203,34 +205,27 @@ class Store:
             (esim_id, date, megabytes),
         )
 
-    def _items(self, column: str, value: str) -> list[Item]:
+    def _items(self, column: str, value: str, *, hidden: bool) -> list[Item]:
         rows = self._db.execute(
-            f"SELECT esim_id, package_id, price, created_at FROM items WHERE {column} = ? ORDER BY n",  # noqa: S608
-            (value,),
+            "SELECT esim_id, package_id, price, created_at FROM items"  # noqa: S608
+            f" WHERE order_id {_SHOWN} AND {column} = ? ORDER BY n",
+            (_until(hidden), value),
         )
         return [Item(*row) for row in rows]
 
-    def _esims(self, column: str, value: str | None) -> Iterator[Esim]:
-        where = f" WHERE {column} = ?" if value is not None else ""
+    def _esims(self, column: str, value: str | None, *, hidden: bool) -> Iterator[Esim]:
+        where = f" AND {column} = ?" if value is not None else ""
         rows = self._db.execute(
             "SELECT id, order_id, reference_id, package_id, iccid, status, ready_at, start_date, created_at,"  # noqa: S608
-            f" updated_at, started_at FROM esims{where} ORDER BY n DESC",
-            (value,) if value is not None else (),
+            f" updated_at, started_at FROM esims WHERE order_id {_SHOWN}{where} ORDER BY n DESC",
+            (_until(hidden), value) if value is not None else (_until(hidden),),
         )
         return map(_esim, rows)
 
-    def _one(self, query: str) -> Any:  # a cell of SQLite is of any type
-        return self._db.execute(query).fetchone()[0]
 
-    @contextmanager
-    def _transaction(self) -> Generator[None, None, None]:
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-        except BaseException:
-            self._db.execute("ROLLBACK")
-            raise
-        self._db.execute("COMMIT")
+def _until(hidden: bool) -> float:  # noqa: FBT001
+    """Give the time up to which what is hidden is looked at all the same."""
+    return math.inf if hidden else time.time()
 
 
 def _esim(row: tuple[Any, ...]) -> Esim:

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from typing import Final
 
-from .catalogue import Catalogue, Json, Package
+from .catalogue import Catalogue
 from .money import number
+from .packages import Json, Package
 from .plans import UNLIMITED
 from .records import Esim, Item, Order, Usage
 

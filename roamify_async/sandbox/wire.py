@@ -1,6 +1,7 @@
 """How answers meet a connection: headers, compression, and connections that are cut."""
 
 import zlib
+from contextlib import suppress
 from secrets import token_hex
 from typing import Final
 
@@ -35,8 +36,9 @@ async def cut_in_half(request: web.BaseRequest, answer: Answer) -> web.StreamRes
     body = answer.text.encode(errors="replace")
     cut_off = web.StreamResponse(status=answer.status, headers=_headers(answer))
     cut_off.content_length = len(body)
-    await cut_off.prepare(request)
-    await cut_off.write(body[: len(body) // 2])
+    with suppress(ConnectionResetError):  # who asked may have gone meanwhile
+        await cut_off.prepare(request)
+        await cut_off.write(body[: len(body) // 2])
     cut(request)
     return cut_off
 

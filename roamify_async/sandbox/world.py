@@ -1,23 +1,25 @@
 """Everything one sandbox consists of, and what a handler of the API is given of a request."""
 
-from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
+from decimal import Decimal
 from threading import RLock
 from typing import Any
 
-from attrs import field, frozen
+from attrs import define, field, frozen
 
 from .answers import Answer, refused
-from .catalogue import Catalogue, Json, Package
+from .arrivals import Arrivals
+from .catalogue import Catalogue
 from .faults import Faults
-from .money import decimal
+from .money import cents, decimal
 from .options import Options
+from .packages import Json, Package
 from .plans import UNLIMITED
 from .records import Esim, Order
 from .store import Store
 
 
-@frozen(eq=False)
+@define(eq=False)
 class World:
     """One sandbox's state; whoever reads or changes it holds the lock."""
 
@@ -25,36 +27,53 @@ class World:
     catalogue: Catalogue
     store: Store
     faults: Faults
-    requests: Counter[str] = field(factory=Counter[str])
+    arrivals: Arrivals = field(factory=Arrivals)
     lock: Any = field(factory=RLock)  # the class of a lock has no public name in Python 3.11
+    _first_catalogue: Catalogue = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._first_catalogue = self.catalogue
 
     def close(self) -> None:
-        """Close the store."""
+        """Close the store, and let nobody wait for requests."""
         with self.lock:
+            self.arrivals.close()
             self.store.close()
 
     def reset(self) -> None:
-        """Return to the start: balance, orders, eSIMs, faults and counts."""
+        """Return to the start: balance, orders, eSIMs, catalogue, faults and counts."""
         with self.lock:
             self.store.reset()
-            self.faults.clear()
-            self.requests.clear()
+            self.faults.reset()
+            self.arrivals.reset()
+            self.catalogue = self._first_catalogue
 
     def state(self) -> Json:
         """Tell the balance, every order and eSIM from the oldest on, and how many requests came for what."""
         with self.lock:
             return {
                 "balance": str(decimal(self.store.balance())),
-                "orders": [_order(order) for order in reversed(self.store.orders())],
-                "esims": [self._esim(esim) for esim in [*self.store.esims()][::-1]],
-                "requests": dict(self.requests),
+                "orders": [_order(order) for order in reversed(self.store.orders(hidden=True))],
+                "esims": [self._esim(esim) for esim in [*self.store.esims(hidden=True)][::-1]],
+                "requests": dict(self.arrivals.counts),
             }
 
-    def bought(self, esim: Esim) -> list[Package]:
+    def change_catalogue(
+        self,
+        remove: Iterable[str] = (),
+        add: Iterable[str] = (),
+        reprice: Mapping[str, Decimal | str | int] | None = None,
+    ) -> None:
+        """Sell packages no more, or again, or at other prices, from now on."""
+        prices = {package_id: cents(price, "price") for package_id, price in (reprice or {}).items()}
+        self.catalogue = self.catalogue.changed(remove=remove, add=add, prices=prices)
+
+    def bought(self, esim: Esim, *, hidden: bool = False) -> list[Package]:
         """List the packages an eSIM holds: its own and its top-ups."""
-        return [self.catalogue.packages[item.package_id] for item in self.store.history(esim.id)]
+        return [self.catalogue.packages[item.package_id] for item in self.store.history(esim.id, hidden=hidden)]
 
     def _esim(self, esim: Esim) -> Json:
+        held = self.bought(esim, hidden=True)
         return {
             "id": esim.id,
             "iccid": esim.iccid,
@@ -63,18 +82,34 @@ class World:
             "orderId": esim.order_id,
             "referenceId": esim.reference_id,
             "startDate": esim.start_date,
-            "allowedData": min(UNLIMITED, sum(package.plan.megabytes for package in self.bought(esim))),
+            "allowedData": min(UNLIMITED, sum(package.plan.megabytes for package in held)),
             "usedData": sum(day.megabytes for day in self.store.usages(esim.id)),
         }
 
 
 @frozen
+class Fate:
+    """What becomes of a request that the API serves: how many seconds later what happens, and whether any of it stays.
+
+    `ready_in` seconds a profile takes to be made, `hidden_for` seconds nobody is shown what is booked, `late_by`
+    seconds pass before the request is carried out, and of a rehearsed one there is only the answer. A request that
+    `shifts` takes the first package that it asks for out of the catalogue.
+    """
+
+    ready_in: float = 0.0
+    hidden_for: float = 0.0
+    late_by: float = 0.0
+    rehearsed: bool = False
+    shifts: bool = False
+
+
+@frozen
 class Call:
-    """One request as a handler sees it; `ready_in` is how many seconds a profile it makes takes to be ready."""
+    """One request as a handler sees it."""
 
     query: dict[str, object]
     body: object
-    ready_in: float = 0.0
+    fate: Fate = Fate()
 
 
 Handler = Callable[[World, Call], Answer]

@@ -1,0 +1,96 @@
+"""The file of a sandbox, or its memory: the tables, and changes that happen whole or not at all."""
+
+import sqlite3
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+_TABLES: Final = """
+CREATE TABLE IF NOT EXISTS account (one INTEGER PRIMARY KEY CHECK (one = 1), balance INTEGER, catalogue TEXT);
+CREATE TABLE IF NOT EXISTS orders (
+    n INTEGER PRIMARY KEY, id TEXT UNIQUE, reference_id TEXT, kind TEXT, total INTEGER, created_at INTEGER);
+CREATE TABLE IF NOT EXISTS items (
+    n INTEGER PRIMARY KEY, order_id TEXT, esim_id TEXT, package_id TEXT, price INTEGER, created_at INTEGER);
+CREATE TABLE IF NOT EXISTS esims (
+    n INTEGER PRIMARY KEY, id TEXT UNIQUE, order_id TEXT, reference_id TEXT, package_id TEXT, iccid TEXT, status TEXT,
+    ready_at REAL, start_date TEXT, created_at INTEGER, updated_at INTEGER, started_at INTEGER);
+CREATE TABLE IF NOT EXISTS events (n INTEGER PRIMARY KEY, esim_id TEXT, status TEXT, at INTEGER);
+CREATE TABLE IF NOT EXISTS usages (esim_id TEXT, date TEXT, megabytes INTEGER, PRIMARY KEY (esim_id, date));
+CREATE TABLE IF NOT EXISTS hidden (order_id TEXT PRIMARY KEY, visible_at REAL);
+CREATE TABLE IF NOT EXISTS late (n INTEGER PRIMARY KEY, due REAL, request TEXT);
+CREATE INDEX IF NOT EXISTS orders_reference ON orders (reference_id);
+CREATE INDEX IF NOT EXISTS items_order ON items (order_id);
+CREATE INDEX IF NOT EXISTS items_esim ON items (esim_id);
+CREATE INDEX IF NOT EXISTS esims_order ON esims (order_id);
+CREATE INDEX IF NOT EXISTS esims_iccid ON esims (iccid);
+CREATE INDEX IF NOT EXISTS events_esim ON events (esim_id);
+"""
+_FORGOTTEN: Final = ("orders", "items", "esims", "events", "usages", "hidden", "late")
+
+
+class Database:
+    """One connection; used by one thread at a time."""
+
+    def __init__(self, path: Path | None, *, catalogue: str, balance: int) -> None:
+        """Open the file, or memory; a file keeps to the catalogue it was first opened with."""
+        self._connection = sqlite3.connect(path or ":memory:", isolation_level=None, check_same_thread=False)
+        try:
+            self._prepare(path, catalogue, balance)
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Close the file; what was committed stays."""
+        self._connection.close()
+
+    def empty(self, balance: int) -> None:
+        """Forget everything but the catalogue's name, and set the balance."""
+        with self.transaction():
+            for table in _FORGOTTEN:
+                self.execute(f"DELETE FROM {table}")  # noqa: S608 - names of this module
+            self.execute("UPDATE account SET balance = ?", (balance,))
+
+    def execute(self, query: str, values: Sequence[object] = ()) -> sqlite3.Cursor:
+        """Run one statement."""
+        return self._connection.execute(query, values)
+
+    def executemany(self, query: str, values: Iterable[Sequence[object]]) -> None:
+        """Run one statement for each row of values."""
+        self._connection.executemany(query, values)
+
+    def one(self, query: str) -> Any:  # a cell of SQLite is of any type
+        """Read the one cell that a query gives."""
+        return self.execute(query).fetchone()[0]
+
+    @contextmanager
+    def transaction(self) -> Generator[None, None, None]:
+        """Keep what the block changes if it ends well, else nothing; a block inside another is a part of it."""
+        part = self._connection.in_transaction
+        self.execute("SAVEPOINT part" if part else "BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self.execute("ROLLBACK TO part" if part else "ROLLBACK")
+            raise
+        self.execute("RELEASE part" if part else "COMMIT")
+
+    @contextmanager
+    def rehearsal(self) -> Generator[None, None, None]:
+        """Keep nothing of what the block changes."""
+        self.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        finally:
+            self.execute("ROLLBACK")
+
+    def _prepare(self, path: Path | None, catalogue: str, balance: int) -> None:
+        if path is not None:
+            self.execute("PRAGMA journal_mode = WAL")
+            self.execute("PRAGMA synchronous = NORMAL")
+        self._connection.executescript(_TABLES)
+        self.execute("INSERT OR IGNORE INTO account VALUES (1, ?, ?)", (balance, catalogue))
+        kept = str(self.one("SELECT catalogue FROM account"))
+        if kept != catalogue:
+            raise ValueError(f"db {path} belongs to a sandbox with {kept}, not {catalogue}")

@@ -1,0 +1,176 @@
+"""The sandbox as a test sees it: how it is set up, looked into, and made to fail."""
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
+from os import PathLike
+
+from .api import turn
+from .catalogue import Catalogue
+from .money import decimal
+from .options import (
+    TOKEN,
+    WEBHOOK_SECRET,
+    DuplicateReference,
+    InstantOrderShows,
+    Options,
+    PageCounts,
+    PastEnd,
+)
+from .packages import Json
+from .server import Server
+
+
+class Sandbox(Server):
+    """A stand-in for the partner API on a loopback port: `async with` in this loop, `with` in a thread of its own."""
+
+    def __init__(
+        self,
+        *,
+        packages: int = 28_000,
+        seed: int = 0,
+        balance: Decimal | str | int = "1000.00",
+        token: str = TOKEN,
+        webhook_secret: str = WEBHOOK_SECRET,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        latency: float | Mapping[str, float] = 0.0,
+        page_counts: PageCounts = "packages",
+        totals: bool | int = False,
+        past_end: PastEnd = "empty",
+        db: str | PathLike[str] | None = None,
+        duplicate_reference: DuplicateReference = "accept",
+        instant_order_shows: InstantOrderShows = "items",
+        apply_needs_esim_id: bool = False,
+        compress: bool = True,
+        faults: Sequence[Mapping[str, object]] = (),
+    ) -> None:
+        """Choose how the sandbox behaves; ValueError for a choice that does not exist."""
+        options = Options(
+            packages=packages,
+            seed=seed,
+            balance=balance,
+            token=token,
+            webhook_secret=webhook_secret,
+            host=host,
+            port=port,
+            latency=latency,
+            page_counts=page_counts,
+            totals=totals,
+            past_end=past_end,
+            db=db,
+            duplicate_reference=duplicate_reference,
+            instant_order_shows=instant_order_shows,
+            apply_needs_esim_id=apply_needs_esim_id,
+            compress=compress,
+            faults=faults,
+        )
+        super().__init__(options)
+
+    @property
+    def token(self) -> str:
+        """The token that it accepts."""
+        return self._options.token
+
+    @property
+    def webhook_secret(self) -> str:
+        """The secret that its partner signs webhooks with."""
+        return self._options.webhook_secret
+
+    @property
+    def catalogue(self) -> list[Json]:
+        """The destinations with the packages that they sell now, as the API serves them."""
+        return self._catalogue.shown
+
+    @property
+    def kinds(self) -> dict[str, list[str]]:
+        """The package ids of each kind that are sold: plain, travel_date, unlimited, throttled, no_top_up, ..."""
+        return self._catalogue.kinds
+
+    def price(self, package_id: str) -> Decimal:
+        """Tell the exact price of a package."""
+        return decimal(self._catalogue.packages[package_id].cents)
+
+    def package_json(self, package_id: str) -> str:
+        """Give a package as the very JSON text that the API serves."""
+        return self._catalogue.packages[package_id].text
+
+    def state(self) -> Json:
+        """Tell the balance, the orders, the eSIMs, and how many requests came for what."""
+        world = self._running()
+        with turn(world):
+            return world.state()
+
+    def reset(self) -> None:
+        """Return to the start: balance, orders, eSIMs, catalogue, faults and counts."""
+        self._running().reset()
+
+    def fail(
+        self,
+        method: str,
+        path: str,
+        fault: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        when: str = "before",
+        times: int | None = 1,
+        probability: float = 1.0,
+        seconds: float = 0.0,
+    ) -> None:
+        """Script a fault for the next requests of that method and path, `*` for any, and of that query.
+
+        None times is for ever.
+        """
+        world = self._running()
+        given = {"method": method, "path": path, "query": query, "fault": fault, "when": when}
+        with world.lock:
+            world.faults.add(given | {"times": times, "probability": probability, "seconds": seconds})
+
+    def change_catalogue(
+        self,
+        *,
+        remove: Iterable[str] = (),
+        add: Iterable[str] = (),
+        reprice: Mapping[str, Decimal | str | int] | None = None,
+    ) -> None:
+        """Sell packages no more, or again, or at other prices, from now on; ValueError for one there is not."""
+        world = self._running()
+        with turn(world):
+            world.change_catalogue(remove, add, reprice)
+
+    def wait_for(self, what: str, count: int = 1, timeout: float = 10.0) -> None:
+        """Block until so many requests such as `POST /api/esim/order` have come since the start or reset.
+
+        TimeoutError after some seconds; RuntimeError in an event loop, which `arrived` is for.
+        """
+        if _in_event_loop():
+            raise RuntimeError("wait_for would block this event loop: await arrived(...) instead")
+        world = self._running()
+        with world.lock:
+            future = world.arrivals.expect(what, count)
+        try:
+            future.result(timeout)
+        except TimeoutError:
+            future.cancel()
+            raise TimeoutError(
+                f"{timeout} s passed, and of {count} {what} came {world.arrivals.counts[what]}"
+            ) from None
+
+    async def arrived(self, what: str, count: int = 1) -> None:
+        """Wait until so many requests such as `POST /api/esim/order` have come since the start or reset."""
+        world = self._running()
+        with world.lock:
+            future = world.arrivals.expect(what, count)
+        await asyncio.wrap_future(future)
+
+    @property
+    def _catalogue(self) -> Catalogue:
+        return self._world.catalogue if self._world else self._first_catalogue
+
+
+def _in_event_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
