@@ -47,9 +47,10 @@ from roamify_async._engine.wire import HttpRequest, HttpResponse
 from roamify_async.api.account import Account, GetBalance
 from roamify_async.api.countries import Countries, ListCountries
 from roamify_async.api.devices import Devices
-from roamify_async.api.esims import ApplyEsim, ApplyOrder, Esims, GetEsim, ListEsims
+from roamify_async.api.esims import ApplyOrder, Esims
 from roamify_async.api.orders import GetOrder, ListOrders, Orders
 from roamify_async.api.packages import DestinationGroup, ListPackages, PackagePage, Packages
+from roamify_async.api.profiles import ApplyEsim, GetEsim, ListEsims
 from roamify_async.api.service import Service
 from roamify_async.api.topups import ListTopUps, TopUps
 
