@@ -74,24 +74,38 @@ class Trade:
     """What is done with an order that was bought: gives its eSIMs."""
 
 
-@attrs.define
+@attrs.define(kw_only=True)
 class Budget:
     """The money that may be spent, and what of it is spoken for."""
 
-    limit: Decimal
-    name: str
-    spent: Decimal = Decimal(0)
+    balance: Decimal
+    """When it was read, before this run."""
+    max_spend: Decimal | None
+    """By all lines, those of earlier runs included."""
+    spent: Decimal
+    """By all lines."""
+    drawn: Decimal = Decimal(0)
+    """From the balance since it was read."""
 
     def reserve(self, price: Decimal) -> None:
-        """Speak for an amount; raises ``BudgetError`` where it would pass the limit."""
-        if self.spent + price > self.limit:
-            left = self.limit - self.spent
-            raise BudgetError(f"{price} would pass {self.name}: {left} of {self.limit} is left; nothing was sent")
-        self.spent += price
+        """Speak for an amount; raises ``BudgetError`` where it would pass a limit."""
+        self.refuse(price)
+        self.add(price)
 
-    def release(self, price: Decimal) -> None:
-        """Give back an amount that was not spent after all."""
-        self.spent -= price
+    def refuse(self, price: Decimal, what: str = "this line") -> None:
+        """Raise ``BudgetError`` where an amount would pass a limit."""
+        limits = [("the balance", self.balance, self.drawn)]
+        if self.max_spend is not None:
+            limits.append(("max_spend", self.max_spend, self.spent))
+        for name, limit, used in limits:
+            if used + price > limit:
+                raise BudgetError(f"{what} would cost {price} and pass {name}: {limit - used} of {limit} is left")
+
+    def add(self, amount: Decimal, *, is_older: bool = False) -> None:
+        """Count an amount, or with a minus give it back; one of before the run is gone from the balance already."""
+        self.spent += amount
+        if not is_older:
+            self.drawn += amount
 
 
 def digest(request: Any) -> str:
@@ -115,7 +129,8 @@ class Run:
         self.spent = Decimal(0)
         self.on_progress: Callable[[Progress], object] | None = None
         self._prices: dict[str, asyncio.Future[Decimal]] = {}
-        self._mine: dict[str, int] = {}
+        self._in_flight: dict[str, int] = {}
+        """The callers' own references of lines that are not in the ledger yet."""
         self._left: Iterator[Entry] = iter(())
 
     def resume(self, known: int) -> None:
@@ -178,41 +193,75 @@ class Run:
         return entry
 
     async def _bought(self, entry: Entry, request: Any, wanted: Any) -> Entry:
+        if entry.first_sent is not None:
+            return await self._settled(entry, wanted)
         held: Decimal | None = None
         try:
             self._refuse_twin(entry, request)
             price = await self._price(wanted)
             self.budget.reserve(price)
             held = price
-            sent_before = None if entry.first_sent is None else datetime.fromisoformat(entry.first_sent)
-            now = sent_before or datetime.now(UTC)
-            entry = attrs.evolve(entry, status="sending", final=False, first_sent=now.isoformat(), error=None)
+            entry = attrs.evolve(entry, status="sending", first_sent=datetime.now(UTC).isoformat(), error=None)
             await self.ledger.put(entry)
-            order = await self.trade.buy(self.engine, wanted, sent_before)
+            order = await self.trade.buy(self.engine, wanted, None)
         except RoamifyError as error:
             return await self._failed(entry, error, held)
-        self.budget.spent += order.total - held
-        done = self.trade.finish is None
+        finally:
+            if self._in_flight.get(request.reference_id) == entry.position:
+                del self._in_flight[request.reference_id]
+        self.budget.add(order.total - held)
+        return await self._ordered(entry, order)
+
+    async def _settled(self, entry: Entry, wanted: Any) -> Entry:
+        """Settle a line that may have been sent by an earlier run: it is looked for first, whatever the budget says.
+
+        It is sent again only if the settings allow that, and the money does.
+        """
+        engine, held = self.engine, Decimal(0)
+        try:
+            price = await self._price(wanted)
+            self.budget.refuse(price)
+            self.budget.add(price, is_older=True)
+            held = price
+        except RoamifyError as error:
+            log.info("line %d is looked up only: %s", entry.position, error)
+            engine = engine.view(engine.settings.changed(on_doubt="look_up"))
+        try:
+            order = await self.trade.buy(engine, wanted, datetime.fromisoformat(entry.first_sent or ""))
+        except RoamifyError as error:
+            return await self._failed(entry, error, held, was_sent=True)
+        self.budget.add(order.total - held, is_older=True)
+        return await self._ordered(entry, order)
+
+    async def _ordered(self, entry: Entry, order: Any) -> Entry:
         entry = attrs.evolve(
-            entry, status="ordered", final=done, total=str(order.total), answer=json.dumps(write(order)), error=None
+            entry,
+            status="ordered",
+            final=self.trade.finish is None,
+            total=str(order.total),
+            answer=json.dumps(write(order)),
+            error=None,
         )
         await self.ledger.put(entry)
         return entry
 
-    async def _failed(self, entry: Entry, error: RoamifyError, held: Decimal | None) -> Entry:
+    async def _failed(
+        self, entry: Entry, error: RoamifyError, held: Decimal | None, *, was_sent: bool = False
+    ) -> Entry:
         if isinstance(error, JournalError):
             self.source.stop(error)
             raise error
-        status = outcome(error, was_sent=held is not None)
+        status = outcome(error, was_sent=was_sent or held is not None)
         if held is not None and status != "in_doubt":
-            self.budget.release(held)
+            self.budget.add(-held, is_older=was_sent)
         if ends_all(error):
             self.source.stop()
         entry = attrs.evolve(
             entry,
             status=status,
             final=status == "refused" and not ends_all(error),
-            first_sent=entry.first_sent if status == "in_doubt" else None,
+            # What may have left in any run is looked for before it is sent again.
+            first_sent=entry.first_sent if was_sent or status == "in_doubt" else None,
             error=error_text(error),
         )
         await self.ledger.put(entry)
@@ -237,9 +286,9 @@ class Run:
         """Refuse a line whose own reference an earlier one has: one reference is one purchase."""
         if request.reference_id is None:
             return
-        first = self._mine.setdefault(request.reference_id, entry.position)
+        first = self._in_flight.setdefault(request.reference_id, entry.position)
         held = self.ledger.holder(request.reference_id)
-        if min(first, entry.position if held is None else held) != entry.position:
+        if first != entry.position or (held is not None and held < entry.position):
             raise ConflictError(
                 "an earlier line has this reference; nothing was sent",
                 status=409,
@@ -311,12 +360,12 @@ async def bulk(
     ledger = Ledger.temporary() if journal is None else Ledger(Path(journal))
     try:
         known = await _compare(ledger, source)
-        budget = await _budget(trade, limit, ledger)
+        budget = Budget(balance=await trade.balance(), max_spend=limit, spent=ledger.spent)
         run = Run(engine, trade, source, ledger, budget, len(requests) if isinstance(requests, Sized) else None)
         run.resume(known)
         run.on_progress = on_progress
         if isinstance(requests, Sized) and isinstance(requests, Iterable):
-            await _refuse_what_is_too_much(run, cast("Iterable[Any]", requests), budget)
+            await _refuse_what_is_too_much(run, cast("Iterable[Any]", requests))
         await _all(engine, run, places)
     except BaseException:
         ledger.close() if journal is not None else ledger.discard()
@@ -362,22 +411,11 @@ async def _compare(ledger: Ledger, source: Source) -> int:
     return known
 
 
-async def _budget(trade: Trade, limit: Decimal | None, ledger: Ledger) -> Budget:
-    spent = ledger.spent
-    balance = await trade.balance()
-    # What the journal has spent is gone from the balance already, and part of what may be spent in all.
-    if limit is not None and limit - spent < balance:
-        return Budget(limit, "max_spend", spent)
-    return Budget(balance + spent, "the balance", spent)
-
-
-async def _refuse_what_is_too_much(run: Run, requests: Iterable[Any], budget: Budget) -> None:
-    if not isinstance(requests, Sized) or isinstance(requests, Iterator):
-        return
-    done = {entry.position for entry in run.ledger.entries("ordered")}
+async def _refuse_what_is_too_much(run: Run, requests: Iterable[Any]) -> None:
+    """Raise where all lines that are to be sent are known to cost too much."""
+    done = {entry.position for entry in run.ledger.entries() if entry.final or entry.first_sent is not None}
     cost = await run.quote(request for position, request in enumerate(requests) if position not in done)
-    if budget.spent + cost > budget.limit:
-        raise BudgetError(f"all lines cost {cost}, which passes {budget.name}: {budget.limit - budget.spent} is left")
+    run.budget.refuse(cost, "all lines")
 
 
 async def _all(engine: Engine, run: Run, places: int) -> None:
