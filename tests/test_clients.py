@@ -58,7 +58,7 @@ async def test_closed(client):
 
 
 def test_second_loop(served):
-    """A second ``asyncio.run`` with one client is a ``ConfigurationError``, and the first loop's connections are let go."""
+    """A second ``asyncio.run`` with one client is a ``ConfigurationError``; the first loop goes on."""
     roamify = AsyncRoamify(served.token, base_url=served.url)
 
     async def both() -> None:
@@ -175,7 +175,7 @@ def test_blocking_sees_context(served, monkeypatch):
     with Roamify(served.token, base_url=served.url) as roamify:
         send = roamify._engine.send
 
-        async def spy(*args):
+        async def spy(*args: object):
             seen.append(who.get())
             return await send(*args)
 
@@ -219,8 +219,7 @@ def test_blocking_closed_under_a_call(served):
     roamify._way.open()
     with ThreadPoolExecutor(1) as pool:
         call = pool.submit(roamify.account.balance)
-        while not served.state()["requests"]:
-            pass
+        served.wait_for("GET /api/balance")
         roamify.close()
         with pytest.raises(RoamifyError, match="closed"):
             call.result()
@@ -265,8 +264,7 @@ def script(body: str, served: Sandbox) -> subprocess.Popen[str]:
 def interrupted(body: str, served: Sandbox, path: str) -> tuple[int, str, str]:
     """Run a program, send it Ctrl-C once a request of it has come, and give how it ended."""
     process = script(body, served)
-    while path not in served.state()["requests"]:
-        assert process.poll() is None, process.stderr.read()
+    served.wait_for(path)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=20)
     return process.returncode, out, err
@@ -337,8 +335,7 @@ async def test_cancelled_purchase(client, sandbox, caplog):
     """A purchase that is cancelled leaves its reference in the log and as a note; the client goes on to work."""
     sandbox.fail("POST", "/api/esim/order", "slow", when="after", seconds=60)
     buying = asyncio.create_task(client.orders.create([OrderItem(PACKAGE)], reference_id="r-1"))
-    while "POST /api/esim/order" not in sandbox.state()["requests"]:
-        await asyncio.sleep(0)
+    await sandbox.arrived("POST /api/esim/order")
     buying.cancel()
     with pytest.raises(asyncio.CancelledError) as caught:
         await buying

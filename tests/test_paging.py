@@ -350,7 +350,7 @@ async def test_stopping_early(leave, slow):
         assert slow.state()["requests"][f"GET {PATH}"] >= 10
         gc.collect()
         while await under_way(roamify):
-            pass
+            gc.collect()
         assert (await roamify.account.balance()).balance == 1000
 
 
