@@ -73,10 +73,14 @@ class _Client(Generic[Way]):
 
     _is_view = False
 
+    @property
+    def _state(self) -> str:
+        return self._way.state if isinstance(self._way, Blocking) else self._engine.transport.state
+
     def __repr__(self) -> str:
         """Show the host and whether it is open; never the token."""
         engine: Engine | None = getattr(self, "_engine", None)  # absent where making it failed
-        state = f"{engine.transport.access.host} {engine.transport.state}" if engine else "not made"
+        state = f"{engine.transport.access.host} {self._state}" if engine else "not made"
         return f"<{type(self).__name__} {state}>"
 
 
@@ -147,7 +151,7 @@ class Roamify(_Client[Blocking]):
     ) -> None:
         secret, token = Secret(token), None
         engine = _engine("Roamify", secret, base_url, settings)
-        super().__init__(engine, Blocking(patience=engine.settings.settle_window))
+        super().__init__(engine, Blocking(engine.transport.aclose, patience=engine.settings.settle_window))
 
     def __enter__(self) -> Self:
         """Open it."""
@@ -163,4 +167,4 @@ class Roamify(_Client[Blocking]):
     def close(self) -> None:
         """Close the connections and end the thread; calls in flight fail. Closing twice does nothing."""
         if not self._is_view:
-            self._way.close(self._engine.transport.aclose)
+            self._way.close()

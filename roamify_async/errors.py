@@ -77,7 +77,9 @@ class RoamifyError(Exception):
         """Say what happened, then to which request."""
         message = str(self.args[0]) if self.args else ""
         facts = ", ".join(self._facts())
-        return f"{message} [{facts}]" if facts else message
+        text = f"{message} [{facts}]" if facts else message
+        # JSON may hold halves of characters, which could not be printed.
+        return text.encode("utf-8", "backslashreplace").decode()
 
     def __repr__(self) -> str:
         """Show the class and what ``str`` says."""

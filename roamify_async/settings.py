@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from datetime import timedelta
 from pathlib import Path
 from ssl import SSLContext, create_default_context
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 
 import attrs
 
@@ -117,6 +117,11 @@ def _ca(value: SSLContext | str | Path | None) -> SSLContext | None:
         raise ValueError(f"ssl: no CA bundle can be read at {str(value)!r}: {error}") from None
 
 
+def _policy(_: object, field: "attrs.Attribute[Any]", value: object) -> None:
+    if value not in get_args(OnDoubt):
+        raise ValueError(f"{field.name} must be one of {', '.join(get_args(OnDoubt))}, not {value!r}")
+
+
 def _printable(_: object, field: "attrs.Attribute[Any]", value: str | None) -> None:
     if value is not None and not (value.isascii() and value.isprintable()):
         raise ValueError(f"{field.name} must be printable ASCII, not {value!r}")
@@ -132,9 +137,9 @@ def _traces(value: Iterable[object]) -> tuple[object, ...]:
 class Settings:
     """How a client behaves; times are seconds, as numbers or ``timedelta``."""
 
-    timeouts: Timeouts = attrs.field(factory=Timeouts, validator=attrs.validators.instance_of(Timeouts))
+    timeouts: Timeouts = attrs.field(factory=Timeouts, validator=_kind(Timeouts, "Timeouts"))
     """Limits for one try; they beat an endpoint's own, which beat the default."""
-    retries: Retries = attrs.field(factory=Retries, validator=attrs.validators.instance_of(Retries))
+    retries: Retries = attrs.field(factory=Retries, validator=_kind(Retries, "Retries"))
     """How often a call is tried."""
     concurrency: int = attrs.field(default=16, validator=_whole)
     """Requests in flight at once; more wait in the client's queue, before their clock starts."""
@@ -142,9 +147,7 @@ class Settings:
     """Requests a second at the most; ``None``: as many as come."""
     settle_window: float = attrs.field(default=30, converter=_seconds, validator=_not_negative)
     """Seconds for which a purchase in doubt is looked for."""
-    on_doubt: OnDoubt = attrs.field(
-        default="look_up", validator=attrs.validators.in_(("raise", "look_up", "look_up_then_resend"))
-    )
+    on_doubt: OnDoubt = attrs.field(default="look_up", validator=_policy)
     """What is done about a purchase in doubt."""
     proxy: str | None = attrs.field(default=None, repr=False, validator=_kind(str, "text"))
     """URL of an HTTP proxy; it may hold a password, so it is not shown."""

@@ -572,9 +572,17 @@ def test_values_of_json_are_not_changed():
     value = {"packages": [parsed(GROUP)], "page": None}
     before = copy.deepcopy(value)
     read(value, PackagePage)
-    with pytest.raises(ValueError, match="number"):
-        read({**value, "total": "x"}, PackagePage)
+    with pytest.raises(ValueError, match="array"):
+        read({**value, "packages": "x"}, PackagePage)
     assert value == before
+
+
+def test_hints_that_cannot_be_read():
+    """A total that is no number counts as one that is missing: it decides on speed only."""
+    page = read(
+        {"packages": [parsed(GROUP)], "total": "many", "totalPages": [], "page": 1.5, "pageSize": "20"}, PackagePage
+    )
+    assert (page.total, page.total_pages, page.page, page.page_size) == (None, None, None, 20)
 
 
 def test_same_object():

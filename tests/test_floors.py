@@ -10,7 +10,15 @@ import roamify_async
 PACKAGE = Path(roamify_async.__file__).parent
 FLOORS = (
     {"_version", "errors"},
-    {"settings", "_engine.wire", "_engine.crowd", "_engine.readers", "_engine.waiting", "_engine.caller"},
+    {
+        "settings",
+        "_engine.wire",
+        "_engine.crowd",
+        "_engine.readers",
+        "_engine.waiting",
+        "_engine.caller",
+        "_engine.arguments",
+    },
     {"_engine.access", "_engine.blocking", "_engine.paging"},
     {"_engine.facade", "_engine.transport"},
     {"_engine.codec", "_engine.retry"},

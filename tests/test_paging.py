@@ -185,9 +185,13 @@ async def test_refused_page_in_the_middle(fault):
     assert taken == whole[:2]
 
 
-def read(fetch, window: int = 4, size: int = 50):
+async def read(fetch, window: int = 4, size: int = 50):
     """Read pages ahead in the test's own loop."""
-    return Reading(fetch, Plan(window=window, size=size), asyncio.get_running_loop().create_task).pages()
+    async with aclosing(
+        Reading(fetch, Plan(window=window, size=size), asyncio.get_running_loop().create_task)
+    ) as pages:
+        while (page := await pages.next()) is not None:
+            yield page
 
 
 async def test_refused_behind_the_end():

@@ -23,6 +23,9 @@ class Mailbox:
         def errand() -> None:
             try:
                 result = function()
+            except StopIteration as error:  # which a future does not take
+                stopped = RuntimeError(f"the caller's code raised {error!r}")
+                loop.call_soon_threadsafe(_settle, answer.set_exception, answer, stopped)
             except Exception as error:  # noqa: BLE001 -- it is raised where it was asked for
                 loop.call_soon_threadsafe(_settle, answer.set_exception, answer, error)
             else:

@@ -23,7 +23,7 @@ from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, overrid
 from roamify_async.errors import APIStatusError, DecodeError, error_class
 
 from .facade import Endpoint
-from .readers import READERS, State, read_text, refuse
+from .readers import READERS, State, read_optional_whole, read_text, refuse
 from .wire import HttpRequest, HttpResponse
 
 T = TypeVar("T")
@@ -32,9 +32,13 @@ SAME: Final = "."
 """Wire name of a field that is read from the same object as its owner."""
 
 
-def wire(name: str | None) -> dict[str, str | None]:
+def wire(name: str | None) -> dict[str, Any]:
     """Say a field's name on the wire where it is not the camelCase of its own; ``None``: it is not on the wire."""
     return {"wire": name}
+
+
+HINT: Final[dict[str, Any]] = {"hint": True}
+"""Says of a field that it is a hint only: what cannot be read counts as missing."""
 
 
 def _wire_names(kind: type[Any]) -> dict[str, str | None]:
@@ -49,7 +53,17 @@ def _wire_names(kind: type[Any]) -> dict[str, str | None]:
 
 def _overrides(kind: type[Any]) -> dict[str, Any]:
     names = _wire_names(kind)
-    return {name: override(omit=True) if key is None else override(rename=key) for name, key in names.items()}
+    hooks = {field.name: _read_hint for field in attrs.fields(kind) if "hint" in field.metadata}
+    return {
+        name: override(omit=True) if key is None else override(rename=key, struct_hook=hooks.get(name))
+        for name, key in names.items()
+    }
+
+
+def _read_hint(value: Any, _: object) -> int | None:
+    with suppress(ValueError):
+        return read_optional_whole(value, int)
+    return None
 
 
 def _objects(kind: type[Any], converter: cattrs.Converter) -> Any:
@@ -217,7 +231,7 @@ def _message(fields: dict[str, Any], response: HttpResponse) -> str:
     for candidate in candidates:
         if isinstance(candidate, str) and candidate:
             return candidate
-    title = re.search(r"<title[^>]*>([^<]*)", response.text, re.IGNORECASE)
+    title = re.search(r"<title[^<>]*>([^<]*)", response.text, re.IGNORECASE)
     text = title.group(1) if title else "" if "<" in response.text else response.text
     return " ".join(text.split())[:200] or "no reason given"
 

@@ -1,7 +1,7 @@
 """The one loop: encode, send, judge, wait, decode."""
 
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 from http import HTTPStatus
 from typing import Any, Final, Protocol, TypeVar
@@ -62,12 +62,14 @@ class Engine:
         self.settings = settings
         self.doubts: dict[str, datetime] = {}
         """References that were left in doubt, and when each was first sent."""
+        self.under_way: set[str] = set()
+        """References of purchases that are being made: one reference is one purchase."""
         self._purchase = purchase
 
     def view(self, settings: Settings, queue: Queue | None = None) -> "Engine":
         """Give an engine with other settings, and perhaps a queue of its own, that shares everything else."""
         view = Engine(self.transport, settings, self._purchase, queue or self._queue)
-        view.doubts = self.doubts
+        view.doubts, view.under_way = self.doubts, self.under_way
         return view
 
     async def send(self, endpoint: Endpoint[..., T], request: object, /) -> T:
@@ -82,12 +84,10 @@ class Engine:
             failure = error.with_traceback(None)
         return await endpoint.recover(self, request, failure)
 
-    def pages(
-        self, fetch: Callable[[int], Awaitable[PageT]], size: int, concurrency: int | None
-    ) -> AsyncGenerator[PageT, None]:
+    def pages(self, fetch: Callable[[int], Awaitable[PageT]], size: int, concurrency: int | None) -> Reading[PageT]:
         """Read pages of so many results, several at once and in order, until an empty one."""
         plan = Plan(window=concurrency or self.settings.concurrency, size=size)
-        return Reading(fetch, plan, self.transport.spawn).pages()
+        return Reading(fetch, plan, self.transport.spawn)
 
     async def exchange(self, endpoint: Endpoint[..., T], request: object, trail: Trail | None = None) -> T:
         """Send a request as often as its kind allows; give the decoded answer, or raise what the last try came to.
@@ -127,7 +127,7 @@ class Engine:
                 retries=settings.retries,
                 readable=not (isinstance(error, DecodeError) and error.garbled),
             )
-            if not isinstance(verdict, Again):
+            if not isinstance(verdict, Again) or transport.state == "closed":
                 log.debug("%s %s: %s, after %d tries", wired.method, wired.path, _shown(outcome), tries)
                 raise error
             log.info("%s %s: %s; again in %.2f s", wired.method, wired.path, _shown(outcome), verdict.wait)

@@ -7,6 +7,7 @@ what it answers from its response type, and whether it is awaited from the type 
 
 import inspect
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping
+from contextlib import suppress
 from datetime import datetime
 from enum import Enum
 from functools import partial, update_wrapper
@@ -18,8 +19,9 @@ import attrs
 from roamify_async.errors import RoamifyError
 from roamify_async.settings import Settings
 
+from .arguments import explain
 from .blocking import Blocking
-from .paging import PageT
+from .paging import PageT, Reading
 from .wire import HttpResponse
 
 P = ParamSpec("P")
@@ -57,9 +59,7 @@ class Engine(Protocol):
         """Send one request."""
         ...
 
-    def pages(
-        self, fetch: Callable[[int], Awaitable[PageT]], size: int, concurrency: int | None
-    ) -> AsyncGenerator[PageT, None]:
+    def pages(self, fetch: Callable[[int], Awaitable[PageT]], size: int, concurrency: int | None) -> Reading[PageT]:
         """Read pages ahead, in order, until an empty one."""
         ...
 
@@ -74,7 +74,7 @@ class Resource(Generic[Way]):
     """A subject of the API: its endpoints, called one way or the other."""
 
     engine: Engine = attrs.field(repr=False)
-    way: Way
+    way: Way = attrs.field(repr=False)
 
     @property
     def awaiting(self) -> "Resource[Awaiting]":
@@ -96,12 +96,16 @@ class operation(Generic[P, T]):  # noqa: N801 -- a decorator
 
         self._await: Callable[..., Awaitable[T]] = call
         self._block: Callable[..., T] = update_wrapper(block, function)
+        for shown in (function, block):
+            _sign(shown, _expanded(inspect.signature(function)))
         self.__doc__: str | None = function.__doc__
 
     def __set_name__(self, owner: type, name: str) -> None:
         """Take the name that the class body gives."""
         self.__name__: str = name
         self.__qualname__: str = f"{owner.__qualname__}.{name}"
+        self.call: str = self.__qualname__.lower()
+        """As a user writes it: ``orders.create``."""
 
     def __repr__(self) -> str:
         """Show the name."""
@@ -110,7 +114,7 @@ class operation(Generic[P, T]):  # noqa: N801 -- a decorator
     @overload
     def __get__(self, resource: None, owner: type) -> Self: ...
     @overload
-    def __get__(self, resource: Resource[Awaiting], owner: type) -> Callable[P, Coroutine[Any, Any, T]]: ...
+    def __get__(self, resource: Resource[Awaiting], owner: type) -> Callable[P, Coroutine[object, None, T]]: ...
     @overload
     def __get__(self, resource: Resource[Blocking], owner: type) -> Callable[P, T]: ...
     def __get__(self, resource: Resource[Awaiting] | Resource[Blocking] | None, owner: type) -> Any:
@@ -153,7 +157,12 @@ class Endpoint(operation[P, T]):
         read: Callable[[HttpResponse], T] | None = None,
     ) -> None:
         async def send(resource: Resource[Any], /, *args: P.args, **kwargs: P.kwargs) -> T:
-            return await resource.engine.send(self, request(*args, **kwargs))
+            try:
+                wanted = request(*args, **kwargs)
+            except TypeError:
+                explain(self.call, signature, args, kwargs)
+                raise
+            return await resource.engine.send(self, wanted)
 
         signature = inspect.signature(request)
         resource = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)
@@ -187,6 +196,33 @@ class Endpoint(operation[P, T]):
             call.__name__, call.__qualname__, call.__module__ = name, self.__qualname__, owner.__module__
 
 
+class Flow(Generic[T]):
+    """The items of a stream, one by one.
+
+    No generator: the event loop closes all generators at its end at once, and one inside another would be closed twice.
+    """
+
+    def __init__(self, batches: AsyncGenerator[tuple[T, ...], None]) -> None:
+        self._batches = batches
+        self._items: Iterator[T] = iter(())
+
+    def __aiter__(self) -> Self:
+        """Give itself."""
+        return self
+
+    async def __anext__(self) -> T:
+        """Give the next item."""
+        while True:
+            for item in self._items:
+                return item
+            self._items = iter(await anext(self._batches))
+
+    async def aclose(self) -> None:
+        """End what is under way; there are no more items then."""
+        self._items = iter(())
+        await self._batches.aclose()
+
+
 class stream(Generic[P, T]):  # noqa: N801 -- a decorator
     """An async generator method; a plain generator where its resource blocks.
 
@@ -198,14 +234,8 @@ class stream(Generic[P, T]):  # noqa: N801 -- a decorator
     def __init__(self, function: Callable[Concatenate[Any, P], AsyncGenerator[tuple[T, ...], None]]) -> None:
         batches: Callable[..., AsyncGenerator[tuple[T, ...], None]] = function
 
-        async def flow(resource: Resource[Awaiting], /, *args: P.args, **kwargs: P.kwargs) -> AsyncGenerator[T, None]:
-            source = batches(resource, *args, **kwargs)
-            try:
-                async for batch in source:
-                    for item in batch:
-                        yield item
-            finally:
-                await source.aclose()
+        def flow(resource: Resource[Awaiting], /, *args: P.args, **kwargs: P.kwargs) -> AsyncIterator[T]:
+            return Flow(batches(resource, *args, **kwargs))
 
         def block(resource: Resource[Blocking], /, *args: P.args, **kwargs: P.kwargs) -> Iterator[T]:
             source = batches(resource.awaiting, *args, **kwargs)
@@ -217,11 +247,11 @@ class stream(Generic[P, T]):  # noqa: N801 -- a decorator
                 while (batch := resource.way.run(step)) is not None:
                     yield from batch
             finally:  # The caller may stop early; what the generator holds goes back in its own loop.
-                resource.way.finish(source.aclose)
+                resource.way.finish(partial(_close, source))
 
-        self._flow: Callable[..., AsyncGenerator[T, None]] = update_wrapper(flow, function)
+        self._flow: Callable[..., AsyncIterator[T]] = update_wrapper(flow, function)
         self._block: Callable[..., Iterator[T]] = update_wrapper(block, function)
-        signature = inspect.signature(function)
+        signature = _expanded(inspect.signature(function))
         (item, *_) = get_args(get_args(signature.return_annotation)[0])
         _sign(flow, signature.replace(return_annotation=GenericAlias(AsyncIterator, item)))
         _sign(block, signature.replace(return_annotation=GenericAlias(Iterator, item)))
@@ -238,6 +268,26 @@ class stream(Generic[P, T]):  # noqa: N801 -- a decorator
         if resource is None:
             return self
         return MethodType(self._block if isinstance(resource.way, Blocking) else self._flow, resource)
+
+
+async def _close(source: AsyncGenerator[Any, None]) -> None:
+    """Close a generator, unless its loop does so already or it still runs."""
+    with suppress(RuntimeError):
+        await source.aclose()
+
+
+def _expanded(signature: inspect.Signature) -> inspect.Signature:
+    """Give a signature with the keywords of ``**filters: Unpack[Filters]`` one by one."""
+    parameters: list[inspect.Parameter] = []
+    for parameter in signature.parameters.values():
+        packed = get_args(parameter.annotation) if parameter.kind is parameter.VAR_KEYWORD else ()
+        if packed:
+            kind = inspect.Parameter.KEYWORD_ONLY
+            hints: dict[str, Any] = packed[0].__annotations__
+            parameters += [inspect.Parameter(name, kind, default=None, annotation=hint) for name, hint in hints.items()]
+        else:
+            parameters.append(parameter)
+    return signature.replace(parameters=parameters)
 
 
 def _sign(function: Any, signature: inspect.Signature) -> None:

@@ -8,7 +8,7 @@ are asked for ahead.
 import asyncio
 import math
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final, Generic, Protocol, TypeVar
 
 import attrs
@@ -97,7 +97,10 @@ class Plan:
 
 
 class Reading(Generic[PageT]):
-    """The pages of one list, fetched ahead of the one who takes them."""
+    """The pages of one list, fetched ahead of the one who takes them.
+
+    No generator: the event loop closes all generators at its end at once, and one inside another would be closed twice.
+    """
 
     def __init__(
         self,
@@ -110,16 +113,10 @@ class Reading(Generic[PageT]):
         self._spawn = spawn
         self._under_way: dict[int, asyncio.Task[PageT | RoamifyError]] = {}
 
-    async def pages(self) -> AsyncGenerator[PageT, None]:
-        """Give page after page until an empty one; raise the error of a page that cannot be had."""
-        try:
-            while True:
-                page = await self._take()
-                if page is None or not page.ids:
-                    return
-                yield page
-        finally:
-            await self._end()
+    async def next(self) -> PageT | None:
+        """Give the next page, or None behind the last one; raise the error of a page that cannot be had."""
+        page = await self._take()
+        return page if page is not None and page.ids else None
 
     async def _take(self) -> PageT | None:
         """Give the next page, or None where it is refused and the one behind it is refused or empty as well."""
@@ -127,11 +124,12 @@ class Reading(Generic[PageT]):
         number = plan.taken + 1
         if number > MOST_PAGES:
             raise DecodeError(f"the list does not end: {MOST_PAGES} pages were read")
-        for ahead in plan.next():
-            self._ask(ahead)
+        self._ask_ahead()
         outcome = await self._outcome_of(number)
         if not isinstance(outcome, RoamifyError):
             plan.learn(outcome)
+            if outcome.ids:  # The next ones are under way while the caller looks at this one.
+                self._ask_ahead()
             return outcome
         if number == 1 or not isinstance(outcome, PAST_THE_END):
             raise outcome
@@ -141,6 +139,10 @@ class Reading(Generic[PageT]):
         if isinstance(behind, PAST_THE_END) or (not isinstance(behind, RoamifyError) and not behind.ids):
             return None
         raise outcome
+
+    def _ask_ahead(self) -> None:
+        for number in self._plan.next():
+            self._ask(number)
 
     def _ask(self, number: int) -> None:
         self._under_way[number] = self._spawn(self._fetched(number, current_effective_deadline()))
@@ -162,7 +164,7 @@ class Reading(Generic[PageT]):
                 return error
         raise asyncio.CancelledError
 
-    async def _end(self) -> None:
+    async def aclose(self) -> None:
         """End what is under way, and wait until it has ended."""
         tasks = [*self._under_way.values()]
         self._under_way.clear()

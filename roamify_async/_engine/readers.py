@@ -97,7 +97,7 @@ def _optional_number(value: Any, _: object) -> Decimal | None:
     return None if number in (NOT_APPLICABLE, UNLIMITED) else number
 
 
-def _optional_whole(value: Any, _: object) -> int | None:
+def read_optional_whole(value: Any, _: object) -> int | None:
     number = None if value is None or value == "" else read_whole(value, int)
     return None if number in (NOT_APPLICABLE, UNLIMITED) else number
 
@@ -108,7 +108,7 @@ READERS: Final[Mapping[Any, Any]] = {
     int: read_whole,
     Decimal: read_number,
     str | None: _optional_text,
-    int | None: _optional_whole,
+    int | None: read_optional_whole,
     Decimal | None: _optional_number,
     datetime | None: read_time,
 }

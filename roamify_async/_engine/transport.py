@@ -42,6 +42,10 @@ NEVER_SENT: Final = (
 """Exceptions that come before a request without a body leaves."""
 
 
+LONGEST_REASON: Final = 500
+"""Characters of a reason that are kept: some quote what came over the wire."""
+
+
 class MarkedPayload(aiohttp.BytesPayload):
     """A body that notes the moment before its first byte is written.
 
@@ -205,7 +209,7 @@ class Transport:
         return NoResponse(
             "timeout" if isinstance(error, TimeoutError) else "lost" if has_left else "connect",
             "maybe" if has_left else "no",
-            self.access.redact(reason),
+            self.access.redact(reason)[:LONGEST_REASON],
         )
 
     def spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
@@ -234,7 +238,13 @@ class Transport:
     def __del__(self) -> None:
         """Let go of the sockets where it was dropped open, and warn."""
         session: aiohttp.ClientSession | None = getattr(self, "_session", None)
-        if session is None or session.closed or os.getpid() != self._pid:
+        if session is None or session.closed:
+            return
+        if os.getpid() != self._pid:
+            # The sockets are the parent's, and so is the selector that closing them would take them out of.
+            if session.connector is not None:
+                session.connector._closed = True  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+            session.detach()
             return
         self._let_go(session)
         warnings.warn(

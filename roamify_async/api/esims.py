@@ -12,7 +12,7 @@ from roamify_async._engine.facade import ACTION, Awaiting, Endpoint, Engine, Res
 from roamify_async.errors import BadRequestError, PurchaseInDoubtError, RoamifyError
 from roamify_async.purchasing.settle import holds
 
-from .orders import CreateOrder, ListOrders, Order, OrderItem, Orders, ready_esims
+from .orders import CreateOrder, ListOrders, Order, OrderItem, Orders, SettleOrder, ready_esims
 from .profiles import APPLY_ESIM, GET_ESIM, LIST_ESIMS, ApplyEsim, Esim, EsimStatus, ListEsims, patience, until_ready
 from .values import day, text
 
@@ -139,7 +139,8 @@ class Esims(Resource[Way]):
         """Find the order of a purchase that was begun before."""
         if wanted.reference_id is None or wanted.reference_id in self.engine.doubts:
             return None
-        orders = await self.engine.send(Orders.list, ListOrders(reference_id=wanted.reference_id))
+        listed = await self.engine.send(Orders.list, ListOrders(reference_id=wanted.reference_id))
+        orders = SettleOrder(wanted.reference_id).own(listed)
         if not orders:
             return None
         if len(orders) == 1 and holds(orders[0], wanted.packages()):

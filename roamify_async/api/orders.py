@@ -99,6 +99,17 @@ class ListOrders:
     reference_id: str | None = attrs.field(default=None, validator=optional(text))
 
 
+@attrs.frozen
+class SettleOrder:
+    """Look an order up by its reference."""
+
+    reference_id: str = attrs.field(validator=text)
+
+    def own(self, orders: Iterable["Order"]) -> tuple["Order", ...]:
+        """Give those of some orders that carry the reference, whatever the server thought was asked for."""
+        return tuple(order for order in orders if order.reference_id == self.reference_id)
+
+
 @attrs.define(kw_only=True)
 class OrderLine:
     """One eSIM of an order."""
@@ -284,10 +295,11 @@ class Orders(Resource[Way]):
 
         Raises ``NotFoundError`` where it is not, and ``PurchaseInDoubtError`` where there are several.
         """
-        wanted = ListOrders(reference_id=reference_id)
+        wanted = SettleOrder(reference_id)
 
         async def look() -> Seen:
-            return Seen(await self.engine.send(Orders.list, wanted))
+            orders = await self.engine.send(Orders.list, ListOrders(reference_id=reference_id))
+            return Seen(wanted.own(orders))
 
         seen = await search(look, self.engine.settings.settle_window)
         if len(seen.ours) == 1:
@@ -301,7 +313,11 @@ class Orders(Resource[Way]):
                 reference_id=reference_id,
             )
         raise seen.failure or NotFoundError(
-            "no order is to be seen under this reference", status=404, reference_id=reference_id
+            "no order is to be seen under this reference",
+            status=404,
+            method=Orders.list.method,
+            path=Orders.list.path,
+            reference_id=reference_id,
         )
 
 

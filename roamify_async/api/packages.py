@@ -8,9 +8,10 @@ from typing import Final, TypedDict, Unpack
 
 import attrs
 
-from roamify_async._engine.codec import SAME, wire
+from roamify_async._engine.arguments import refuse_unknown_arguments
+from roamify_async._engine.codec import HINT, SAME, wire
 from roamify_async._engine.facade import Awaiting, Endpoint, Engine, Resource, Way, operation, stream
-from roamify_async._engine.paging import Recent
+from roamify_async._engine.paging import Reading, Recent
 from roamify_async.errors import NotFoundError
 
 from .countries import Countries, Country, ListCountries
@@ -169,13 +170,13 @@ class PackagePage:
     """One page of the catalogue; it iterates over its packages and has their number."""
 
     groups: tuple[DestinationGroup, ...] = attrs.field(default=(), repr=False, metadata=wire("packages"))
-    page: int | None = None
+    page: int | None = attrs.field(default=None, metadata=HINT)
     """As the server says, if it does."""
-    page_size: int | None = None
+    page_size: int | None = attrs.field(default=None, metadata=HINT)
     """As the server says, if it does."""
-    total: int | None = None
+    total: int | None = attrs.field(default=None, metadata=HINT)
     """Of all pages, as the server says, if it does."""
-    total_pages: int | None = None
+    total_pages: int | None = attrs.field(default=None, metadata=HINT)
     """As the server says, if it does."""
 
     @property
@@ -288,12 +289,12 @@ class Packages(Resource[Way]):
         """
         window = concurrency or self.engine.settings.concurrency
         seen = Recent(2 * window)
-        async with aclosing(self._pages(page_size, concurrency, filters)) as pages:
-            async for page in pages:
-                new = seen.new(page.ids)
-                if not new:
-                    return
+        pages = self._pages(page_size, concurrency, filters)
+        try:
+            while (page := await pages.next()) is not None and (new := seen.new(page.ids)):
                 yield tuple(package for key, package in page.by_id().items() if key in new)
+        finally:
+            await pages.aclose()
 
     @operation
     async def list(
@@ -303,7 +304,7 @@ class Packages(Resource[Way]):
         packages: dict[str, Package] = {}
         destinations: dict[str, Destination] = {}
         async with aclosing(self._pages(page_size, concurrency, filters)) as pages:
-            async for page in pages:
+            while (page := await pages.next()) is not None:
                 known = len(packages)
                 for package in page:
                     # A destination that is split over pages is one all the same.
@@ -316,9 +317,10 @@ class Packages(Resource[Way]):
 
     def _pages(
         self: "Packages[Awaiting]", page_size: int, concurrency: int | None, filters: Filters
-    ) -> AsyncGenerator[PackagePage, None]:
+    ) -> Reading[PackagePage]:
         if concurrency is not None:
             check_whole("concurrency", concurrency)
+        refuse_unknown_arguments("packages.list", filters, Filters.__annotations__)
         wanted = ListPackages(page_size=page_size, **filters)
 
         def fetch(number: int) -> Awaitable[PackagePage]:

@@ -1,5 +1,6 @@
 """The service itself."""
 
+import pickle
 from typing import Any, Final
 
 import attrs
@@ -24,9 +25,11 @@ class Health:
 
 def _health(response: HttpResponse) -> Health:
     try:
-        return Health(raw=parse(response.body))
-    except ValueError:
+        raw = parse(response.body)
+        pickle.dumps(raw)
+    except (ValueError, RecursionError):  # no JSON, or nested so deeply that nobody could use it
         return Health(raw=response.text)
+    return Health(raw=raw)
 
 
 class Service(Resource[Way]):

@@ -5,10 +5,9 @@ import hashlib
 import itertools
 import json
 import logging
-from collections import Counter
-from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Iterator, Sized
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any, cast
 from uuid import uuid4
@@ -113,42 +112,57 @@ def digest(request: Any) -> str:
     return hashlib.sha256(json.dumps(write(request), sort_keys=True).encode()).hexdigest()[:32]
 
 
+def fresh(position: int, request: Any) -> Entry:
+    """Make the entry of a line that was not begun; its reference is made here where the caller gave none."""
+    return Entry(
+        position=position,
+        digest=digest(request),
+        request=json.dumps(write(request)),
+        reference=request.reference_id or str(uuid4()),
+        status="not_sent",
+    )
+
+
 class Run:
     """One run of a bulk order."""
 
-    def __init__(
-        self, engine: Engine, trade: Trade, source: Source, ledger: Ledger, budget: Budget, total: int | None
-    ) -> None:
+    def __init__(self, engine: Engine, trade: Trade, source: Source, ledger: Ledger, budget: Budget) -> None:
         self.engine = engine
         self.trade = trade
         self.source = source
         self.ledger = ledger
         self.budget = budget
-        self.total = total
+        self.total: int | None = None
         self.counts = {"ordered": 0, "refused": 0, "in_doubt": 0, "not_sent": 0}
         self.spent = Decimal(0)
         self.on_progress: Callable[[Progress], object] | None = None
+        self.landings: set[asyncio.Future[None]] = set()
+        """One for each line in flight, done when the line has come to its end."""
         self._prices: dict[str, asyncio.Future[Decimal]] = {}
         self._in_flight: dict[str, int] = {}
         """The callers' own references of lines that are not in the ledger yet."""
         self._left: Iterator[Entry] = iter(())
 
-    def resume(self, known: int) -> None:
+    def resume(self) -> None:
         """Begin with the lines that an earlier run left open."""
-        self._left = self.ledger.entries(final=False) if known else iter(())
-        for status, count in self.ledger.counts.items():
-            if status in self.counts:
-                self.counts[status] += count
-        for entry in self.ledger.entries(final=False):
-            if entry.status in self.counts:
-                self.counts[entry.status] -= 1
-        self.spent = self.ledger.spent
+        if not self.ledger.end:
+            return
+        self._left = self.ledger.entries(final=False)
+        for entry in self.ledger.entries(final=True):
+            self._tell(entry)
 
     async def work(self) -> None:
         """Take line after line until there are no more."""
         while (taken := await self._next()) is not None:
-            entry = await self._line(*taken)
-            self._tell(entry)
+            landing = asyncio.get_running_loop().create_future()
+            self.landings.add(landing)
+            try:
+                self._tell(await self._line(*taken))
+            except JournalError as error:  # What cannot be written is not sent; what was sent comes to its end.
+                self.source.stop(error)
+            finally:
+                self.landings.discard(landing)
+                landing.set_result(None)
             if self.on_progress is not None:
                 await self._report(self.on_progress)
 
@@ -177,18 +191,11 @@ class Run:
 
     async def _line(self, position: int, request: Any, known: Entry | None) -> Entry:
         """Bring one line to its outcome, and write that down."""
-        reference = request.reference_id or (known.reference if known else str(uuid4()))
-        entry = known or Entry(
-            position=position,
-            digest=digest(request),
-            request=json.dumps(write(request)),
-            reference=reference,
-            status="not_sent",
-        )
-        wanted = attrs.evolve(request, reference_id=reference)
+        entry = known or fresh(position, request)
+        wanted = attrs.evolve(request, reference_id=entry.reference)
         if entry.answer is None:
             entry = await self._bought(entry, request, wanted)
-        if entry.status == "ordered" and self.trade.finish is not None and entry.esims is None:
+        if entry.status == "ordered" and self.trade.finish is not None and not entry.final:
             entry = await self._finished(entry)
         return entry
 
@@ -201,11 +208,21 @@ class Run:
             price = await self._price(wanted)
             self.budget.reserve(price)
             held = price
-            entry = attrs.evolve(entry, status="sending", first_sent=datetime.now(UTC).isoformat(), error=None)
+            # This client may have sent it in another call.
+            before = self.engine.doubts.get(entry.reference)
+            sent = (before or datetime.now(UTC)).isoformat()
+            entry = attrs.evolve(entry, status="sending", first_sent=sent, total=str(held), error=None)
             await self.ledger.put(entry)
-            order = await self.trade.buy(self.engine, wanted, None)
+            order = await self.trade.buy(self.engine, wanted, before)
+        except JournalError:
+            raise
         except RoamifyError as error:
             return await self._failed(entry, error, held)
+        except asyncio.CancelledError:
+            if entry.reference not in self.engine.doubts:  # It had not left.
+                with CancelScope(shield=True):
+                    await self.ledger.put(attrs.evolve(entry, status="not_sent", first_sent=None, total=None))
+            raise
         finally:
             if self._in_flight.get(request.reference_id) == entry.position:
                 del self._in_flight[request.reference_id]
@@ -217,19 +234,16 @@ class Run:
 
         It is sent again only if the settings allow that, and the money does.
         """
-        engine, held = self.engine, Decimal(0)
+        engine, held = self.engine, Decimal(entry.total or 0)
         try:
-            price = await self._price(wanted)
-            self.budget.refuse(price)
-            self.budget.add(price, is_older=True)
-            held = price
+            self.budget.refuse(await self._price(wanted) - held)  # What it may have cost is counted already.
         except RoamifyError as error:
             log.info("line %d is looked up only: %s", entry.position, error)
             engine = engine.view(engine.settings.changed(on_doubt="look_up"))
         try:
             order = await self.trade.buy(engine, wanted, datetime.fromisoformat(entry.first_sent or ""))
         except RoamifyError as error:
-            return await self._failed(entry, error, held, was_sent=True)
+            return await self._failed(entry, error, held, is_older=True)
         self.budget.add(order.total - held, is_older=True)
         return await self._ordered(entry, order)
 
@@ -246,14 +260,11 @@ class Run:
         return entry
 
     async def _failed(
-        self, entry: Entry, error: RoamifyError, held: Decimal | None, *, was_sent: bool = False
+        self, entry: Entry, error: RoamifyError, held: Decimal | None, *, is_older: bool = False
     ) -> Entry:
-        if isinstance(error, JournalError):
-            self.source.stop(error)
-            raise error
-        status = outcome(error, was_sent=was_sent or held is not None)
+        status = outcome(error, was_sent=held is not None)
         if held is not None and status != "in_doubt":
-            self.budget.add(-held, is_older=was_sent)
+            self.budget.add(-held, is_older=is_older)
         if ends_all(error):
             self.source.stop()
         entry = attrs.evolve(
@@ -261,7 +272,8 @@ class Run:
             status=status,
             final=status == "refused" and not ends_all(error),
             # What may have left in any run is looked for before it is sent again.
-            first_sent=entry.first_sent if was_sent or status == "in_doubt" else None,
+            first_sent=entry.first_sent if is_older or status == "in_doubt" else None,
+            total=entry.total if status == "in_doubt" else None,
             error=error_text(error),
         )
         await self.ledger.put(entry)
@@ -313,11 +325,8 @@ class Run:
                 self._prices.pop(package_id, None)
             raise
 
-    async def quote(self, requests: Iterable[Any]) -> Decimal:
-        """Give what lines will cost together, as far as their packages are known."""
-        wanted: Counter[str] = Counter()
-        for request in requests:
-            wanted.update(request.packages())
+    async def quote(self, wanted: Mapping[str, int]) -> Decimal:
+        """Give what so many of each package will cost together, as far as they are known."""
         prices = await gather(self._price_of, wanted)
         pairs = zip(wanted.values(), prices, strict=True)
         return sum((count * price for count, price in pairs if isinstance(price, Decimal)), Decimal(0))
@@ -327,9 +336,11 @@ def outcome(error: RoamifyError, *, was_sent: bool) -> Status:
     """Tell what a line's error makes of it."""
     if isinstance(error, PurchaseInDoubtError):
         return "in_doubt"
-    if isinstance(error, BudgetError | ConfigurationError | TransportError | RateLimitError):
+    if isinstance(error, TransportError | RateLimitError) or (was_sent and error.sent == "no"):
         return "not_sent"
-    if was_sent and meaning(error) is Meaning.DOUBT and not isinstance(error, APIStatusError):
+    if isinstance(error, ConfigurationError) or (not was_sent and meaning(error) is Meaning.DOUBT):
+        return "not_sent"
+    if meaning(error) is Meaning.DOUBT and not isinstance(error, APIStatusError):
         return "in_doubt"
     return "refused"
 
@@ -359,13 +370,13 @@ async def bulk(
     source = Source(requests, trade.forms.request)
     ledger = Ledger.temporary() if journal is None else Ledger(Path(journal))
     try:
-        known = await _compare(ledger, source)
-        budget = Budget(balance=await trade.balance(), max_spend=limit, spent=ledger.spent)
-        run = Run(engine, trade, source, ledger, budget, len(requests) if isinstance(requests, Sized) else None)
-        run.resume(known)
+        await _compare(ledger, source)
+        spent = ledger.cost("ordered", "sending", "in_doubt")
+        run = Run(engine, trade, source, ledger, Budget(balance=await trade.balance(), max_spend=limit, spent=spent))
+        run.resume()
         run.on_progress = on_progress
-        if isinstance(requests, Sized) and isinstance(requests, Iterable):
-            await _refuse_what_is_too_much(run, cast("Iterable[Any]", requests))
+        run.total = await source.total()
+        await _refuse_what_is_too_much(run)
         await _all(engine, run, places)
     except BaseException:
         ledger.close() if journal is not None else ledger.discard()
@@ -388,34 +399,38 @@ def _money(value: Decimal | int | str | None) -> Decimal | None:
         return None
     if isinstance(value, bool) or not isinstance(value, Decimal | int | str):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise TypeError(f"max_spend must be a Decimal, a whole number or text, not {value!r}: floats are not exact")
-    amount = Decimal(value)
-    if not amount >= 0:
-        raise ValueError(f"max_spend must not be negative, as {value!r} is")
+    try:
+        amount = Decimal(value)
+    except InvalidOperation:
+        amount = Decimal("NaN")
+    if amount.is_nan() or amount < 0:
+        raise ValueError(f"max_spend must be an amount of money, not {value!r}")
     return amount
 
 
-async def _compare(ledger: Ledger, source: Source) -> int:
+async def _compare(ledger: Ledger, source: Source) -> None:
     """Read the lines that the journal knows, and refuse others than those; nothing is sent before all are compared."""
-    known = len(ledger)
+    known, missing = ledger.end, list[Entry]()
     for position in range(known):
         taken = await source.next()
-        if source.error is not None:
-            raise source.error
         if taken is None:
-            raise JournalError(
+            raise source.error or JournalError(
                 f"the journal knows {known} lines, and only {position} came: it belongs to other requests"
             )
-        entry = ledger.get(position)
-        if entry is None or entry.digest != digest(taken[1]):
+        entry, line = ledger.get(position), fresh(*taken)
+        if entry is None:
+            missing.append(line)
+        elif entry.digest != line.digest:
             raise JournalError(f"line {position} is not the one that the journal knows: it belongs to other requests")
-    return known
+    for line in missing:  # They were taken by an earlier run that ended before it wrote them.
+        await ledger.put(line)
 
 
-async def _refuse_what_is_too_much(run: Run, requests: Iterable[Any]) -> None:
+async def _refuse_what_is_too_much(run: Run) -> None:
     """Raise where all lines that are to be sent are known to cost too much."""
     done = {entry.position for entry in run.ledger.entries() if entry.final or entry.first_sent is not None}
-    cost = await run.quote(request for position, request in enumerate(requests) if position not in done)
-    run.budget.refuse(cost, "all lines")
+    if cost := await run.quote(await run.source.packages(done)):
+        run.budget.refuse(cost, "all lines")
 
 
 async def _all(engine: Engine, run: Run, places: int) -> None:
@@ -423,7 +438,8 @@ async def _all(engine: Engine, run: Run, places: int) -> None:
 
     async def work() -> None:
         async with anyio.create_task_group() as group:
-            for _ in range(places):
+            # Some wait for the disk while others are on the wire, whose places the queue counts.
+            for _ in range(places + places // 2 + 1):
                 group.start_soon(run.work)
 
     task = engine.transport.spawn(work())
@@ -433,9 +449,10 @@ async def _all(engine: Engine, run: Run, places: int) -> None:
         run.source.stop()
         run.on_progress = None  # The caller's thread is on its way out and runs no errands any more.
         with CancelScope(shield=True):
-            await asyncio.wait([task], timeout=engine.settings.settle_window)
-        task.cancel()
-        with CancelScope(shield=True):
+            if run.landings:
+                # A little less than the window: a blocking call does not wait longer than that for its last word.
+                await asyncio.wait(run.landings, timeout=0.9 * engine.settings.settle_window)
+            task.cancel()
             await asyncio.wait([task])
         cut.add_note(_word(run))
         raise
@@ -452,4 +469,6 @@ def _word(run: Run) -> str:
     doubtful = [entry.reference for entry in itertools.islice(run.ledger.entries("sending", "in_doubt"), 50)]
     told = f"the bulk order was cut off after {sum(run.counts.values())} lines"
     open_ones = f"; in doubt: {' '.join(doubtful)}" if doubtful else "; no line is in doubt"
-    return f"{told}{open_ones}; call again with the same journal and requests to go on"
+    if run.ledger.is_kept:
+        return f"{told}{open_ones}; call again with the same journal and requests to go on"
+    return f"{told}{open_ones}; it had no journal to go on with: see orders.list() for what was bought"

@@ -10,7 +10,7 @@ import sqlite3
 import tempfile
 import threading
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final, Literal, Self
@@ -63,7 +63,7 @@ class Entry:
     first_sent: str | None = None
     """ISO time at which it was about to be sent first."""
     total: str | None = None
-    """What it cost."""
+    """What it cost, or will have cost if it was booked."""
     answer: str | None = None
     esims: str | None = None
     error: str | None = None
@@ -79,6 +79,8 @@ class Ledger:
 
     def __init__(self, path: Path, *, durable: bool = True, run: bool = True) -> None:
         self.path = path
+        self.is_kept = durable
+        """Whether it outlives its run."""
         self._lock = threading.Lock()
         self._pending: list[_Change] = []
         self._turn: anyio.Lock | None = None
@@ -105,7 +107,11 @@ class Ledger:
             if change.is_written:
                 return
             batch, self._pending = self._pending, []
-            await anyio.to_thread.run_sync(self._commit, batch)
+            try:
+                await anyio.to_thread.run_sync(self._commit, batch)
+            except BaseException:  # The others of the group are written by the next of them.
+                self._pending = [other for other in batch if other is not change] + self._pending
+                raise
 
     def _commit(self, batch: "list[_Change]") -> None:
         with self._lock, _explained(self.path):
@@ -130,9 +136,10 @@ class Ledger:
         position: int | None = rows[0][0]
         return position
 
-    def __len__(self) -> int:
-        """Count the lines; their positions are without gaps."""
-        return int(self._rows("SELECT count(*) FROM lines")[0][0])
+    @property
+    def end(self) -> int:
+        """The position after the last line; a crash may have come before the one or other line below was written."""
+        return int(self._rows("SELECT coalesce(max(position) + 1, 0) FROM lines")[0][0])
 
     def entries(self, *statuses: str, final: bool | None = None) -> Iterator[Entry]:
         """Give the lines of some statuses, or all, in the order of their positions, a few at a time in memory."""
@@ -163,9 +170,12 @@ class Ledger:
     @property
     def spent(self) -> Decimal:
         """What the ordered lines cost together."""
-        totals = self._rows(
-            "SELECT total, count(*) FROM lines WHERE status = 'ordered' AND total IS NOT NULL GROUP BY total"
-        )
+        return self.cost("ordered")
+
+    def cost(self, *statuses: str) -> Decimal:
+        """Give what the lines of some statuses cost together."""
+        where = f"status IN ({', '.join('?' * len(statuses))}) AND total IS NOT NULL"
+        totals = self._rows(f"SELECT total, count(*) FROM lines WHERE {where} GROUP BY total", *statuses)  # noqa: S608
         return sum((Decimal(total) * count for total, count in totals), Decimal(0))
 
     def _rows(self, query: str, *values: Any) -> list[Any]:
@@ -191,22 +201,36 @@ def _entry(row: Sequence[Any]) -> Entry:
 
 
 def _connect(path: Path, *, durable: bool, run: bool) -> sqlite3.Connection:
-    if run:
-        # Made here, for SQLite would let others read it.
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-    elif not path.is_file():
-        raise JournalError(f"there is no journal at {str(path)!r}")
     with _explained(path):
-        uri = f"{path.resolve().as_uri()}?mode={'rw' if run else 'ro'}"
+        if run:
+            _make(path)
+        elif not path.is_file():
+            raise JournalError(f"there is no journal at {str(path)!r}")
+        # Readers too: SQLite may have to take back what a crash left half written.
+        uri = f"{path.resolve().as_uri()}?mode=rw"
         connection = sqlite3.connect(uri, uri=True, timeout=0, isolation_level=None, check_same_thread=False)
         try:
+            if not (run and _is_new(connection)):
+                _check(connection, path)
             if run:
                 _begin_run(connection, durable=durable)
-            _check(connection, path)
         except BaseException:
             connection.close()
             raise
         return connection
+
+
+def _make(path: Path) -> None:
+    """Make the file, for SQLite would let others read it.
+
+    One that is there is not opened: to close it again would end the locks that this process has on it.
+    """
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+
+
+def _is_new(connection: sqlite3.Connection) -> bool:
+    return not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
 
 
 def _begin_run(connection: sqlite3.Connection, *, durable: bool) -> None:
@@ -215,7 +239,7 @@ def _begin_run(connection: sqlite3.Connection, *, durable: bool) -> None:
     connection.execute(f"PRAGMA journal_mode = {'TRUNCATE' if durable else 'OFF'}")
     connection.execute(f"PRAGMA synchronous = {'EXTRA' if durable else 'OFF'}")
     connection.execute("BEGIN EXCLUSIVE")
-    if not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+    if _is_new(connection):
         for statement in filter(str.strip, SCHEMA.split(";")):
             connection.execute(statement)
         connection.execute(f"PRAGMA application_id = {MARK}")
@@ -232,10 +256,10 @@ def _check(connection: sqlite3.Connection, path: Path) -> None:
 
 @contextmanager
 def _explained(path: Path) -> Generator[None, None, None]:
-    """Turn SQLite's errors into a ``JournalError`` that says what is wrong with the file."""
+    """Turn the errors of SQLite and of the system into a ``JournalError`` that says what is wrong with the file."""
     try:
         yield
-    except sqlite3.Error as error:
+    except (sqlite3.Error, OSError) as error:
         if isinstance(error, sqlite3.OperationalError) and "locked" in str(error):
             raise JournalError(f"the journal {str(path)!r} is in use: one runner at a time") from None
         raise JournalError(f"the journal {str(path)!r} cannot be used: {error}") from None

@@ -3,7 +3,7 @@
 import html
 import json
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, ClassVar, Final, Generic, Self, TypeVar
@@ -52,7 +52,9 @@ class Forms:
     def line(self, entry: Entry) -> BulkLine[Any, Any]:
         """Make a line of what the journal holds."""
         request = attrs.evolve(self.request_of(entry), reference_id=entry.reference)
-        error = None if entry.error is None else _error(json.loads(entry.error), self.order)
+        error = None if entry.error is None else _error(json.loads(entry.error), self._classes)
+        if error is not None:
+            error.reference_id = error.reference_id or entry.reference
         if isinstance(error, PurchaseInDoubtError):
             error.request = request
         esims: list[Any] = json.loads(entry.esims) if entry.esims else []
@@ -70,6 +72,10 @@ class Forms:
         """Make the request as the caller gave it."""
         return read(json.loads(entry.request), self.request)
 
+    @property
+    def _classes(self) -> Mapping[str, type[Any]]:
+        return {kind.__name__: kind for kind in (self.order, self.esim)}
+
 
 def error_text(error: RoamifyError) -> str:
     """Write an error as JSON, without what its line holds anyway."""
@@ -82,38 +88,45 @@ def _state(error: RoamifyError) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
+    """Make JSON of a fact; what is no JSON by itself goes under the name of what it is."""
     if isinstance(value, RoamifyError):
-        return _state(value)
+        return {"error": _state(value)}
     if value.__class__ is dict:
-        return {key: _plain(item) for key, item in value.items()}
+        return {"dict": {key: _plain(item) for key, item in value.items()}}
     if value.__class__ is tuple:
         return [_plain(item) for item in value]
-    return write(value) if attrs.has(value.__class__) else value
+    return {type(value).__name__: write(value)} if attrs.has(value.__class__) else value
 
 
-def _error(state: dict[str, Any], order: type[Any]) -> RoamifyError:
+def _error(state: dict[str, Any], classes: Mapping[str, type[Any]]) -> RoamifyError:
     kind: type[RoamifyError] = getattr(errors, state["kind"])
     error = kind.__new__(kind, state["message"])
     error.args = (state["message"],)
     for name, value in state["facts"].items():
-        setattr(error, name, _value(name, value, order))
+        setattr(error, name, _value(value, classes))
     if isinstance(error, PurchaseInDoubtError):
         error.request = None
     return error
 
 
-def _value(name: str, value: Any, order: type[Any]) -> Any:
-    if value.__class__ is dict and "kind" in value:
-        return _error(value, order)
-    if value.__class__ is dict and "total" in value:
-        return read(value, order)
-    return tuple(_value(name, item, order) for item in value) if value.__class__ is list else value
+def _value(value: Any, classes: Mapping[str, type[Any]]) -> Any:
+    if value.__class__ is list:
+        return tuple(_value(item, classes) for item in value)
+    if value.__class__ is not dict:
+        return value
+    ((name, inner),) = value.items()
+    if name == "error":
+        return _error(inner, classes)
+    if name == "dict":
+        return {key: _value(item, classes) for key, item in inner.items()}
+    return read(inner, classes[name]) if name in classes else inner
 
 
 class Lines(Generic[OrderT, EsimT]):
     """Lines of a bulk order, read from the disk as they are asked for."""
 
-    def __init__(self, ledger: Ledger, forms: Forms, *statuses: Status) -> None:
+    def __init__(self, report: "BulkReport[OrderT, EsimT]", ledger: Ledger, forms: Forms, *statuses: Status) -> None:
+        self._report = report  # The file goes with it.
         self._ledger = ledger
         self._forms = forms
         self._statuses = statuses
@@ -124,7 +137,8 @@ class Lines(Generic[OrderT, EsimT]):
 
     def __iter__(self) -> Iterator[BulkLine[OrderT, EsimT]]:
         """Go over them, in the order of the requests."""
-        return map(self._forms.line, self._ledger.entries(*self._statuses))
+        for entry in self._ledger.entries(*self._statuses):
+            yield self._forms.line(entry)
 
     def __getitem__(self, place: int) -> BulkLine[OrderT, EsimT]:
         """Give one of them by its place."""
@@ -135,7 +149,7 @@ class Lines(Generic[OrderT, EsimT]):
 
     def __repr__(self) -> str:
         """Show how many there are."""
-        return f"<{len(self)} lines>"
+        return f"<{len(self)} lines>" if self._report.is_open else "<lines of a closed report>"
 
 
 class BulkReport(Generic[OrderT, EsimT]):
@@ -147,7 +161,7 @@ class BulkReport(Generic[OrderT, EsimT]):
         self._finalizer = weakref.finalize(self, ledger.discard if is_own else ledger.close)
 
     def _of(self, *statuses: Status) -> Lines[OrderT, EsimT]:
-        return Lines(self._ledger, self._forms, *statuses)
+        return Lines(self, self._ledger, self._forms, *statuses)
 
     @property
     def lines(self) -> Lines[OrderT, EsimT]:
@@ -187,6 +201,11 @@ class BulkReport(Generic[OrderT, EsimT]):
         """What the ordered lines cost together, exact."""
         return self._ledger.spent
 
+    @property
+    def is_open(self) -> bool:
+        """Whether its lines can be read."""
+        return self._finalizer.alive
+
     def close(self) -> None:
         """Let go of the file; lines cannot be read any more."""
         self._finalizer()
@@ -201,6 +220,8 @@ class BulkReport(Generic[OrderT, EsimT]):
 
     def __repr__(self) -> str:
         """Show the counts and the money."""
+        if not self.is_open:
+            return f"<{type(self).__name__} closed>"
         told = ", ".join(f"{count} {status.replace('_', ' ')}" for status, count in self.counts.items() if count)
         return f"<{type(self).__name__} {told or 'no lines'}, spent {self.spent}>"
 

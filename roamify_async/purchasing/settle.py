@@ -24,6 +24,7 @@ from roamify_async.errors import (
     ConfigurationError,
     ConflictError,
     ConnectError,
+    DecodeError,
     PurchaseInDoubtError,
     RoamifyError,
     ServerError,
@@ -123,7 +124,7 @@ async def search(look: Callable[[], Awaitable[Seen]], window: float) -> Seen:
         except RoamifyError as error:
             log.info("a look-up failed: %s", error)
             seen = Seen(failure=error.with_traceback(None))
-        if seen.ours:
+        if seen.ours or isinstance(seen.failure, ConfigurationError):  # found, or the client was closed
             break
     return seen
 
@@ -166,6 +167,14 @@ async def make_sure(
     after a crash.
     """
     reference, trail = request.reference_id, Trail(first_sent)
+    if reference in engine.under_way:
+        raise ConflictError(
+            "a purchase with this reference is under way in this client; nothing was sent",
+            status=409,
+            sent="no",
+            reference_id=reference,
+        )
+    engine.under_way.add(reference)
     try:
         answer: T = await _Attempt(engine, endpoint, request, trail).run()
     except RoamifyError as error:
@@ -175,6 +184,8 @@ async def make_sure(
     except BaseException as cut:
         _leave_word(engine, request, trail, cut)
         raise
+    finally:
+        engine.under_way.discard(reference)
     engine.doubts.pop(reference, None)
     return _with_reference(answer, reference)
 
@@ -204,34 +215,43 @@ class _Attempt:
         self.look_up: LookUp[Any] = endpoint.look_up
         self.request = request
         self.trail = trail
+        self.reason: RoamifyError | None = None
+        """What the last sending came to, where it did not come to an answer."""
         # A look-up that fails is made again by the search, as long as its window is open.
         self.looking = engine.view(engine.settings.changed(retries=attrs.evolve(engine.settings.retries, tries=1)))
 
     async def run(self) -> Any:
         """Send it, or look for it where it was sent before; send it again as often as the settings allow."""
         policy, sends = self.engine.settings.on_doubt, 0
-        reason: RoamifyError | None = None
         while True:
             if sends or self.trail.first_left is None:
                 sends += 1
                 try:
                     answer = await self.engine.exchange(self.endpoint, self.request, self.trail)
                 except RoamifyError as error:
-                    reason = error.with_traceback(None)
+                    self.reason = error.with_traceback(None)
                 else:
-                    return await self._alone(answer) if sends > 1 else answer
-                settled = await self._judge(reason)
+                    return await self._alone(self._own(answer)) if sends > 1 else self._own(answer)
+                settled = await self._judge(self.reason)
                 if settled is not None:
                     return settled[0]
-            if reason is not None and policy == "raise":
-                raise self._doubt(reason)
+            if self.reason is not None and policy == "raise":
+                raise self._doubt(self.reason)
             seen = await self._search()
             if seen.ours:
                 return await self._take(seen)
             sends = max(sends, 1)
             if policy != "look_up_then_resend" or not seen.is_absent or sends >= self.engine.settings.retries.tries:
-                raise self._doubt(reason or seen.failure, seen.others)
+                raise self._doubt(self.reason or seen.failure, seen.others)
             log.info("purchase %s is not there: sent again", self.request.reference_id)
+
+    def _own(self, answer: Any) -> Any:
+        """Give the answer, if it is not that to another purchase."""
+        reference = getattr(answer, "reference_id", None)
+        if reference in (None, self.request.reference_id):
+            return answer
+        strange = DecodeError(f"the answer carries another reference: {reference}", ids=(answer.id,))
+        raise self._doubt(strange, (answer,))
 
     async def _judge(self, failure: RoamifyError) -> tuple[Any] | None:
         """Raise what is no doubt; give our order that stands in the way of itself; else nothing."""
@@ -274,6 +294,8 @@ class _Attempt:
         """Give the one order that was found as the row's own answer."""
         if len(seen.ours) > 1:
             raise self._twice(seen.ours)
+        if seen.others:
+            log.warning("under the reference %s stand others too: %s", self.request.reference_id, _ids(seen.others))
         try:
             return await self.look_up.become(self.engine, next(iter(seen.ours)))
         except RoamifyError as error:
@@ -290,15 +312,19 @@ class _Attempt:
         return doubt(self.request, reason, found)
 
     def _twice(self, orders: tuple[Any, ...]) -> PurchaseInDoubtError:
-        ids = " ".join(order.id for order in orders)
-        return doubt(self.request, None, orders, f"the purchase was booked {len(orders)} times: orders {ids}")
+        message = f"the purchase was booked {len(orders)} times, as {_ids(orders)}: have Roamify take back all but one"
+        return doubt(self.request, self.reason, orders, message)
 
 
 def _with_others(failure: RoamifyError, others: tuple[Any, ...]) -> RoamifyError:
-    ids = " ".join(other.id for other in others if hasattr(other, "id"))
+    ids = _ids(others)
     if ids:
         failure.args = (f"{failure.args[0]}; other orders stand under this reference: {ids}",)
     return failure
+
+
+def _ids(found: Iterable[object]) -> str:
+    return " ".join(str(getattr(one, "id", None) or getattr(one, "esim_id", "")) for one in found)
 
 
 def doubt(
@@ -309,9 +335,10 @@ def doubt(
     if reason is not None:
         reason.about(reference_id=request.reference_id, package_ids=tuple(request.packages()))
         facts = {name: getattr(reason, name) for name in ("sent", "method", "path", "request_id")}
-    why = message or f"the purchase may have been booked: {_shown(reason)}"
+    advice = f"Look it up with orders.settle({request.reference_id!r}) before buying again"
+    seen = f"; under its reference stand {_ids(found)}" if found and not message else ""
     return PurchaseInDoubtError(
-        f"{why}. Look it up with orders.settle({request.reference_id!r}) before buying again",
+        message or f"the purchase may have been booked: {_shown(reason)}{seen}. {advice}",
         request=request,
         reason=reason,
         found=found,

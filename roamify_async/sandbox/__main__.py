@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import json
+import sqlite3
 import signal
 import sys
 import textwrap
@@ -81,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen: dict[str, Any] = vars(parser.parse_args(arguments))
     try:
         asyncio.run(_serve(Sandbox(**chosen)))
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, sqlite3.Error) as error:
         parser.error(str(error))
     return 0
 

@@ -35,13 +35,16 @@ async def _api(world: World, request: web.BaseRequest, body: bytes) -> Outcome:
     with world.lock:
         world.arrivals.note(what)
         hit = world.faults.take(request.method, request.path, set(request.query.items()))
+        resets = world.resets
     if delay := world.options.delay(what):
         await asyncio.sleep(delay)
-    give = partial(_serve, world, request, body)
+    give = partial(_serve, world, request, body, resets)
     return give(Fate()) if hit is None else await strike(Accident(request, hit, give))
 
 
-def _serve(world: World, request: web.BaseRequest, body: bytes, fate: Fate) -> Answer:
+def _serve(world: World, request: web.BaseRequest, body: bytes, resets: int, fate: Fate) -> Answer:
+    if world.resets != resets:
+        return failed(503, "The sandbox was reset meanwhile")
     if request.path.startswith("/api/") and request.path not in PUBLIC and not _authorized(world, request):
         return failed(401, "Unauthorized, please make sure your have the correct api key")
     understood = _json_body(request, body)

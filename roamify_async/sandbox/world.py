@@ -29,6 +29,8 @@ class World:
     faults: Faults
     arrivals: Arrivals = field(factory=Arrivals)
     lock: Any = field(factory=RLock)  # the class of a lock has no public name in Python 3.11
+    resets: int = 0
+    """How often it was reset: what came before a reset books nothing after it."""
     _first_catalogue: Catalogue = field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -47,6 +49,7 @@ class World:
             self.faults.reset()
             self.arrivals.reset()
             self.catalogue = self._first_catalogue
+            self.resets += 1
 
     def state(self) -> Json:
         """Tell the balance, every order and eSIM from the oldest on, and how many requests came for what."""

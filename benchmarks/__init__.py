@@ -1,0 +1,1 @@
+"""Long runs and measurements, each started with ``python -m benchmarks.<name>``."""

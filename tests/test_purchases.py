@@ -1,0 +1,417 @@
+"""Purchases over broken connections: each is booked once, counted at the server, and its caller knows of it."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import attrs
+import pytest
+
+from roamify_async import (
+    AsyncRoamify,
+    ConflictError,
+    CreateOrder,
+    EsimsNotReadyError,
+    HistoryItem,
+    NotFoundError,
+    Order,
+    OrderItem,
+    PermissionDeniedError,
+    PurchaseInDoubtError,
+    Timeouts,
+)
+from roamify_async._engine import waiting
+from roamify_async.api.topups import TopUps
+from roamify_async.sandbox import Sandbox
+
+PLAIN = "esim-greece-30days-1gb-all"
+OTHER = "esim-germany-30days-1gb-all"
+ORDER = "/api/esim/order"
+INSTANT = "/api/esim/order/instant"
+TOP_UP = "/api/esim/order/topup"
+APPLY = "/api/esim/apply"
+LISTED = "GET /api/esim/orders"
+
+
+def under(sandbox: Sandbox, reference: str = "r") -> list[Any]:
+    """Give the orders under a reference in the server's books, hidden ones included."""
+    return [order for order in sandbox.state()["orders"] if order["referenceId"] == reference]
+
+
+def came(sandbox: Sandbox, what: str) -> int:
+    """Count the requests of a kind."""
+    return int(sandbox.state()["requests"].get(what, 0))
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch) -> None:
+    """Look again sooner than one would ask a real server."""
+    monkeypatch.setattr(waiting, "FIRST_PAUSE", 0.01)
+
+
+# ---------------------------------------------------------------- the matrix
+
+
+async def create(client: Any, _: str) -> str:
+    """Order."""
+    order = await client.orders.create([OrderItem(PLAIN)], reference_id="r")
+    assert len(order.items) == 1
+    return str(order.reference_id)
+
+
+async def create_instant(client: Any, _: str) -> str:
+    """Order with eSIMs."""
+    order = await client.orders.create_instant([OrderItem(PLAIN)], reference_id="r")
+    assert [esim.is_installable for esim in order.esims] == [True]
+    return str(order.reference_id)
+
+
+async def refill(client: Any, iccid: str) -> str:
+    """Give a package that fits the eSIM and is not the one it was bought with."""
+    offered = [package.package_id for package in await client.topups.packages(iccid)]
+    return next(package_id for package_id in offered if package_id != PLAIN)
+
+
+async def top_up(client: Any, iccid: str) -> str:
+    """Top an eSIM up."""
+    package = await refill(client, iccid)
+    order = await client.topups.create(iccid, package, reference_id="r")
+    assert [line.package_id for line in order.items] == [package]
+    return str(order.reference_id)
+
+
+async def buy(client: Any, _: str) -> str:
+    """Order and apply."""
+    (esim,) = await client.esims.buy(PLAIN, reference_id="r")
+    assert esim.is_installable
+    (order,) = await client.orders.list(reference_id="r")
+    assert order.items[0].esim_id == esim.id
+    return str(order.reference_id)
+
+
+async def bulk(client: Any, _: str) -> str:
+    """Order a line, whose status says what its error does."""
+    report = await client.orders.bulk([CreateOrder([OrderItem(PLAIN)], reference_id="r")])
+    (line,) = report.lines
+    if line.error is not None:
+        assert line.status == ("in_doubt" if isinstance(line.error, PurchaseInDoubtError) else "refused")
+        raise line.error
+    assert line.status == "ordered"
+    return str(line.order.reference_id)
+
+
+Way = Callable[[Any, str], Awaitable[str]]
+WAYS: dict[Way, str] = {create: ORDER, create_instant: INSTANT, top_up: TOP_UP, buy: ORDER, bulk: ORDER}
+
+
+@attrs.frozen
+class Mishap:
+    """What goes wrong, and what the caller has of it: the order, an error, or a doubt."""
+
+    fault: str
+    when: str = "after"
+    seconds: float = 0.0
+    ends: type[Exception] | None = None
+    window: float = 0.01
+    total: float | None = None
+
+    def __str__(self) -> str:
+        """Name it."""
+        return f"{self.fault} {self.when}"
+
+
+MISHAPS = [
+    Mishap("drop"),
+    Mishap("503"),
+    Mishap("302"),
+    Mishap("slow", seconds=60, total=0.12),
+    Mishap("reset"),
+    Mishap("truncated"),
+    Mishap("garbled"),
+    Mishap("409"),
+    Mishap("429", when="before"),
+    Mishap("book_late", when="late", seconds=0.05, window=0.5),
+    Mishap("book_but_hide", when="hidden", seconds=0.05, window=0.5),
+    Mishap("drop", when="before", ends=PurchaseInDoubtError),
+    Mishap("503", when="before", ends=PurchaseInDoubtError),
+    Mishap("reset", when="before", ends=PurchaseInDoubtError),
+    Mishap("truncated", when="before", ends=PurchaseInDoubtError),
+    Mishap("garbled", when="before", ends=PurchaseInDoubtError),
+    Mishap("409", when="before", ends=ConflictError),
+]
+
+
+@pytest.fixture
+async def iccid(request, sandbox) -> str:
+    """Have an eSIM that can be topped up, for what needs one."""
+    if request.node.callspec.params.get("way", top_up) is not top_up:
+        return ""
+    async with AsyncRoamify(sandbox.token, base_url=sandbox.url) as roamify:
+        (esim,) = await roamify.esims.buy(PLAIN)
+        assert esim.iccid
+        return esim.iccid
+
+
+@pytest.mark.parametrize("mishap", MISHAPS, ids=str)
+@pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
+async def test_booked_once(either, sandbox, iccid, way, mishap):
+    """Whatever happens to its answer, a purchase is booked once and its caller has it, or knows that it is in doubt."""
+    when = mishap.when if mishap.when in {"before", "after"} else "before"
+    sandbox.fail("POST", WAYS[way], mishap.fault, when=when, seconds=mishap.seconds)
+    sent = f"POST {WAYS[way]}"
+    before = came(sandbox, sent)
+    client = either.with_settings(settle_window=mishap.window)
+    if mishap.total:
+        client = client.with_settings(timeouts=Timeouts(total=mishap.total))
+    if mishap.ends is None:
+        assert await way(client, iccid) == "r"
+        assert len(under(sandbox)) == 1
+    else:
+        with pytest.raises(mishap.ends) as caught:
+            await way(client, iccid)
+        assert type(caught.value) is mishap.ends
+        assert caught.value.reference_id == "r"
+        assert len(under(sandbox)) == 0
+    # It is sent again only where the server said that it did nothing.
+    assert came(sandbox, sent) - before == 1 + (mishap.fault == "429")
+
+
+@pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
+async def test_sent_again_after_a_proven_absence(either, sandbox, iccid, way):
+    """Where that is allowed, a purchase that is not there when the window has passed is sent again, and booked once."""
+    sandbox.fail("POST", WAYS[way], "drop")
+    assert await way(either.with_settings(on_doubt="look_up_then_resend", settle_window=0.01), iccid) == "r"
+    assert len(under(sandbox)) == 1
+
+
+@pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_raised_at_once(either, sandbox, iccid, way, when):
+    """Where nothing is to be looked up, a doubt is raised at once."""
+    sandbox.fail("POST", WAYS[way], "drop", when=when)
+    before = came(sandbox, LISTED)
+    with pytest.raises(PurchaseInDoubtError, match=r"orders\.settle\('r'\)"):
+        await way(either.with_settings(on_doubt="raise", settle_window=60), iccid)
+    assert came(sandbox, LISTED) - before == (way is buy)  # whose look is for an order of an earlier call
+    assert len(under(sandbox)) == (when == "after")
+
+
+@pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
+async def test_booked_later_than_the_window(client, sandbox, iccid, way):
+    """An order that is booked later than the window leaves a doubt, and is found by its reference afterwards."""
+    sandbox.fail("POST", WAYS[way], "book_late", seconds=0.12)
+    with pytest.raises(PurchaseInDoubtError) as caught:
+        await way(client, iccid)
+    assert (caught.value.reference_id, caught.value.found) == ("r", ())
+    order = await client.with_settings(settle_window=0.5).orders.settle("r")
+    assert [order.id] == [booked["id"] for booked in under(sandbox)]
+
+
+# ---------------------------------------------------------------- what stands under a reference
+
+
+async def test_two_orders_under_one_reference(either, sandbox):
+    """Two orders that both are the purchase are reported, with both, and neither is given out as the order."""
+    await either.orders.create([OrderItem(PLAIN)], reference_id="r")
+    sandbox.fail("POST", ORDER, "drop", when="after")
+    with pytest.raises(PurchaseInDoubtError, match="booked 2 times") as caught:
+        await either.orders.create([OrderItem(PLAIN)], reference_id="r")
+    assert sorted(order.id for order in caught.value.found) == sorted(order["id"] for order in under(sandbox))
+    assert len(caught.value.found) == 2
+
+
+async def test_booked_twice_by_sending_again(either, sandbox):
+    """An order that shows itself only after it was sent again makes two, and both are reported."""
+    sandbox.fail("POST", ORDER, "book_but_hide", seconds=0.1)
+    sandbox.fail("POST", ORDER, "slow", seconds=0.1)
+    client = either.with_settings(on_doubt="look_up_then_resend")
+    with pytest.raises(PurchaseInDoubtError, match="booked 2 times") as caught:
+        await client.orders.create([OrderItem(PLAIN)], reference_id="r")
+    assert {order.id for order in caught.value.found} == {order["id"] for order in under(sandbox)}
+    assert len(under(sandbox)) == 2
+
+
+@pytest.mark.parametrize("policy", ["look_up", "look_up_then_resend"])
+async def test_another_order_under_the_reference(either, sandbox, policy):
+    """An order of something else under the reference is reported and never given out; nothing is sent beside it."""
+    other = await either.orders.create([OrderItem(OTHER)], reference_id="r")
+    sandbox.fail("POST", ORDER, "drop")
+    with pytest.raises(PurchaseInDoubtError) as caught:
+        await either.with_settings(on_doubt=policy).orders.create([OrderItem(PLAIN)], reference_id="r")
+    assert [order.id for order in caught.value.found] == [other.id]
+    assert [order["id"] for order in under(sandbox)] == [other.id]
+    assert came(sandbox, f"POST {ORDER}") == 2
+
+
+async def test_reference_that_is_taken(client):
+    """Where the server refuses a reference that is taken, our own order is given, and another's is named."""
+    async with Sandbox(packages=300, duplicate_reference="conflict") as sandbox:
+        async with AsyncRoamify(sandbox.token, base_url=sandbox.url, settings=client.settings) as roamify:
+            first = await roamify.orders.create([OrderItem(PLAIN)], reference_id="r")
+            assert await roamify.orders.create([OrderItem(PLAIN)], reference_id="r") == first
+            with pytest.raises(ConflictError, match=f"other orders stand under this reference: {first.id}"):
+                await roamify.orders.create([OrderItem(OTHER)], reference_id="r")
+        assert len(sandbox.state()["orders"]) == 1
+
+
+@pytest.mark.parametrize("way", [create, create_instant, top_up, buy, bulk], ids=lambda way: way.__name__)
+async def test_doubt_is_looked_for_before_it_is_sent_again(either, sandbox, iccid, way):
+    """A reference that was left in doubt is looked for by the next call with it, before that sends anything."""
+    sandbox.fail("POST", WAYS[way], "drop")
+    client = either.with_settings(settle_window=0.01)
+    with pytest.raises(PurchaseInDoubtError):
+        await way(client, iccid)
+    sent = came(sandbox, f"POST {WAYS[way]}")
+    with pytest.raises(PurchaseInDoubtError):
+        await way(client, iccid)
+    assert came(sandbox, f"POST {WAYS[way]}") == sent
+    assert await way(client.with_settings(on_doubt="look_up_then_resend"), iccid) == "r"
+    assert came(sandbox, f"POST {WAYS[way]}") == sent + 1
+    assert len(under(sandbox)) == 1
+
+
+@pytest.mark.parametrize("way", [create, create_instant, top_up, buy, bulk], ids=lambda way: way.__name__)
+async def test_doubt_that_has_come_to_light(client, sandbox, iccid, way):
+    """A reference left in doubt whose order shows itself later is found by the next call, which sends nothing."""
+    sandbox.fail("POST", WAYS[way], "book_but_hide", seconds=0.1)
+    with pytest.raises(PurchaseInDoubtError):
+        await way(client, iccid)
+    sent = came(sandbox, f"POST {WAYS[way]}")
+    assert await way(client.with_settings(settle_window=0.5), iccid) == "r"
+    assert came(sandbox, f"POST {WAYS[way]}") == sent
+    assert len(under(sandbox)) == 1
+
+
+async def test_look_ups_that_fail(either, sandbox):
+    """Look-ups that fail prove no absence: nothing is sent again, whatever is allowed."""
+    sandbox.fail("POST", ORDER, "drop")
+    sandbox.fail("GET", "/api/esim/orders", "503", times=None)
+    with pytest.raises(PurchaseInDoubtError):
+        await either.with_settings(on_doubt="look_up_then_resend").orders.create([OrderItem(PLAIN)])
+    assert came(sandbox, f"POST {ORDER}") == 1
+
+
+async def test_look_up_that_fails_once(either, sandbox):
+    """A look-up that fails is made again while the window is open."""
+    sandbox.fail("POST", ORDER, "drop", when="after")
+    sandbox.fail("GET", "/api/esim/orders", "502_html")
+    order = await either.with_settings(settle_window=0.3).orders.create([OrderItem(PLAIN)], reference_id="r")
+    assert [order.id] == [booked["id"] for booked in under(sandbox)]
+
+
+# ---------------------------------------------------------------- settle
+
+
+async def test_settle(either, sandbox):
+    """``settle`` gives the order under a reference, waiting for it as long as the window is open."""
+    sandbox.fail("POST", ORDER, "book_but_hide", seconds=0.1)
+    with pytest.raises(PurchaseInDoubtError):
+        await either.orders.create([OrderItem(PLAIN)], reference_id="r")
+    order = await either.with_settings(settle_window=0.5).orders.settle("r")
+    assert isinstance(order, Order)
+    assert [order.id] == [booked["id"] for booked in under(sandbox)]
+
+
+async def test_settle_what_is_not_there(either, sandbox):
+    """``settle`` says that nothing is to be seen under a reference, once the window has passed, and buys nothing."""
+    with pytest.raises(NotFoundError, match="no order is to be seen under this reference") as caught:
+        await either.orders.settle("nothing")
+    assert caught.value.reference_id == "nothing"
+    assert came(sandbox, LISTED) >= 2
+    assert sandbox.state()["orders"] == []
+
+
+async def test_settle_two(either):
+    """``settle`` reports several orders under one reference, with all of them."""
+    ids = [(await either.orders.create([OrderItem(package)], reference_id="r")).id for package in (PLAIN, OTHER)]
+    with pytest.raises(PurchaseInDoubtError, match="2 orders stand under this reference") as caught:
+        await either.orders.settle("r")
+    assert sorted(order.id for order in caught.value.found) == sorted(ids)
+
+
+# ---------------------------------------------------------------- eSIMs
+
+
+async def test_buy_goes_on_by_its_reference(either, sandbox):
+    """Where some eSIMs could not be made, the next call with the reference makes those, and orders nothing."""
+    sandbox.fail("POST", APPLY, "403_html")
+    with pytest.raises(EsimsNotReadyError, match="2 of 3 eSIMs are ready; all are paid") as caught:
+        await either.esims.buy(PLAIN, 3, reference_id="r")
+    error = caught.value
+    assert (error.reference_id, error.order.reference_id, len(error.esims)) == ("r", "r", 2)
+    (failed,) = error.failures
+    assert isinstance(error.failures[failed], PermissionDeniedError)
+    assert {failed, *(esim.id for esim in error.esims)} == {line.esim_id for line in error.order.items}
+    esims = await either.esims.buy(PLAIN, 3, reference_id="r")
+    assert [esim.id for esim in esims] == [line.esim_id for line in error.order.items]
+    assert all(esim.is_installable for esim in esims)
+    assert came(sandbox, f"POST {APPLY}") == 4
+    assert (came(sandbox, f"POST {ORDER}"), len(under(sandbox))) == (1, 1)
+
+
+async def test_buy_twice(either, sandbox):
+    """A purchase that was made is given again under its reference, without an order or a profile more."""
+    first = await either.esims.buy(PLAIN, 2, reference_id="r")
+    assert await either.esims.buy(PLAIN, 2, reference_id="r") == first
+    assert (came(sandbox, f"POST {ORDER}"), came(sandbox, f"POST {APPLY}")) == (1, 2)
+
+
+async def test_buy_something_else_under_the_reference(either, sandbox):
+    """Under the reference of another purchase nothing is bought."""
+    await either.esims.buy(PLAIN, reference_id="r")
+    for package, quantity in ((OTHER, 1), (PLAIN, 2)):
+        with pytest.raises(PurchaseInDoubtError, match="something else"):
+            await either.esims.buy(package, quantity, reference_id="r")
+    assert came(sandbox, f"POST {ORDER}") == 1
+
+
+async def test_pending_profile(either, sandbox):
+    """An eSIM that is still being made is read until it is ready, and applied once."""
+    sandbox.fail("POST", APPLY, "pending", when="after", seconds=0.1)
+    order = await either.orders.create([OrderItem(PLAIN)])
+    esim = await either.esims.apply(order.items[0].esim_id)
+    assert esim.is_installable
+    assert esim.esim.lpa_code.startswith("LPA:1$")
+    assert came(sandbox, f"POST {APPLY}") == 1
+
+
+async def test_pending_profiles_of_an_order(either, sandbox):
+    """``apply_order`` reads the eSIMs of its order until all are ready, and applies once."""
+    sandbox.fail("POST", APPLY, "pending", when="after", seconds=0.1)
+    await either.orders.create([OrderItem(PLAIN, 2)], reference_id="r")
+    assert [esim.is_installable for esim in await either.esims.apply_order("r")] == [True, True]
+    assert came(sandbox, f"POST {APPLY}") == 1
+
+
+# ---------------------------------------------------------------- top-ups
+
+
+async def test_history_speaks_for_a_top_up(either, sandbox, iccid, monkeypatch):
+    """A top-up that no order shows and the eSIM's history does is reported, and never sent again."""
+
+    async def find(*_: object) -> tuple[Order, ...]:
+        return ()
+
+    assert TopUps.create.look_up is not None
+    monkeypatch.setattr(TopUps.create, "look_up", attrs.evolve(TopUps.create.look_up, find=find))
+    sandbox.fail("POST", TOP_UP, "drop", when="after")
+    package = await refill(either, iccid)
+    with pytest.raises(PurchaseInDoubtError) as caught:
+        await either.with_settings(on_doubt="look_up_then_resend").topups.create(iccid, package, reference_id="r")
+    (trace,) = caught.value.found
+    assert isinstance(trace, HistoryItem)
+    assert trace.package_id == package
+    assert (came(sandbox, f"POST {TOP_UP}"), len(under(sandbox))) == (1, 1)
+
+
+# ---------------------------------------------------------------- together
+
+
+async def test_many_at_once_over_a_bad_line(client, sandbox):
+    """Many purchases at once, a third of them over broken connections, are booked once each."""
+    for fault in ("drop", "503", "reset", "garbled", "truncated"):
+        sandbox.fail("POST", ORDER, fault, when="after", times=4, probability=0.4)
+    calls = (client.orders.create([OrderItem(PLAIN)], reference_id=f"r-{place}") for place in range(60))
+    orders = await asyncio.gather(*calls)
+    assert [order.reference_id for order in orders] == [f"r-{place}" for place in range(60)]
+    assert sorted(order["id"] for order in sandbox.state()["orders"]) == sorted(order.id for order in orders)
