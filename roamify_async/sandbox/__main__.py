@@ -3,8 +3,8 @@
 import argparse
 import asyncio
 import json
-import sqlite3
 import signal
+import sqlite3
 import sys
 import textwrap
 from collections.abc import Sequence
