@@ -133,8 +133,8 @@ class Run:
         self.ledger = ledger
         self.budget = budget
         self.total: int | None = None
-        self.counts = {"ordered": 0, "refused": 0, "in_doubt": 0, "not_sent": 0}
-        self.spent = Decimal(0)
+        self.counts: dict[str, int] = {"ordered": 0, "refused": 0, "in_doubt": 0, "not_sent": 0}
+        self.spent: Decimal = Decimal(0)
         self.on_progress: Callable[[Progress], object] | None = None
         self.landings: set[asyncio.Future[None]] = set()
         """One for each line in flight, done when the line has come to its end."""

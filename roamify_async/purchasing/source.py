@@ -32,7 +32,7 @@ class Source:
         self._taking = CancelScope()
         self._count = itertools.count()
         self._is_over = False
-        self.is_stopped = False
+        self.is_stopped: bool = False
         """Whether no more are to be taken."""
         self.error: BaseException | None = None
 
