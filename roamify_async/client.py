@@ -3,13 +3,11 @@
 from types import TracebackType
 from typing import Generic, Self, TypedDict, Unpack
 
-import aiohttp
-
 from ._engine.access import Secret, access
 from ._engine.blocking import Blocking
 from ._engine.engine import Engine
 from ._engine.facade import Awaiting, Way
-from ._engine.transport import Transport
+from ._engine.transport import ClientSession, Transport
 from .api.account import Account
 from .api.countries import Countries
 from .api.devices import Devices
@@ -89,7 +87,7 @@ def _engine(
     secret: Secret,
     base_url: str | None,
     settings: Settings | None,
-    session: aiohttp.ClientSession | None = None,
+    session: ClientSession | None = None,
 ) -> Engine:
     settings = Settings() if settings is None else settings
     if not isinstance(settings, Settings):  # pyright: ignore[reportUnnecessaryIsInstance]
@@ -114,7 +112,7 @@ class AsyncRoamify(_Client[Awaiting]):
         *,
         base_url: str | None = None,
         settings: Settings | None = None,
-        session: aiohttp.ClientSession | None = None,
+        session: ClientSession | None = None,
     ) -> None:
         secret, token = Secret(token), None
         engine = _engine("AsyncRoamify", secret, base_url, settings, session)

@@ -86,9 +86,9 @@ def test_imports_name_modules():
 
 
 def test_only_the_transport_knows_aiohttp():
-    """One file of the client talks to the network library, and one passes a caller's session through."""
+    """One file of the client knows the network library."""
     users = {name for name, path in modules() if "aiohttp" in libraries(path)}
-    assert users == {"_engine.transport", "client"}
+    assert users == {"_engine.transport"}
 
 
 def test_sandbox_knows_nothing_of_the_client():

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
+from aiohttp import ClientSession as ClientSession  # noqa: PLC0414 -- for the clients, whose checkers ask for it
 from aiohttp.abc import AbstractStreamWriter
 from yarl import URL
 

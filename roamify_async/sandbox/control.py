@@ -6,10 +6,10 @@ from ipaddress import ip_address
 from typing import Any, Final, cast
 
 from .answers import Answer, bare, failed
-from .api import turn
 from .catalogue import Wanted
 from .packages import Json
 from .records import Esim
+from .routes import turn
 from .store import STATUSES
 from .world import World
 

@@ -9,9 +9,9 @@ from typing import Any
 from aiohttp import web
 
 from .answers import Answer, failed
-from .api import PUBLIC, serve
 from .control import PREFIX, control
 from .mishaps import Accident, Outcome, strike
+from .routes import PUBLIC, serve
 from .wire import response
 from .world import Call, Fate, World
 

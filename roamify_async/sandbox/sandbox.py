@@ -5,7 +5,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from os import PathLike
 
-from .api import turn
 from .catalogue import Catalogue
 from .money import decimal
 from .options import (
@@ -18,6 +17,7 @@ from .options import (
     PastEnd,
 )
 from .packages import Json
+from .routes import turn
 from .server import Server
 
 
