@@ -4,7 +4,7 @@ from types import TracebackType
 from typing import Generic, Self, TypedDict, Unpack
 
 from ._engine.access import Secret, access
-from ._engine.blocking import Blocking
+from ._engine.blocking import GRACE, Blocking
 from ._engine.engine import Engine
 from ._engine.facade import Awaiting, Way
 from ._engine.transport import ClientSession, Transport
@@ -149,7 +149,7 @@ class Roamify(_Client[Blocking]):
     ) -> None:
         secret, token = Secret(token), None
         engine = _engine("Roamify", secret, base_url, settings)
-        super().__init__(engine, Blocking(engine.transport.aclose, patience=engine.settings.settle_window))
+        super().__init__(engine, Blocking(engine.transport.aclose, patience=engine.settings.settle_window + GRACE))
 
     def __enter__(self) -> Self:
         """Open it."""

@@ -14,10 +14,12 @@ from roamify_async._engine.crowd import all_of, gather
 from roamify_async._engine.engine import Engine as RunningEngine
 from roamify_async._engine.facade import PURCHASE, Awaiting, Endpoint, Engine, LookUp, Resource, Way, operation
 from roamify_async._engine.readers import State
+from roamify_async._engine.wire import Trail
 from roamify_async.errors import EsimsNotReadyError, NotFoundError, PurchaseInDoubtError, RoamifyError
-from roamify_async.purchasing.bulk import Progress, Trade, bulk
+from roamify_async.purchasing.bulk import Progress, bulk
+from roamify_async.purchasing.buyer import Trade
 from roamify_async.purchasing.report import BulkReport, Forms, Journal
-from roamify_async.purchasing.settle import Seen, make_sure, search
+from roamify_async.purchasing.settle import Seen, make_sure, refuse_second, search
 
 from .account import Account, GetBalance
 from .packages import ListPackages, Packages
@@ -274,10 +276,20 @@ class Orders(Resource[Way]):
         async def finish(order: Order) -> tuple[Esim, ...]:
             return await ready_esims(self.engine, order)
 
-        async def buy(engine: RunningEngine, request: CreateOrder, first_sent: datetime | None) -> Order:
-            return await make_sure(engine, Orders.create, request, first_sent=first_sent)
+        async def buy(engine: RunningEngine, request: CreateOrder, trail: Trail) -> Order:
+            return await make_sure(engine, Orders.create, request, trail)
 
-        trade = Trade(forms=Journal.forms, buy=buy, price=price, balance=balance, finish=finish if apply else None)
+        async def recheck(engine: RunningEngine, request: CreateOrder, trail: Trail) -> None:
+            await refuse_second(engine, Orders.create, request, trail)
+
+        trade = Trade(
+            forms=Journal.forms,
+            buy=buy,
+            recheck=recheck,
+            price=price,
+            balance=balance,
+            finish=finish if apply else None,
+        )
         return await bulk(
             cast("RunningEngine", self.engine),
             trade,

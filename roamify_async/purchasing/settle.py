@@ -26,6 +26,7 @@ from roamify_async.errors import (
     ConnectError,
     DecodeError,
     PurchaseInDoubtError,
+    RateLimitError,
     RoamifyError,
     ServerError,
     TransportError,
@@ -76,6 +77,12 @@ def meaning(failure: RoamifyError) -> Meaning:
     if isinstance(failure, APIStatusError) and failure.status in REFUSED:
         return Meaning.NOTHING
     return Meaning.DOUBT
+
+
+def is_lasting(failure: RoamifyError) -> bool:
+    """Tell whether asking again would not help."""
+    passing = isinstance(failure, TransportError | RateLimitError | ConfigurationError)
+    return not passing and meaning(failure) is not Meaning.DOUBT
 
 
 def holds(order: Any, packages: Mapping[str, int]) -> bool:
@@ -154,19 +161,16 @@ async def purchase(engine: Engine, endpoint: Endpoint[..., T], request: Any, /) 
     """
     if request.reference_id is None:
         request = attrs.evolve(request, reference_id=str(uuid4()))
-    return await make_sure(engine, endpoint, request, first_sent=engine.doubts.get(request.reference_id))
+    return await make_sure(engine, endpoint, request, Trail(engine.doubts.get(request.reference_id)))
 
 
-async def make_sure(
-    engine: Engine, endpoint: Endpoint[..., T], request: Any, *, first_sent: datetime | None = None
-) -> T:
+async def make_sure(engine: Engine, endpoint: Endpoint[..., T], request: Any, trail: Trail) -> T:
     """Make sure that the purchase of *request* exists, once, and give its answer.
 
-    *first_sent* is when it was first sent, where that may have been: then it is looked for first, and sent only if the
-    settings allow that after a proven absence. Everything it needs is in its arguments, so that it can be called again
-    after a crash.
+    Where the trail says that it may have left before, it is looked for first, and sent only if the settings allow that
+    after a proven absence. Everything it needs is in its arguments, so that it can be called again after a crash.
     """
-    reference, trail = request.reference_id, Trail(first_sent)
+    reference = request.reference_id
     if reference in engine.under_way:
         raise ConflictError(
             "a purchase with this reference is under way in this client; nothing was sent",
@@ -188,6 +192,11 @@ async def make_sure(
         engine.under_way.discard(reference)
     engine.doubts.pop(reference, None)
     return _with_reference(answer, reference)
+
+
+async def refuse_second(engine: Engine, endpoint: Endpoint[..., Any], request: Any, trail: Trail) -> None:
+    """Raise ``PurchaseInDoubtError`` where a purchase that may have been sent more than once is seen more than once."""
+    await _Attempt(engine, endpoint, request, trail).alone(None)
 
 
 def _leave_word(engine: Engine, request: Any, trail: Trail, cut: BaseException) -> None:
@@ -217,8 +226,6 @@ class _Attempt:
         self.trail = trail
         self.reason: RoamifyError | None = None
         """What the last sending came to, where it did not come to an answer."""
-        # A look-up that fails is made again by the search, as long as its window is open.
-        self.looking = engine.view(engine.settings.changed(retries=attrs.evolve(engine.settings.retries, tries=1)))
 
     async def run(self) -> Any:
         """Send it, or look for it where it was sent before; send it again as often as the settings allow."""
@@ -231,7 +238,7 @@ class _Attempt:
                 except RoamifyError as error:
                     self.reason = error.with_traceback(None)
                 else:
-                    return await self._alone(self._own(answer)) if sends > 1 else self._own(answer)
+                    return await self.alone(self._own(answer)) if sends > 1 else self._own(answer)
                 settled = await self._judge(self.reason)
                 if settled is not None:
                     return settled[0]
@@ -243,6 +250,7 @@ class _Attempt:
             sends = max(sends, 1)
             if policy != "look_up_then_resend" or not seen.is_absent or sends >= self.engine.settings.retries.tries:
                 raise self._doubt(self.reason or seen.failure, seen.others)
+            self.trail.resent = True
             log.info("purchase %s is not there: sent again", self.request.reference_id)
 
     def _own(self, answer: Any) -> Any:
@@ -284,9 +292,12 @@ class _Attempt:
 
     async def _search(self, window: float | None = None) -> Seen:
         first_sent = self.trail.first_left or datetime.now(UTC)
+        # A look-up that fails is made again by the search, as long as its window is open.
+        settings = self.engine.settings
+        engine = self.engine.view(settings.changed(retries=attrs.evolve(settings.retries, tries=1)))
 
         async def look() -> Seen:
-            return await _look(self.looking, self.look_up, self.request, first_sent)
+            return await _look(engine, self.look_up, self.request, first_sent)
 
         return await search(look, self.engine.settings.settle_window if window is None else window)
 
@@ -301,7 +312,7 @@ class _Attempt:
         except RoamifyError as error:
             raise self._doubt(error.with_traceback(None), seen.ours) from None
 
-    async def _alone(self, answer: Any) -> Any:
+    async def alone(self, answer: Any) -> Any:
         """Give an answer to what was sent more than once, if it was booked no more than once."""
         seen = await self._search(window=0)
         if len(seen.ours) > 1:
