@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 from uuid import uuid4
 
+from .clock import Clock
 from .database import Database
 from .records import Esim, Happening, Item, Kind, Late, Order, Usage, iccid_of
 
@@ -29,8 +30,9 @@ class DuplicateError(Exception):
 class Store:
     """The account of one partner; used by one thread at a time."""
 
-    def __init__(self, path: Path | None, *, catalogue: str, balance: int) -> None:
+    def __init__(self, path: Path | None, clock: Clock, *, catalogue: str, balance: int) -> None:
         """Open the file, or memory; a file keeps to the catalogue it was first opened with."""
+        self._clock = clock
         self._db = Database(path, catalogue=catalogue, balance=balance)
         self._opening = balance
         self._as_of: float | None = None
@@ -49,11 +51,13 @@ class Store:
 
     def postpone(self, request: str, seconds: float) -> None:
         """Remember a request that is to be carried out some seconds later."""
-        self._db.execute("INSERT INTO late (due, request) VALUES (?, ?)", (time.time() + seconds, request))
+        self._db.execute("INSERT INTO late (due, request) VALUES (?, ?)", (self._clock.now() + seconds, request))
 
     def due(self) -> Late | None:
         """Find what was to be done by now and is not done, the earliest first."""
-        found = self._db.execute("SELECT n, due, request FROM late WHERE due <= ? ORDER BY due, n", (time.time(),))
+        found = self._db.execute(
+            "SELECT n, due, request FROM late WHERE due <= ? ORDER BY due, n", (self._clock.now(),)
+        )
         row = found.fetchone()
         return Late(*row) if row else None
 
@@ -67,6 +71,10 @@ class Store:
                 yield
         finally:
             self._as_of = None
+
+    def now(self) -> float:
+        """Tell the time: what is done late happens at the time it was due."""
+        return self._clock.now() if self._as_of is None else self._as_of
 
     def balance(self) -> int:
         """Count the cents left."""
@@ -84,7 +92,7 @@ class Store:
         hidden_for: float = 0.0,
     ) -> Order:
         """Book an order of packages at prices, one eSIM for each unless they go to the one named: all or nothing."""
-        now, total = int(self._now()), sum(price for _, price in lines)
+        now, total = int(self.now()), sum(price for _, price in lines)
         items = [Item(esim_id or str(uuid4()), package_id, price, now) for package_id, price in lines]
         order = Order(str(uuid4()), reference_id, kind, total, now, items)
         with self._db.transaction():
@@ -94,7 +102,7 @@ class Store:
                 raise TooPoorError
             self._insert(order, new_esims=not esim_id)
             if hidden_for:
-                self._db.execute("INSERT INTO hidden VALUES (?, ?)", (order.id, time.time() + hidden_for))
+                self._db.execute("INSERT INTO hidden VALUES (?, ?)", (order.id, self._clock.now() + hidden_for))
             if kind == "instant":
                 self._apply([item.esim_id for item in items], ready_in=ready_in)
         return order
@@ -108,7 +116,7 @@ class Store:
         rows = self._db.execute(
             "SELECT id, reference_id, kind, total, created_at FROM orders"  # noqa: S608 - columns of this module
             f" WHERE id {_SHOWN}{where} ORDER BY n DESC LIMIT ?",
-            (_until(hidden), *(value for value in named.values() if value is not None), limit),
+            (self._until(hidden), *(value for value in named.values() if value is not None), limit),
         )
         return [
             Order(id, reference, kind, total, created_at, self._items("order_id", id, hidden=hidden))
@@ -139,7 +147,7 @@ class Store:
 
     def move(self, esim: Esim, status: str, megabytes: int) -> None:
         """Move an applied eSIM to a status and let it use data today."""
-        now = int(time.time())
+        now = int(self.now())
         with self._db.transaction():
             first_use = megabytes and not self.usages(esim.id)
             if status != esim.status:
@@ -164,9 +172,6 @@ class Store:
         rows = self._db.execute("SELECT status, at FROM events WHERE esim_id = ? ORDER BY n", (esim_id,))
         return [Happening(*row) for row in rows]
 
-    def _now(self) -> float:
-        return time.time() if self._as_of is None else self._as_of
-
     def _insert(self, order: Order, *, new_esims: bool) -> None:
         self._db.execute("UPDATE account SET balance = balance - ?", (order.total,))
         self._db.execute(
@@ -187,7 +192,7 @@ class Store:
                 self._record(item.esim_id, "NEW", at=item.created_at)
 
     def _apply(self, ids: Sequence[str], start_date: str = "", ready_in: float = 0.0) -> None:
-        now = self._now()
+        now = self.now()
         self._db.executemany(
             "UPDATE esims SET iccid = ?, status = 'READY', ready_at = ?, start_date = ?, updated_at = ? WHERE id = ?",
             [(iccid_of(id), now + ready_in if ready_in else 0, start_date, int(now), id) for id in ids],
@@ -209,7 +214,7 @@ class Store:
         rows = self._db.execute(
             "SELECT esim_id, package_id, price, created_at FROM items"  # noqa: S608
             f" WHERE order_id {_SHOWN} AND {column} = ? ORDER BY n",
-            (_until(hidden), value),
+            (self._until(hidden), value),
         )
         return [Item(*row) for row in rows]
 
@@ -218,19 +223,16 @@ class Store:
         rows = self._db.execute(
             "SELECT id, order_id, reference_id, package_id, iccid, status, ready_at, start_date, created_at,"  # noqa: S608
             f" updated_at, started_at FROM esims WHERE order_id {_SHOWN}{where} ORDER BY n DESC",
-            (_until(hidden), value) if value is not None else (_until(hidden),),
+            (self._until(hidden), value) if value is not None else (self._until(hidden),),
         )
-        return map(_esim, rows)
+        return map(self._esim, rows)
 
+    def _esim(self, row: tuple[Any, ...]) -> Esim:
+        id, order_id, reference_id, package_id, iccid, status, ready_at, *rest = row
+        pending = ready_at > self._clock.now()
+        iccid, status = ("", "NEW") if pending else (iccid, status)
+        return Esim(id, order_id, reference_id, package_id, iccid, status, pending, *rest)
 
-def _until(hidden: bool) -> float:  # noqa: FBT001
-    """Give the time up to which what is hidden is looked at all the same."""
-    return math.inf if hidden else time.time()
-
-
-def _esim(row: tuple[Any, ...]) -> Esim:
-    id, order_id, reference_id, package_id, iccid, status, ready_at, *rest = row
-    pending = ready_at > time.time()
-    return Esim(
-        id, order_id, reference_id, package_id, "" if pending else iccid, "NEW" if pending else status, pending, *rest
-    )
+    def _until(self, hidden: bool) -> float:  # noqa: FBT001
+        """Give the time up to which what is hidden is looked at all the same."""
+        return math.inf if hidden else self._clock.now()
