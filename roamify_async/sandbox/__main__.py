@@ -60,6 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--event-path", choices=("event", "events"), help="the path of eSIM events that is served (event)")
     add("--event-envelope", action="store_true", help="put eSIM events under data")
     add("--usage-dates", choices=("YYYYMMDD", "YYYY-MM-DD"), help="how the days of usage are written (YYYYMMDD)")
+    add("--usage-units", choices=("MB", "KB"), help="data in MB and calls in minutes, or KB and seconds (MB)")
     add("--sms-answer", choices=("data", "message"), help="what answers a sent message (data)")
     add("--link-again", choices=("same", "new"), help="the second link of an eSIM (same)")
     add("--refund-key", choices=("refundId", "id"), help="what a refund request calls its id (refundId)")
