@@ -29,8 +29,8 @@ QUERIES = (
     "page=0", "page=-1", "page=1e9", "page=%D9%A3", "page=1&page=2", "limit=99999999999999999999", "limit=NaN",
     "limit=", "isUnlimited=true&isUnlimited=false", "isUnlimited=TRUE", "iccid=%00", "iccid=%ff", "iccid=%ED%A0%80",
     "iccid=1&iccid=2", "status=%00", "geography=LOCAL&geography=local", "datetime=0001-01-01T00:00:00%2B14:00",
-    "from=&to=&interval=", "%00=%00", "=", "day=0&day=1", "policyId=1&policyId=2", "referenceId=%F0%9F%98%80", "constructor=1",
-    "source=%ff&source=",
+    "from=&to=&interval=", "%00=%00", "=", "day=0&day=1", "policyId=1&policyId=2", "referenceId=%F0%9F%98%80",
+    "constructor=1", "source=%ff&source=",
 )  # fmt: skip
 ERRORS = ({"error"}, {"message", "status"}, {"message", "status", "code"}, {"message", "status", "code", "refundId"})
 
