@@ -5,13 +5,15 @@ from collections.abc import Iterable
 from itertools import islice
 from typing import Any
 
-from .answers import Answer, bare, invalid, refused, success
+from .answers import Answer, bare, invalid, page, refused, success
 from .packages import Json, Package
+from .plans import UNLIMITED
 from .records import Esim, Happening
 from .schema import Shape, count, enum, flag, iso_date, number, text
 from .views import esim as esim_view, item as item_view, top_up_package, usage as usage_view
 from .world import Call, World, known
 
+_FINER = {"allowedData": 1024, "remainingData": 1024, "allowedVoice": 60, "remainingVoice": 60}
 PENDING = "eSIM is still pending processing, please try again later"
 
 _APPLY = Shape({"esimId": text, "referenceId": text, "startDate": iso_date}, any_of=("esimId", "referenceId"))
@@ -67,15 +69,19 @@ def get_all(world: World, call: Call) -> Answer:
 
 
 def usage(world: World, call: Call) -> Answer:
-    """Show what is left of an eSIM's allowances."""
+    """Show what is left of an eSIM's allowances; undocumented: megabytes and minutes, or kilobytes and seconds."""
     return success(_used(world, _checkable(world, call)))
 
 
 def usage_details(world: World, call: Call) -> Answer:
-    """Show the same with the usage of each day; undocumented: megabytes, and days written YYYYMMDD."""
+    """Show the same with the usage of each day; undocumented: how days are written."""
     esim = _checkable(world, call)
     covered = _package(world, esim).group.shown["signals"][0]["name"]
-    days = [{"date": d.date, "usage": d.megabytes, "location": covered} for d in world.store.usages(esim.id)]
+    finer = _FINER["remainingData"] if world.options.usage_units == "KB" else 1
+    days = [
+        {"date": _day(world, used.date), "usage": used.megabytes * finer, "location": covered}
+        for used in world.store.usages(esim.id)
+    ]
     return success(_used(world, esim) | {"dataUsages": days})
 
 
@@ -87,12 +93,26 @@ def history(world: World, call: Call) -> Answer:
 
 def event(world: World, call: Call) -> Answer:
     """Tell the life of an eSIM, without envelope; undocumented: of several under one referenceId, the first."""
+    if world.options.event_path == "events":
+        return page(404, "Cannot GET /api/esim/event")
+    return _life(world, call)
+
+
+def events(world: World, call: Call) -> Answer:
+    """Do the same at the path of older texts, where the sandbox is told to."""
+    if world.options.event_path == "event":
+        raise refused(404, "Cannot GET /api/esim/events")
+    return _life(world, call)
+
+
+def _life(world: World, call: Call) -> Answer:
     query = _EVENT.read(call.query)
     esim = known(_named(world, query))
     eid = f"8904903200000000{int(esim.id[:8], 16):016}"
-    events = [_happened(esim, happening, eid) for happening in world.store.events(esim.id)]
+    happened = [_happened(esim, happening, eid) for happening in world.store.events(esim.id)]
     names = {"iccid": esim.iccid, "esimId": esim.id, "referenceId": esim.reference_id}
-    return bare(names | {"events": events, "locations": []})
+    life = names | {"events": happened, "locations": []}
+    return success(life) if world.options.event_envelope else bare(life)
 
 
 def top_up_packages(world: World, call: Call) -> Answer:
@@ -129,6 +149,12 @@ def _named(world: World, query: dict[str, Any]) -> Esim | None:
     return world.store.esim(id=query.get("esimId"), iccid=query.get("iccid"))
 
 
+def _day(world: World, compact: str) -> str:
+    if world.options.usage_dates == "YYYYMMDD":
+        return compact
+    return f"{compact[:4]}-{compact[4:6]}-{compact[6:]}"
+
+
 def _checkable(world: World, call: Call) -> Esim:
     esim = _by_iccid(world, _ICCID.read(call.query))
     if not _package(world, esim).usage_check:
@@ -137,7 +163,14 @@ def _checkable(world: World, call: Call) -> Esim:
 
 
 def _used(world: World, esim: Esim) -> Json:
-    return usage_view(esim, world.bought(esim), world.store.usages(esim.id))
+    used = usage_view(esim, world.bought(esim), world.store.usages(esim.id))
+    if world.options.usage_units == "MB":
+        return used
+    return used | {name: _finer(used[name], _FINER[name]) for name in _FINER}
+
+
+def _finer(amount: int, parts: int) -> int:
+    return amount if amount == UNLIMITED else amount * parts
 
 
 def _happened(esim: Esim, happening: Happening, eid: str) -> Json:
