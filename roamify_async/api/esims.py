@@ -10,7 +10,6 @@ import attrs
 from roamify_async._engine.crowd import all_of, gather
 from roamify_async._engine.facade import ACTION, Awaiting, Endpoint, Engine, Resource, Way, operation
 from roamify_async.errors import BadRequestError, PurchaseInDoubtError, RoamifyError
-from roamify_async.purchasing.settle import holds
 
 from .orders import CreateOrder, ListOrders, Order, OrderItem, Orders, SettleOrder, ready_esims
 from .profiles import APPLY_ESIM, GET_ESIM, LIST_ESIMS, ApplyEsim, Esim, EsimStatus, ListEsims, patience, until_ready
@@ -143,7 +142,7 @@ class Esims(Resource[Way]):
         orders = SettleOrder(wanted.reference_id).own(listed)
         if not orders:
             return None
-        if len(orders) == 1 and holds(orders[0], wanted.packages()):
+        if len(orders) == 1 and orders[0].holds(wanted.packages()):
             return orders[0]
         raise PurchaseInDoubtError(
             f"under the reference {wanted.reference_id} stands something else than this purchase",
