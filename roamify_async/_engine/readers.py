@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any, Final, NoReturn
@@ -14,6 +14,8 @@ NOT_APPLICABLE: Final = -1
 """The number that stands for "does not apply" on the wire."""
 NO_TIME: Final = (0, NOT_APPLICABLE, UNLIMITED)
 """The numbers that stand for "no time" on the wire."""
+SLASHED: Final = "%d/%m/%Y"
+"""How insurance writes dates."""
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -88,6 +90,18 @@ def read_time(value: Any, _: object) -> datetime | None:
     refuse(value, "a time in Unix seconds")
 
 
+def read_day(value: Any, _: object) -> date | None:
+    """Give the date of ``31/12/2027`` or ISO text; "" means that there is none."""
+    if value is None or value == "":
+        return None
+    if isinstance(value, str):
+        try:
+            return datetime.strptime(value, SLASHED).date() if "/" in value else date.fromisoformat(value)  # noqa: DTZ007 -- a day has no time zone
+        except ValueError:
+            pass
+    refuse(value, "a date like 31/12/2027 or 2027-12-31")
+
+
 def _optional_text(value: Any, _: object) -> str | None:
     return read_text(value, str) or None if value is not None else None
 
@@ -111,5 +125,6 @@ READERS: Final[Mapping[Any, Any]] = {
     int | None: read_optional_whole,
     Decimal | None: _optional_number,
     datetime | None: read_time,
+    date | None: read_day,
 }
 """How each primitive is read; the sentinels of the wire become ``None`` where the field may be."""
