@@ -23,7 +23,7 @@ from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, overrid
 from roamify_async.errors import APIStatusError, DecodeError, error_class
 
 from .facade import Endpoint
-from .readers import READERS, SLASHED, State, read_optional_whole, read_text, refuse
+from .readers import READERS, State, read_optional_whole, read_text, refuse
 from .wire import HttpRequest, HttpResponse
 
 T = TypeVar("T")
@@ -44,7 +44,7 @@ def _read_hint(value: Any, _: object) -> int | None:
 
 
 def _slashed(day: date | None) -> str | None:
-    return None if day is None else day.strftime(SLASHED)
+    return None if day is None else f"{day:%d/%m/%Y}"
 
 
 SLASHED_DAY: Final[dict[str, Any]] = {"write": _slashed}

@@ -14,8 +14,6 @@ NOT_APPLICABLE: Final = -1
 """The number that stands for "does not apply" on the wire."""
 NO_TIME: Final = (0, NOT_APPLICABLE, UNLIMITED)
 """The numbers that stand for "no time" on the wire."""
-SLASHED: Final = "%d/%m/%Y"
-"""How insurance writes dates."""
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -90,16 +88,16 @@ def read_time(value: Any, _: object) -> datetime | None:
     refuse(value, "a time in Unix seconds")
 
 
-def read_day(value: Any, _: object) -> date | None:
-    """Give the date of ``31/12/2027`` or ISO text; "" means that there is none."""
+def read_date(value: Any, _: object) -> date | None:
+    """Give the day of an ISO date in either of its forms, of a date-time, or of ``31/12/2027``; "": there is none."""
     if value is None or value == "":
         return None
-    if isinstance(value, str):
-        try:
-            return datetime.strptime(value, SLASHED).date() if "/" in value else date.fromisoformat(value)  # noqa: DTZ007 -- a day has no time zone
-        except ValueError:
-            pass
-    refuse(value, "a date like 31/12/2027 or 2027-12-31")
+    text = re.sub(r"^(\d{2})/(\d{2})/(\d{4})$", r"\3-\2-\1", read_text(value, str), flags=re.ASCII)
+    day = re.match(r"(\d{4})(-?)(\d{2})\2(\d{2})(?!\d)", text, re.ASCII)
+    try:
+        return date(int(day[1]), int(day[3]), int(day[4])) if day else refuse(value, "a date")
+    except ValueError:
+        refuse(value, "a date")
 
 
 def _optional_text(value: Any, _: object) -> str | None:
@@ -125,6 +123,6 @@ READERS: Final[Mapping[Any, Any]] = {
     int | None: read_optional_whole,
     Decimal | None: _optional_number,
     datetime | None: read_time,
-    date | None: read_day,
+    date | None: read_date,
 }
 """How each primitive is read; the sentinels of the wire become ``None`` where the field may be."""

@@ -64,11 +64,11 @@ def optional(check: Validator) -> Validator:
     return attrs.validators.optional(check)
 
 
-def path_segment(_: object, field: "attrs.Attribute[Any]", value: str) -> None:
-    """Refuse what is no text, or would lead to another path than the one it is part of."""
-    text(_, field, value)
-    if "/" in value or value in {".", ".."}:
-        raise ValueError(f"{field.name} must be no path, but {value!r} would be one")
+def path_segment(request: object, field: "attrs.Attribute[Any]", value: object) -> None:
+    """Refuse what would be another path than the one it is meant to stand in."""
+    text(request, field, value)
+    if value in {".", ".."} or "/" in str(value):
+        raise ValueError(f"{field.name} must be one segment of a path, not {value!r}")
 
 
 def day(value: dt.date | str | None) -> dt.date | None:
