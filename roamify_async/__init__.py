@@ -5,6 +5,14 @@ from .api.account import Balance
 from .api.countries import Country
 from .api.devices import Device
 from .api.esims import HistoryItem, Usage
+from .api.insurance import (
+    InsuranceCountry,
+    InsuranceLine,
+    InsuranceOrder,
+    InsurancePackage,
+    InsuranceProduct,
+    OrderInsurance,
+)
 from .api.orders import CreateOrder, InstantOrder, Order, OrderItem, OrderLine, OrderStatus
 from .api.packages import (
     Catalogue,
@@ -15,10 +23,20 @@ from .api.packages import (
     Signal,
     Throttle,
 )
+from .api.policies import (
+    ApplyPolicy,
+    Coverage,
+    InsuranceRequirements,
+    Insurer,
+    IssuedPolicy,
+    Policy,
+    PolicyStatus,
+)
 from .api.profiles import Esim, EsimStatus, Profile
 from .api.service import Health
 from .api.topups import CreateTopUp, TopUpPackage
 from .api.values import Apn, CallAllowance, DataAllowance, SmsAllowance
+from .api.vouchers import CreateVouchers, Voucher, VoucherBatch, VoucherRevocation, VoucherStatus
 from .client import AsyncRoamify, Roamify
 from .errors import (
     APIStatusError,
@@ -52,6 +70,7 @@ __all__ = [
     "PRODUCTION",
     "APIStatusError",
     "Apn",
+    "ApplyPolicy",
     "AsyncRoamify",
     "AuthenticationError",
     "BadRequestError",
@@ -66,8 +85,10 @@ __all__ = [
     "ConnectError",
     "ConnectionLostError",
     "Country",
+    "Coverage",
     "CreateOrder",
     "CreateTopUp",
+    "CreateVouchers",
     "DataAllowance",
     "DecodeError",
     "Destination",
@@ -78,15 +99,26 @@ __all__ = [
     "Health",
     "HistoryItem",
     "InstantOrder",
+    "InsuranceCountry",
+    "InsuranceLine",
+    "InsuranceOrder",
+    "InsurancePackage",
+    "InsuranceProduct",
+    "InsuranceRequirements",
+    "Insurer",
+    "IssuedPolicy",
     "JournalError",
     "NotFoundError",
     "Order",
+    "OrderInsurance",
     "OrderItem",
     "OrderLine",
     "OrderStatus",
     "Package",
     "PackagePage",
     "PermissionDeniedError",
+    "Policy",
+    "PolicyStatus",
     "Profile",
     "Progress",
     "PurchaseInDoubtError",
@@ -106,6 +138,10 @@ __all__ = [
     "TransportError",
     "UnprocessableError",
     "Usage",
+    "Voucher",
+    "VoucherBatch",
+    "VoucherRevocation",
+    "VoucherStatus",
     "WebhookError",
     "__version__",
 ]

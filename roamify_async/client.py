@@ -12,10 +12,12 @@ from .api.account import Account
 from .api.countries import Countries
 from .api.devices import Devices
 from .api.esims import Esims
+from .api.insurance import Insurance
 from .api.orders import Orders
 from .api.packages import Packages
 from .api.service import Service
 from .api.topups import TopUps
+from .api.vouchers import Vouchers
 from .purchasing.settle import purchase
 from .settings import OnDoubt, Retries, Seconds, Settings, Timeouts
 
@@ -42,6 +44,8 @@ class _Client(Generic[Way]):
         self.orders: Orders[Way] = Orders(engine, way)
         self.esims: Esims[Way] = Esims(engine, way)
         self.topups: TopUps[Way] = TopUps(engine, way)
+        self.vouchers: Vouchers[Way] = Vouchers(engine, way)
+        self.insurance: Insurance[Way] = Insurance(engine, way)
         self.account: Account[Way] = Account(engine, way)
         self.devices: Devices[Way] = Devices(engine, way)
         self.service: Service[Way] = Service(engine, way)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import attrs
@@ -10,14 +11,18 @@ import pytest
 from roamify_async import (
     AsyncRoamify,
     ConflictError,
+    ConnectionLostError,
     CreateOrder,
     EsimsNotReadyError,
     HistoryItem,
+    Insurer,
     NotFoundError,
     Order,
     OrderItem,
     PermissionDeniedError,
     PurchaseInDoubtError,
+    Retries,
+    ServerError,
     Timeouts,
 )
 from roamify_async._engine import waiting
@@ -30,12 +35,27 @@ ORDER = "/api/esim/order"
 INSTANT = "/api/esim/order/instant"
 TOP_UP = "/api/esim/order/topup"
 APPLY = "/api/esim/apply"
+MINT = "/api/esim/vouchers"
+INSURE = "/api/insurance/order"
+INSURANCE = "insurance-saudi-arabia-individual-7days"
+START = datetime.now(UTC).date() + timedelta(days=30)
+JOURNEY: dict[str, Any] = {
+    "start_date": START,
+    "end_date": START + timedelta(days=2),
+    "mobile": "966501234567",
+    "email": "layla@example.com",
+    "insurer": Insurer(
+        "Layla", "Saleh", "Saudi Arabian", date_of_birth="1990-07-01", id_number="1023456789", passport_number="X12345"
+    ),
+}
 LISTED = "GET /api/esim/orders"
 
 
 def under(sandbox: Sandbox, reference: str = "r") -> list[Any]:
-    """Give the orders under a reference in the server's books, hidden ones included."""
-    return [order for order in sandbox.state()["orders"] if order["referenceId"] == reference]
+    """Give the orders and vouchers under a reference in the server's books, hidden ones included."""
+    state = sandbox.state()
+    books = (*state["orders"], *state["insuranceOrders"], *state["vouchers"])
+    return [entry for entry in books if entry["referenceId"] == reference]
 
 
 def came(sandbox: Sandbox, what: str) -> int:
@@ -100,8 +120,37 @@ async def bulk(client: Any, _: str) -> str:
     return str(line.order.reference_id)
 
 
+async def mint(client: Any, _: str) -> str:
+    """Mint a voucher."""
+    batch = await client.vouchers.create(PLAIN, reference_id="r")
+    assert [voucher.package_id for voucher in batch.vouchers] == [PLAIN]
+    assert batch.missing == 0
+    return str(batch.reference_id)
+
+
+async def insure(client: Any, _: str) -> str:
+    """Order a policy."""
+    order = await client.insurance.order([OrderItem(INSURANCE)], reference_id="r")
+    assert [line.package_id for line in order.items] == [INSURANCE]
+    return str(order.reference_id)
+
+
 Way = Callable[[Any, str], Awaitable[str]]
-WAYS: dict[Way, str] = {create: ORDER, create_instant: INSTANT, top_up: TOP_UP, buy: ORDER, bulk: ORDER}
+WAYS: dict[Way, str] = {
+    create: ORDER,
+    create_instant: INSTANT,
+    top_up: TOP_UP,
+    buy: ORDER,
+    bulk: ORDER,
+    mint: MINT,
+    insure: INSURE,
+}
+LOOKED_UP: dict[Way, tuple[str, str]] = {
+    mint: (f"GET {MINT}", r"vouchers\.list\(reference_id='r'\)"),
+    insure: (f"GET {INSURE}", r"insurance\.get_order\(reference_id='r'\)"),
+}
+"""The request that looks a purchase up, and what an error says of it, where that is not as for orders."""
+AS_ORDERS = (LISTED, r"orders\.settle\('r'\)")
 
 
 @attrs.frozen
@@ -189,14 +238,15 @@ async def test_sent_again_after_a_proven_absence(either, sandbox, iccid, way):
 async def test_raised_at_once(either, sandbox, iccid, way, when):
     """Where nothing is to be looked up, a doubt is raised at once."""
     sandbox.fail("POST", WAYS[way], "drop", when=when)
-    before = came(sandbox, LISTED)
-    with pytest.raises(PurchaseInDoubtError, match=r"orders\.settle\('r'\)"):
+    look_up, advice = LOOKED_UP.get(way, AS_ORDERS)
+    before = came(sandbox, look_up)
+    with pytest.raises(PurchaseInDoubtError, match=advice):
         await way(either.with_settings(on_doubt="raise", settle_window=60), iccid)
-    assert came(sandbox, LISTED) - before == (way is buy)  # whose look is for an order of an earlier call
+    assert came(sandbox, look_up) - before == (way is buy)  # whose look is for an order of an earlier call
     assert len(under(sandbox)) == (when == "after")
 
 
-@pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
+@pytest.mark.parametrize("way", [way for way in WAYS if way not in LOOKED_UP], ids=lambda way: way.__name__)
 async def test_booked_later_than_the_window(client, sandbox, iccid, way):
     """An order that is booked later than the window leaves a doubt, and is found by its reference afterwards."""
     sandbox.fail("POST", WAYS[way], "book_late", seconds=0.12)
@@ -254,7 +304,7 @@ async def test_reference_that_is_taken(client):
         assert len(sandbox.state()["orders"]) == 1
 
 
-@pytest.mark.parametrize("way", [create, create_instant, top_up, buy, bulk], ids=lambda way: way.__name__)
+@pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
 async def test_doubt_is_looked_for_before_it_is_sent_again(either, sandbox, iccid, way):
     """A reference that was left in doubt is looked for by the next call with it, before that sends anything."""
     sandbox.fail("POST", WAYS[way], "drop")
@@ -270,7 +320,7 @@ async def test_doubt_is_looked_for_before_it_is_sent_again(either, sandbox, icci
     assert len(under(sandbox)) == 1
 
 
-@pytest.mark.parametrize("way", [create, create_instant, top_up, buy, bulk], ids=lambda way: way.__name__)
+@pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
 async def test_doubt_that_has_come_to_light(client, sandbox, iccid, way):
     """A reference left in doubt whose order shows itself later is found by the next call, which sends nothing."""
     sandbox.fail("POST", WAYS[way], "book_but_hide", seconds=0.1)
@@ -415,3 +465,76 @@ async def test_many_at_once_over_a_bad_line(client, sandbox):
     orders = await asyncio.gather(*calls)
     assert [order.reference_id for order in orders] == [f"r-{place}" for place in range(60)]
     assert sorted(order["id"] for order in sandbox.state()["orders"]) == sorted(order.id for order in orders)
+
+
+# ---------------------------------------------------------------- vouchers and insurance
+
+
+@pytest.mark.parametrize("way", [mint, insure], ids=lambda way: way.__name__)
+async def test_reference_is_taken_once(either, sandbox, way):
+    """Where the server takes each reference once, the same purchase is given again, and not made again."""
+    assert (await way(either, ""), await way(either, "")) == ("r", "r")
+    assert (came(sandbox, f"POST {WAYS[way]}"), len(under(sandbox))) == (2, 1)
+
+
+async def test_partial_mint_behind_a_dead_line(client):
+    """A batch that came short and whose answer was lost is found, with what is missing; nothing more is minted."""
+    async with Sandbox(packages=300, voucher_mint_limit=2) as sandbox:
+        sandbox.fail("POST", MINT, "drop", when="after")
+        async with AsyncRoamify(sandbox.token, base_url=sandbox.url, settings=client.settings) as roamify:
+            batch = await roamify.vouchers.create(PLAIN, quantity=3, reference_id="r")
+        assert (batch.quantity, batch.missing) == (2, 1)
+        assert {voucher.id for voucher in batch.vouchers} == {voucher["id"] for voucher in under(sandbox)}
+        assert came(sandbox, f"POST {MINT}") == 1
+
+
+async def test_voucher_s_life(either, sandbox):
+    """A voucher is found by its id and its code, and revoked once, for good."""
+    (voucher,) = (await either.vouchers.create(PLAIN, notes="lobby")).vouchers
+    assert await either.vouchers.get(voucher.id) == voucher
+    assert await either.vouchers.get_by_code(f" {voucher.code.lower()[:6]}-{voucher.code[6:]}") == voucher
+    assert await either.vouchers.list(status="ACTIVE", limit=1) == (voucher,)
+    assert str((await either.vouchers.revoke(voucher.id)).status) == "CANCELLED"
+    with pytest.raises(ConflictError):
+        await either.vouchers.revoke(voucher.id)
+    assert [str(one.status) for one in await either.vouchers.list()] == ["CANCELLED"]
+
+
+async def test_insurance_from_offer_to_policy(either, sandbox):
+    """Insurance is offered, ordered, and issued for a traveller."""
+    (country, *_) = await either.insurance.countries(geography="local")
+    (product,) = await either.insurance.packages(country=country.name, package_id=INSURANCE)
+    assert await either.insurance.package(INSURANCE) == product
+    (package,) = product.packages
+    order = await either.insurance.order([OrderItem(package.package_id, 2)])
+    assert order.total == 2 * package.price
+    assert await either.insurance.get_order(order_id=order.id) == order
+    assert await either.insurance.list_orders() == (order,)
+    first, second = [line.policy_id for line in order.items]
+    issued = await either.insurance.apply(first, **JOURNEY)
+    assert (issued.is_issued, issued.start_date, issued.end_date) == (True, START, START + timedelta(days=2))
+    assert issued.policy is not None
+    assert await either.insurance.policy(first) == issued
+    assert {one.policy_id for one in await either.insurance.policies(order_id=order.id)} == {first, second}
+    assert [one.policy_id for one in await either.insurance.policies(status="NEW")] == [second]
+
+
+@pytest.mark.parametrize("fault", ["drop", "503", "502_html", "409", "garbled", "truncated", "reset", "pending"])
+async def test_policy_is_issued_once(either, sandbox, fault):
+    """Whatever happens to the answer, a policy is applied for once, and given once it is issued."""
+    (line,) = (await either.insurance.order([OrderItem(INSURANCE)])).items
+    sandbox.fail("POST", "/api/insurance/apply", fault, when="after", seconds=0.1 if fault == "pending" else 0)
+    issued = await either.with_settings(settle_window=1).insurance.apply(line.policy_id, **JOURNEY)
+    assert (issued.policy_id, issued.is_issued) == (line.policy_id, True)
+    assert came(sandbox, "POST /api/insurance/apply") == 1
+
+
+@pytest.mark.parametrize("fault", ["drop", "502_html"])
+async def test_policy_that_is_not_issued(either, sandbox, fault):
+    """What did not reach the insurance company is not sent again, and what went wrong is raised."""
+    (line,) = (await either.insurance.order([OrderItem(INSURANCE)])).items
+    sandbox.fail("POST", "/api/insurance/apply", fault)
+    with pytest.raises((ConnectionLostError, ServerError)):
+        await either.with_settings(retries=Retries(deadline=0.05)).insurance.apply(line.policy_id, **JOURNEY)
+    assert came(sandbox, "POST /api/insurance/apply") == 1
+    assert [str(policy.status) for policy in await either.insurance.policies()] == ["NEW"]

@@ -37,7 +37,19 @@ def wire(name: str | None) -> dict[str, Any]:
     return {"wire": name}
 
 
-HINT: Final[dict[str, Any]] = {"hint": True}
+def _read_hint(value: Any, _: object) -> int | None:
+    with suppress(ValueError):
+        return read_optional_whole(value, int)
+    return None
+
+
+def _slashed(day: date | None) -> str | None:
+    return None if day is None else f"{day:%d/%m/%Y}"
+
+
+SLASHED_DAY: Final[dict[str, Any]] = {"write": _slashed}
+"""Says of a date that it is written like ``31/12/2027``."""
+HINT: Final[dict[str, Any]] = {"read": _read_hint}
 """Says of a field that it is a hint only: what cannot be read counts as missing."""
 
 
@@ -52,18 +64,17 @@ def _wire_names(kind: type[Any]) -> dict[str, str | None]:
 
 
 def _overrides(kind: type[Any]) -> dict[str, Any]:
-    names = _wire_names(kind)
-    hooks = {field.name: _read_hint for field in attrs.fields(kind) if "hint" in field.metadata}
+    names, fields = _wire_names(kind), attrs.fields_dict(kind)
     return {
-        name: override(omit=True) if key is None else override(rename=key, struct_hook=hooks.get(name))
+        name: override(omit=True)
+        if key is None
+        else override(
+            rename=key,
+            struct_hook=fields[name].metadata.get("read"),
+            unstruct_hook=fields[name].metadata.get("write"),
+        )
         for name, key in names.items()
     }
-
-
-def _read_hint(value: Any, _: object) -> int | None:
-    with suppress(ValueError):
-        return read_optional_whole(value, int)
-    return None
 
 
 def _objects(kind: type[Any], converter: cattrs.Converter) -> Any:

@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any, Final, NoReturn
@@ -88,6 +88,18 @@ def read_time(value: Any, _: object) -> datetime | None:
     refuse(value, "a time in Unix seconds")
 
 
+def read_date(value: Any, _: object) -> date | None:
+    """Give the day of an ISO date in either of its forms, of a date-time, or of ``31/12/2027``; "": there is none."""
+    if value is None or value == "":
+        return None
+    text = re.sub(r"^(\d{2})/(\d{2})/(\d{4})$", r"\3-\2-\1", read_text(value, str), flags=re.ASCII)
+    day = re.match(r"(\d{4})(-?)(\d{2})\2(\d{2})(?!\d)", text, re.ASCII)
+    try:
+        return date(int(day[1]), int(day[3]), int(day[4])) if day else refuse(value, "a date")
+    except ValueError:
+        refuse(value, "a date")
+
+
 def _optional_text(value: Any, _: object) -> str | None:
     return read_text(value, str) or None if value is not None else None
 
@@ -111,5 +123,6 @@ READERS: Final[Mapping[Any, Any]] = {
     int | None: read_optional_whole,
     Decimal | None: _optional_number,
     datetime | None: read_time,
+    date | None: read_date,
 }
 """How each primitive is read; the sentinels of the wire become ``None`` where the field may be."""

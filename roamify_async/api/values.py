@@ -64,20 +64,30 @@ def optional(check: Validator) -> Validator:
     return attrs.validators.optional(check)
 
 
+def path_segment(request: object, field: "attrs.Attribute[Any]", value: object) -> None:
+    """Refuse what would be another path than the one it is meant to stand in."""
+    text(request, field, value)
+    if value in {".", ".."} or "/" in str(value):
+        raise ValueError(f"{field.name} must be one segment of a path, not {value!r}")
+
+
 def day(value: dt.date | str | None) -> dt.date | None:
+    """Read the first day of a journey where there is one."""
+    return None if value is None else read_day("start_date", value)
+
+
+def read_day(name: str, value: dt.date | str) -> dt.date:
     """Read a date or its ISO text; a ``datetime`` is refused, since its time would be dropped."""
     if isinstance(value, dt.datetime):
-        raise TypeError(
-            f"start_date must be a date, not a datetime: use {value.date()!r}, in the traveller's time zone"
-        )
-    if value is None or isinstance(value, dt.date):
+        raise TypeError(f"{name} must be a date, not a datetime: use {value.date()!r}, in the traveller's time zone")
+    if isinstance(value, dt.date):
         return value
     try:
         return dt.date.fromisoformat(value)
     except TypeError:
-        raise TypeError(f"start_date must be a date or its ISO text, not {value!r}") from None
+        raise TypeError(f"{name} must be a date or its ISO text, not {value!r}") from None
     except ValueError:
-        raise ValueError(f"start_date must be a date like 2027-07-01, not {value!r}") from None
+        raise ValueError(f"{name} must be a date like 2027-07-01, not {value!r}") from None
 
 
 def exactly_one(request: attrs.AttrsInstance) -> None:

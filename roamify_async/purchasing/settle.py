@@ -5,12 +5,11 @@ first byte is sent, one reference is one purchase, and what is not known is look
 """
 
 import logging
-from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from enum import Enum
 from http import HTTPStatus
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, ClassVar, Final, Protocol, TypeVar
 from uuid import uuid4
 
 import attrs
@@ -48,6 +47,9 @@ REFUSED: Final = frozenset({400, 401, 402, 403, 404, 405, 413, 415, 422, 429})
 class PurchaseRequest(Protocol):
     """A request that buys."""
 
+    look_up: ClassVar[str]
+    """What a user calls to look it up, with ``{!r}`` for its reference."""
+
     @property
     def reference_id(self) -> str | None:
         """The caller's own key for it."""
@@ -55,6 +57,24 @@ class PurchaseRequest(Protocol):
 
     def packages(self) -> Mapping[str, int]:
         """How many of each package it buys."""
+        ...
+
+
+class Bought(Protocol):
+    """What a purchase came to: an order, or a batch of vouchers."""
+
+    @property
+    def reference_id(self) -> str | None:
+        """The reference that it carries."""
+        ...
+
+    @property
+    def created_at(self) -> datetime | None:
+        """When it was made."""
+        ...
+
+    def holds(self, packages: Mapping[str, int]) -> bool:
+        """Tell whether it is what one purchase of so many of these packages comes to."""
         ...
 
 
@@ -85,18 +105,11 @@ def is_lasting(failure: RoamifyError) -> bool:
     return not passing and meaning(failure) is not Meaning.DOUBT
 
 
-def holds(order: Any, packages: Mapping[str, int]) -> bool:
-    """Tell whether an order holds these packages as often; one that shows only its eSIMs has to have as many."""
-    if order.items:
-        return Counter(line.package_id for line in order.items) == Counter(packages)
-    return bool(order.esims) and len(order.esims) == sum(packages.values())
-
-
-def is_ours(order: Any, request: PurchaseRequest, first_sent: datetime) -> bool:
+def is_ours(order: Bought, request: PurchaseRequest, first_sent: datetime) -> bool:
     """Tell whether an order is what a request bought: same reference, same packages as often, not older than it."""
     return (
         order.reference_id == request.reference_id
-        and holds(order, request.packages())
+        and order.holds(request.packages())
         and order.created_at is not None
         and order.created_at >= first_sent - CLOCK_SKEW
     )
@@ -207,7 +220,7 @@ def _leave_word(engine: Engine, request: Any, trail: Trail, cut: BaseException) 
         engine.doubts[request.reference_id] = trail.first_left
         note = (
             f"the purchase with reference {request.reference_id} was cut off and may have been booked: "
-            f"look it up with orders.settle({request.reference_id!r}) before buying again"
+            f"look it up with {request.look_up.format(request.reference_id)} before buying again"
         )
     log.warning("%s", note)
     cut.add_note(note)
@@ -278,6 +291,8 @@ class _Attempt:
 
     async def _refuse_missing(self, failure: RoamifyError) -> None:
         """Raise where the purchase names packages that are not offered: a 500 is what the server answers to a typo."""
+        if self.look_up.missing is None:
+            return
         try:
             missing = await self.look_up.missing(self.engine, self.request)
         except RoamifyError as error:
@@ -346,7 +361,7 @@ def doubt(
     if reason is not None:
         reason.about(reference_id=request.reference_id, package_ids=tuple(request.packages()))
         facts = {name: getattr(reason, name) for name in ("sent", "method", "path", "request_id")}
-    advice = f"Look it up with orders.settle({request.reference_id!r}) before buying again"
+    advice = f"Look it up with {request.look_up.format(request.reference_id)} before buying again"
     seen = f"; under its reference stand {_ids(found)}" if found and not message else ""
     return PurchaseInDoubtError(
         message or f"the purchase may have been booked: {_shown(reason)}{seen}. {advice}",
