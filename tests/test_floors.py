@@ -19,7 +19,7 @@ FLOORS = (
         "_engine.caller",
         "_engine.arguments",
     },
-    {"_engine.access", "_engine.blocking", "_engine.paging"},
+    {"_engine.access", "_engine.blocking", "_engine.paging", "_engine.answers"},
     {"_engine.facade", "_engine.transport"},
     {"_engine.codec", "_engine.retry"},
     {"_engine.engine"},

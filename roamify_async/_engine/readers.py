@@ -1,9 +1,10 @@
 """How single JSON values are read: exact, tolerant of what servers mix up, and strict about everything else."""
 
 import json
+import pickle
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any, Final, NoReturn
@@ -88,6 +89,23 @@ def read_time(value: Any, _: object) -> datetime | None:
     refuse(value, "a time in Unix seconds")
 
 
+def read_date(value: Any, _: object) -> date | None:
+    """Give the day of an ISO date in either of its forms, or of a date-time; "" means that there is none."""
+    if value is None or value == "":
+        return None
+    day = re.match(r"(\d{4})(-?)(\d{2})\2(\d{2})(?!\d)", read_text(value, str), re.ASCII)
+    try:
+        return date(int(day[1]), int(day[3]), int(day[4])) if day else refuse(value, "a date")
+    except ValueError:
+        refuse(value, "a date")
+
+
+def read_json(value: Any, _: object) -> Any:
+    """Give any JSON as it was parsed; a ``RecursionError`` where it is nested so deeply that nobody could use it."""
+    pickle.dumps(value)
+    return value
+
+
 def _optional_text(value: Any, _: object) -> str | None:
     return read_text(value, str) or None if value is not None else None
 
@@ -111,5 +129,6 @@ READERS: Final[Mapping[Any, Any]] = {
     int | None: read_optional_whole,
     Decimal | None: _optional_number,
     datetime | None: read_time,
+    date | None: read_date,
 }
 """How each primitive is read; the sentinels of the wire become ``None`` where the field may be."""
