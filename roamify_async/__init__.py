@@ -1,10 +1,14 @@
 """Buy and run travel eSIMs through Roamify's partner API: awaited, or blocking."""
 
+from ._engine.answers import RawAnswer, raw_answers
 from ._version import __version__
 from .api.account import Balance
+from .api.affiliates import AffiliateDestination, AffiliatePackage
 from .api.countries import Country
 from .api.devices import Device
-from .api.esims import HistoryItem, Usage
+from .api.esims import HistoryItem
+from .api.events import EsimEvent, EsimEvents, EventStatus
+from .api.messages import EsimLink, SmsReceipt
 from .api.orders import CreateOrder, InstantOrder, Order, OrderItem, OrderLine, OrderStatus
 from .api.packages import (
     Catalogue,
@@ -16,8 +20,10 @@ from .api.packages import (
     Throttle,
 )
 from .api.profiles import Esim, EsimStatus, Profile
+from .api.refunds import Refund, RefundStatus
 from .api.service import Health
 from .api.topups import CreateTopUp, TopUpPackage
+from .api.usage import DataUsage, Usage, UsageDetails
 from .api.values import Apn, CallAllowance, DataAllowance, SmsAllowance
 from .client import AsyncRoamify, Roamify
 from .errors import (
@@ -51,6 +57,8 @@ __all__ = [
     "DEVELOPMENT",
     "PRODUCTION",
     "APIStatusError",
+    "AffiliateDestination",
+    "AffiliatePackage",
     "Apn",
     "AsyncRoamify",
     "AuthenticationError",
@@ -69,12 +77,17 @@ __all__ = [
     "CreateOrder",
     "CreateTopUp",
     "DataAllowance",
+    "DataUsage",
     "DecodeError",
     "Destination",
     "Device",
     "Esim",
+    "EsimEvent",
+    "EsimEvents",
+    "EsimLink",
     "EsimStatus",
     "EsimsNotReadyError",
+    "EventStatus",
     "Health",
     "HistoryItem",
     "InstantOrder",
@@ -91,6 +104,9 @@ __all__ = [
     "Progress",
     "PurchaseInDoubtError",
     "RateLimitError",
+    "RawAnswer",
+    "Refund",
+    "RefundStatus",
     "RequestTimeoutError",
     "Requirements",
     "Retries",
@@ -100,12 +116,15 @@ __all__ = [
     "Settings",
     "Signal",
     "SmsAllowance",
+    "SmsReceipt",
     "Throttle",
     "Timeouts",
     "TopUpPackage",
     "TransportError",
     "UnprocessableError",
     "Usage",
+    "UsageDetails",
     "WebhookError",
     "__version__",
+    "raw_answers",
 ]

@@ -1,23 +1,39 @@
 """The two clients: the same rooms, awaited or blocking."""
 
+from collections.abc import Mapping
+from functools import partial
 from types import TracebackType
-from typing import Generic, Self, TypedDict, Unpack
+from typing import Any, Generic, Self, TypedDict, TypeVar, Unpack, overload
 
 from ._engine.access import Secret, access
 from ._engine.blocking import Blocking
 from ._engine.engine import Engine
 from ._engine.facade import Awaiting, Way
 from ._engine.transport import ClientSession, Transport
+from ._engine.unlisted import Simple, unlisted
 from .api.account import Account
+from .api.affiliates import Affiliates
 from .api.countries import Countries
 from .api.devices import Devices
 from .api.esims import Esims
 from .api.orders import Orders
 from .api.packages import Packages
+from .api.rates import Rates
+from .api.refunds import Refunds
 from .api.service import Service
 from .api.topups import TopUps
 from .purchasing.settle import purchase
 from .settings import OnDoubt, Retries, Seconds, Settings, Timeouts
+
+T = TypeVar("T")
+AnyDict = dict[Any, Any]
+
+
+class Contents(TypedDict, total=False):
+    """What may be sent along with a request to any path."""
+
+    params: Mapping[str, Simple | None] | None
+    json: object
 
 
 class Changes(TypedDict, total=False):
@@ -43,6 +59,9 @@ class _Client(Generic[Way]):
         self.esims: Esims[Way] = Esims(engine, way)
         self.topups: TopUps[Way] = TopUps(engine, way)
         self.account: Account[Way] = Account(engine, way)
+        self.refunds: Refunds[Way] = Refunds(engine, way)
+        self.rates: Rates[Way] = Rates(engine, way)
+        self.affiliates: Affiliates[Way] = Affiliates(engine, way)
         self.devices: Devices[Way] = Devices(engine, way)
         self.service: Service[Way] = Service(engine, way)
 
@@ -129,6 +148,33 @@ class AsyncRoamify(_Client[Awaiting]):
         """Close it."""
         await self.aclose()
 
+    @overload
+    async def request(
+        self, method: str, path: str, *, answer: type[AnyDict] = ..., **contents: Unpack[Contents]
+    ) -> dict[str, Any]: ...
+    @overload
+    async def request(self, method: str, path: str, *, answer: type[T], **contents: Unpack[Contents]) -> T: ...
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, Simple | None] | None = None,
+        json: object = None,
+        answer: type[Any] = dict,
+    ) -> Any:
+        """Call what has no call of its own: any *path* of the API, like ``/api/balance``.
+
+        With ``dict`` as *answer* the body comes as it is, its numbers exact; with an attrs class, or a tuple of one, it
+        is read from ``data`` if there is an envelope; with ``object`` whatever came is given, text where it is no JSON.
+        *params* that are ``None`` are left out.
+        ``GET`` and ``HEAD`` are repeated as all reads are; everything else is sent again only where it was provably
+        never sent. It makes sure of no purchase: buy with ``orders`` and ``topups``.
+
+        Raises ``ValueError`` for a path that is no path, and what all calls raise.
+        """
+        return await self._engine.send(*unlisted(method, path, params, json, answer))
+
     async def aclose(self) -> None:
         """Close the connections; calls in flight fail. Closing twice does nothing."""
         if not self._is_view:
@@ -161,6 +207,24 @@ class Roamify(_Client[Blocking]):
     ) -> None:
         """Close it."""
         self.close()
+
+    @overload
+    def request(
+        self, method: str, path: str, *, answer: type[AnyDict] = ..., **contents: Unpack[Contents]
+    ) -> dict[str, Any]: ...
+    @overload
+    def request(self, method: str, path: str, *, answer: type[T], **contents: Unpack[Contents]) -> T: ...
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, Simple | None] | None = None,
+        json: object = None,
+        answer: type[Any] = dict,
+    ) -> Any:
+        """Call what has no call of its own, as ``AsyncRoamify.request`` does."""
+        return self._way.run(partial(self._engine.send, *unlisted(method, path, params, json, answer)))
 
     def close(self) -> None:
         """Close the connections and end the thread; calls in flight fail. Closing twice does nothing."""

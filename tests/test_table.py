@@ -42,7 +42,9 @@ def test_request(name):
     """A row's request goes out as documented: method, path, query and body, and nothing besides."""
     row, wanted = ROWS[name], sample(name)["request"]
     http = encode(row, request_of(name, row))
-    assert (http.method, http.path) == (wanted["method"], wanted["path"]) == (row.method, row.path)
+    assert (http.method, http.path) == (wanted["method"], wanted["path"])
+    assert row.method == http.method
+    assert row.path == http.path or "{" in row.path
     assert dict(parse_qsl(http.query)) == wanted["query"]
     assert (None if http.body is None else json.loads(http.body)) == wanted["body"]
 

@@ -1,6 +1,6 @@
 """Answers as they came over the wire, for those who want to see them beside the values that are made of them."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Final
@@ -51,7 +51,7 @@ _listeners: ContextVar[tuple[_Listener, ...]] = ContextVar("raw_answers", defaul
 
 
 @contextmanager
-def raw_answers() -> Iterator[list[RawAnswer]]:
+def raw_answers() -> Generator[list[RawAnswer], None, None]:
     """Collect every answer that comes to calls of this block, of any client, as it came over the wire.
 
     Each try that was answered counts, refusals too, in the order in which the answers came; a try to which none came

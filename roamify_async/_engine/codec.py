@@ -128,6 +128,13 @@ def _reader(*, detailed: bool) -> cattrs.Converter:
     return converter
 
 
+def can_read(kind: object) -> bool:
+    """Tell whether there is a reader for something."""
+    with suppress(Exception):  # asked for what is no type, cattrs raises from many places
+        return bool(_reader(detailed=False).get_structure_hook(kind))
+    return False
+
+
 def read(value: object, kind: type[T]) -> T:
     """Make a *kind* of parsed JSON.
 
@@ -180,7 +187,7 @@ def decode(endpoint: Endpoint[..., T], response: HttpResponse) -> T:
     if endpoint.read is not None:
         return endpoint.read(response)
     try:
-        value = {} if _has_no_body(endpoint, response) else parse(response.body)
+        value: Any = {} if _has_no_body(endpoint, response) else parse(response.body)
     except ValueError as error:
         raise _undecodable("the answer is no JSON", str(error), response, garbled=True) from None
     place = endpoint.answer

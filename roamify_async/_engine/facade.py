@@ -41,7 +41,7 @@ PURCHASE: Final = Kind.PURCHASE
 ACTION: Final = Kind.ACTION
 
 MAYBE_DATA: Final = "data?"
-"""The place of an answer that lies in ``data`` where there is an envelope, and is the body itself where there is none."""
+"""The place of an answer that lies in ``data`` where there is an envelope, else is the body itself."""
 
 
 @attrs.frozen
