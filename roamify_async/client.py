@@ -173,7 +173,7 @@ class AsyncRoamify(_Client[Awaiting]):
 
         Raises ``ValueError`` for a path that is no path, and what all calls raise.
         """
-        return await self._engine.send(*unlisted(method, path, params, json, answer))
+        return await self._engine.send(*unlisted(self._engine.transport.access, method, path, params, json, answer))
 
     async def aclose(self) -> None:
         """Close the connections; calls in flight fail. Closing twice does nothing."""
@@ -224,7 +224,9 @@ class Roamify(_Client[Blocking]):
         answer: type[Any] = dict,
     ) -> Any:
         """Call what has no call of its own, as ``AsyncRoamify.request`` does."""
-        return self._way.run(partial(self._engine.send, *unlisted(method, path, params, json, answer)))
+        return self._way.run(
+            partial(self._engine.send, *unlisted(self._engine.transport.access, method, path, params, json, answer))
+        )
 
     def close(self) -> None:
         """Close the connections and end the thread; calls in flight fail. Closing twice does nothing."""

@@ -10,7 +10,7 @@ from urllib.parse import quote, unquote
 
 import attrs
 
-from .access import PATH_SAFE
+from .access import PATH_SAFE, Access
 from .codec import JSON, can_read, query, raw, write
 from .facade import ACTION, MAYBE_DATA, READ, Endpoint
 from .wire import HttpRequest
@@ -25,7 +25,12 @@ Simple = str | int | float | Decimal | bool | date
 
 
 def unlisted(
-    method: str, path: str, params: Mapping[str, Simple | None] | None, json: object, answer: type[T]
+    access: Access,
+    method: str,
+    path: str,
+    params: Mapping[str, Simple | None] | None,
+    json: object,
+    answer: type[T],
 ) -> tuple[Endpoint[..., T], HttpRequest]:
     """Make the row and the request of a call to any path of the API.
 
@@ -44,19 +49,23 @@ def unlisted(
         read=raw if kind is JSON else None,
     )  # fmt: skip
     body: object = {} if json is None and verb in WITH_BODY else json
-    request = HttpRequest(verb, _checked(path), query(_plain(params or {})), None if body is None else _written(body))
+    request = HttpRequest(
+        verb, _checked(path, access), query(_plain(params or {})), None if body is None else _written(body)
+    )
     return row, request
 
 
-def _checked(path: object) -> str:
+def _checked(path: object, access: Access) -> str:
     """Give a path percent-encoded; the token goes to no other host and to nothing above the base URL."""
     if not isinstance(path, str):
         raise TypeError(f"path must be text, not {path!r}")
+    if access.redact(path) != path:
+        raise ValueError("path must hold neither the token nor a password: paths are logged")
     if not path.startswith("/") or path.startswith("//"):
         raise ValueError(f"path must begin with one slash and name no host, like /api/balance, not {path!r}")
     if "?" in path or "#" in path:
         raise ValueError(f"path must hold no query and no fragment: pass params, not {path!r}")
-    if not path.isprintable() or any(character.isspace() for character in path):
+    if not path.isprintable() or " " in path:
         raise ValueError(f"path must hold no white space and no control characters, as {path!r} does")
     if {".", ".."} & {*re.split(r"[/\\]", unquote(path))}:
         raise ValueError(f"path must hold no segment that is . or .., as {path!r} does")

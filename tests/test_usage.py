@@ -1,0 +1,68 @@
+"""What was used of an eSIM, whatever date format the server writes."""
+
+import datetime as dt
+import json
+from decimal import Decimal
+
+import pytest
+from servers import Raw, answer, answering
+
+from roamify_async import AsyncRoamify, DataUsage, DecodeError, Usage
+from roamify_async._engine.codec import read
+
+DAY = dt.date(2025, 1, 2)
+
+
+@pytest.mark.parametrize(
+    ("text", "day"),
+    [
+        ("20250102", DAY),
+        ("2025-01-02", DAY),
+        (20250102, DAY),
+        ("2025-01-02T23:59:59Z", DAY),
+        ("2025-01-02 10:00:00", DAY),
+        ("2024-02-29", dt.date(2024, 2, 29)),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_dates(text, day):
+    """Both documented ways to write a day are read, and those of a server that adds the time."""
+    assert read({"date": text}, DataUsage) == DataUsage(date=day)
+
+
+@pytest.mark.parametrize(
+    "text", ["02/01/2025", "2025-1-2", "202501", "2025-0102", "20251302", "1735776000", "x", True, [], 1.5]
+)
+def test_no_dates(text):
+    """What is no day is a problem that says so, and no other day."""
+    with pytest.raises(ValueError, match=r"^\$\.date: (a date|text) expected, not"):
+        read({"date": text}, DataUsage)
+
+
+async def test_details(opened):
+    """The details have what the usage has, and what was used day by day."""
+    told = {
+        "iccid": "89",
+        "allowedData": 2**53 - 1,
+        "dataUsages": [{"date": "20250102", "usage": 0.10, "location": None}],
+    }
+    async with Raw(answering(answer(json.dumps({"status": "success", "data": told})))) as server:
+        client = await opened(server.url)
+        details = await client.esims.usage_details("89")
+        assert isinstance(details, Usage)
+        assert (details.iccid, details.allowed_data) == ("89", None)
+        assert details.data_usages == (DataUsage(date=DAY, usage=Decimal("0.10")),)
+        assert [asked.line for asked in server.requests] == ["GET /api/esim/usage/details?iccid=89 HTTP/1.1"]
+
+
+async def test_details_that_are_wrong():
+    """A day that cannot be read is named."""
+    body = '{"data": {"dataUsages": [{"date": "20250102"}, {"date": "soon"}]}}'
+    async with (
+        Raw(answering(answer(body))) as server,
+        AsyncRoamify("secret-token", base_url=server.url) as client,
+    ):
+        with pytest.raises(DecodeError) as caught:
+            await client.esims.usage_details("89")
+        assert caught.value.problems == ('$.data.dataUsages[1].date: a date expected, not "soon"',)
