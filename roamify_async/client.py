@@ -1,6 +1,6 @@
 """The two clients: the same rooms, awaited or blocking."""
 
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from functools import partial
 from types import TracebackType
 from typing import Any, Generic, Self, TypedDict, TypeVar, Unpack, overload
@@ -88,6 +88,45 @@ class _Client(Generic[Way]):
         view._is_view = True
         return view
 
+    @overload
+    def request(
+        self: "_Client[Awaiting]", method: str, path: str, *, answer: type[AnyDict] = ..., **contents: Unpack[Contents]
+    ) -> Coroutine[object, None, dict[str, Any]]: ...
+    @overload
+    def request(
+        self: "_Client[Awaiting]", method: str, path: str, *, answer: type[T], **contents: Unpack[Contents]
+    ) -> Coroutine[object, None, T]: ...
+    @overload
+    def request(
+        self: "_Client[Blocking]", method: str, path: str, *, answer: type[AnyDict] = ..., **contents: Unpack[Contents]
+    ) -> dict[str, Any]: ...
+    @overload
+    def request(
+        self: "_Client[Blocking]", method: str, path: str, *, answer: type[T], **contents: Unpack[Contents]
+    ) -> T: ...
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, Simple | None] | None = None,
+        json: object = None,
+        answer: type[Any] = dict,
+    ) -> Any:
+        """Call what has no call of its own: any *path* of the API, like ``/api/balance``.
+
+        With ``dict`` as *answer* the body comes as it is, its numbers exact; with an attrs class, or a tuple of one, it
+        is read from ``data`` if there is an envelope; with ``object`` whatever came is given, text where it is no JSON.
+        *params* that are ``None`` are left out.
+        ``GET`` and ``HEAD`` are repeated as all reads are; everything else is sent again only where it was provably
+        never sent. It makes sure of no purchase: buy with ``orders`` and ``topups``.
+
+        Raises ``ValueError`` for a path that is no path, and what all calls raise.
+        """
+        row, request = unlisted(self._engine.transport.access, method, path, params, json, answer)
+        send = partial(self._engine.send, row, request)
+        return self._way.run(send) if isinstance(self._way, Blocking) else send()
+
     _is_view = False
 
     @property
@@ -148,33 +187,6 @@ class AsyncRoamify(_Client[Awaiting]):
         """Close it."""
         await self.aclose()
 
-    @overload
-    async def request(
-        self, method: str, path: str, *, answer: type[AnyDict] = ..., **contents: Unpack[Contents]
-    ) -> dict[str, Any]: ...
-    @overload
-    async def request(self, method: str, path: str, *, answer: type[T], **contents: Unpack[Contents]) -> T: ...
-    async def request(
-        self,
-        method: str,
-        path: str,
-        *,
-        params: Mapping[str, Simple | None] | None = None,
-        json: object = None,
-        answer: type[Any] = dict,
-    ) -> Any:
-        """Call what has no call of its own: any *path* of the API, like ``/api/balance``.
-
-        With ``dict`` as *answer* the body comes as it is, its numbers exact; with an attrs class, or a tuple of one, it
-        is read from ``data`` if there is an envelope; with ``object`` whatever came is given, text where it is no JSON.
-        *params* that are ``None`` are left out.
-        ``GET`` and ``HEAD`` are repeated as all reads are; everything else is sent again only where it was provably
-        never sent. It makes sure of no purchase: buy with ``orders`` and ``topups``.
-
-        Raises ``ValueError`` for a path that is no path, and what all calls raise.
-        """
-        return await self._engine.send(*unlisted(self._engine.transport.access, method, path, params, json, answer))
-
     async def aclose(self) -> None:
         """Close the connections; calls in flight fail. Closing twice does nothing."""
         if not self._is_view:
@@ -207,26 +219,6 @@ class Roamify(_Client[Blocking]):
     ) -> None:
         """Close it."""
         self.close()
-
-    @overload
-    def request(
-        self, method: str, path: str, *, answer: type[AnyDict] = ..., **contents: Unpack[Contents]
-    ) -> dict[str, Any]: ...
-    @overload
-    def request(self, method: str, path: str, *, answer: type[T], **contents: Unpack[Contents]) -> T: ...
-    def request(
-        self,
-        method: str,
-        path: str,
-        *,
-        params: Mapping[str, Simple | None] | None = None,
-        json: object = None,
-        answer: type[Any] = dict,
-    ) -> Any:
-        """Call what has no call of its own, as ``AsyncRoamify.request`` does."""
-        return self._way.run(
-            partial(self._engine.send, *unlisted(self._engine.transport.access, method, path, params, json, answer))
-        )
 
     def close(self) -> None:
         """Close the connections and end the thread; calls in flight fail. Closing twice does nothing."""
