@@ -6,7 +6,8 @@ from decimal import Decimal
 import pytest
 from servers import Raw, answer, answering
 
-from roamify_async import AsyncRoamify, DecodeError
+from roamify_async import AsyncRoamify, DecodeError, NotFoundError
+from roamify_async.sandbox import Sandbox
 
 GROUP = {"id": "g", "countryCode": "GR", "region": "local", "packages": [{"id": "p", "price": 1.10, "withSMS": True}]}
 
@@ -48,3 +49,19 @@ async def test_wrong_answer():
         with pytest.raises(DecodeError) as caught:
             await client.affiliates.packages("trips")
         assert caught.value.problems == ('$.data.packages[1].packages[0].price: a number expected, not "free"',)
+
+
+async def test_catalogue(opened):
+    """An affiliate's catalogue has what is sold, with links of its own; another name is not found."""
+    async with Sandbox(packages=300, affiliate="trips") as sandbox:
+        client = await opened(sandbox.url, sandbox.token)
+        destinations = await client.affiliates.packages("trips")
+        sold = await client.packages.list()
+        offered = [package for destination in destinations for package in destination.packages]
+        assert sorted(package.price for package in offered) == sorted(package.price for package in sold)
+        assert {destination.country_name for destination in destinations} == {
+            destination.country_name for destination in sold.destinations
+        }
+        assert all(package.link.endswith("?ref=trips") for package in offered)
+        with pytest.raises(NotFoundError):
+            await client.affiliates.packages("others")

@@ -5,8 +5,18 @@ import json
 import pytest
 from servers import Raw, answer, answering
 
-from roamify_async import AsyncRoamify, AuthenticationError, EsimEvent, EventStatus, NotFoundError, ServerError
+from roamify_async import (
+    AsyncRoamify,
+    AuthenticationError,
+    EsimEvent,
+    EventStatus,
+    NotFoundError,
+    OrderItem,
+    ServerError,
+)
+from roamify_async.sandbox import Sandbox
 
+PACKAGE = "esim-greece-30days-1gb-all"
 ICCID = "8985100000000001234"
 TOLD = {
     "iccid": ICCID,
@@ -82,3 +92,22 @@ async def test_one_question(arguments):
     async with AsyncRoamify("secret-token") as client:
         with pytest.raises(ValueError, match=r"exactly one of iccid, esim_id, reference_id|must not be empty"):
             await client.esims.events(**arguments)
+
+
+@pytest.mark.parametrize("options", [{}, {"event_path": "events"}, {"event_envelope": True}])
+async def test_life(opened, options):
+    """What happens to an eSIM is told under each of its names, whichever documentation the server follows."""
+    async with Sandbox(packages=300, **options) as sandbox:
+        client = await opened(sandbox.url, sandbox.token)
+        (bought,) = (await client.orders.create([OrderItem(PACKAGE)], reference_id="r")).items
+        esim = await client.esims.apply(bought.esim_id)
+        await client.request("POST", "/_sandbox/esims", json={"esimId": esim.id, "status": "INSTALLED"})
+        life = await client.esims.events(iccid=esim.iccid)
+        assert (life.iccid, life.esim_id, life.reference_id) == (esim.iccid, esim.id, "r")
+        assert life.events[-1].status == EventStatus.INSTALLED
+        assert life.events[-1].eid
+        assert all(event.time_stamp == event.date_time for event in life.events)
+        assert await client.esims.events(esim_id=esim.id) == life
+        assert await client.esims.events(reference_id="r") == life
+        with pytest.raises(NotFoundError):
+            await client.esims.events(iccid="8900")

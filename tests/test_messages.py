@@ -11,9 +11,11 @@ from roamify_async import (
     ConnectionLostError,
     DecodeError,
     EsimLink,
+    NotFoundError,
     ServerError,
     SmsReceipt,
 )
+from roamify_async.sandbox import Sandbox
 
 ICCID = "8985100000000001234"
 
@@ -97,3 +99,21 @@ async def test_nothing_to_send(iccid, message):
             await client.esims.send_sms(iccid, message)
         with pytest.raises(ValueError, match="exactly one of iccid, esim_id"):
             await client.esims.link()
+
+
+@pytest.mark.parametrize("options", [{}, {"sms_answer": "message", "link_again": "new"}])
+async def test_travellers(opened, options):
+    """A message reaches the eSIM each time it is sent, and a link is made for it, in either reading of the contract."""
+    async with Sandbox(packages=300, **options) as sandbox:
+        client = await opened(sandbox.url, sandbox.token)
+        (esim,) = await client.esims.buy("esim-greece-30days-1gb-all")
+        for text in ("Γειά", "Γειά"):
+            assert (await client.esims.send_sms(esim.iccid, text)).status == "success"
+        assert [(sent["esimId"], sent["message"]) for sent in sandbox.state()["messages"]] == [(esim.id, "Γειά")] * 2
+        link = await client.esims.link(iccid=esim.iccid)
+        assert (link.iccid, link.esim_id, len(link.access_code)) == (esim.iccid, esim.id, 4)
+        assert link.link.endswith(link.key)
+        again = await client.esims.link(esim_id=esim.id)
+        assert (again == link) == ("link_again" not in options)
+        with pytest.raises(NotFoundError):
+            await client.esims.send_sms("8900", "hi")

@@ -3,13 +3,15 @@
 import json
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from servers import Raw, answer, answering
 
-from roamify_async import AsyncRoamify, DecodeError
+from roamify_async import AsyncRoamify, BadRequestError, DecodeError
 from roamify_async._engine.codec import encode
 from roamify_async.api.rates import GetRates, Rates
+from roamify_async.sandbox import Sandbox
 
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
 LATER = NOON + timedelta(days=3)
@@ -95,3 +97,25 @@ async def test_no_json(opened):
         with pytest.raises(DecodeError):
             await client.rates.get()
         assert len(server.requests) == 7
+
+
+@pytest.mark.parametrize("envelope", [True, False])
+async def test_history(opened, envelope):
+    """Rates of now, of a moment and of a time come as the server writes them, with an envelope if it has one."""
+    async with Sandbox(packages=300, rates_envelope=envelope) as sandbox:
+        client = await opened(sandbox.url, sandbox.token)
+
+        async def asked(**arguments: Any) -> Any:
+            told = await client.rates.get(source="USD", target="EUR", **arguments)
+            return told["data"] if envelope else told
+
+        (now,), (then,) = await asked(), await asked(datetime=NOON)
+        assert isinstance(now["rate"], Decimal)
+        assert then["time"] == "2026-01-02T12:00:00Z"
+        days = await asked(start=NOON, end=LATER, interval="day")
+        assert [day["time"][:10] for day in days] == ["2026-01-02", "2026-01-03", "2026-01-04", "2026-01-05"]
+        assert days[0]["rate"] == then["rate"]
+        with pytest.raises(BadRequestError):
+            await client.rates.get(source="XXX", target="EUR")
+        currencies = await client.rates.currencies()
+        assert "EUR" in {currency["code"] for currency in (currencies["data"] if envelope else currencies)}

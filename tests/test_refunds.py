@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 import pytest
 from servers import Raw, answer, answering
 
-from roamify_async import DecodeError, NotFoundError, RefundStatus
+from roamify_async import DecodeError, NotFoundError, OrderItem, Refund, RefundStatus
+from roamify_async.sandbox import Sandbox
 
 REFUND = "5f3c0000-1c52-4b0e-9d0b-6a1f8f6a1111"
 
@@ -47,3 +48,21 @@ async def test_refusals(opened):
             await client.refunds.get(REFUND)
         with pytest.raises(ValueError, match="refund_id must not be empty"):
             await client.refunds.get("")
+
+
+@pytest.mark.parametrize("key", ["refundId", "id"])
+async def test_life(opened, key):
+    """A refund that was asked for is seen as it goes its way, whichever name its id has."""
+    async with Sandbox(packages=300, refund_key=key) as sandbox:
+        client = await opened(sandbox.url, sandbox.token)
+        order = await client.orders.create([OrderItem("esim-greece-30days-1gb-all")])
+        body = {"esimId": order.items[0].esim_id, "reason": "not used"}
+        asked = await client.request("POST", "/_sandbox/refunds", json=body, answer=Refund)
+        refund = await client.refunds.get(asked.refund_id)
+        assert refund == asked
+        assert (refund.status, refund.esim_id, refund.order_id) == (RefundStatus.PENDING, body["esimId"], order.id)
+        assert (refund.product_type, refund.reason, refund.raw["amount"]) == ("esim", "not used", order.total)
+        decision = {"refundId": asked.refund_id, "status": "REJECTED", "reason": "It was used."}
+        await client.request("POST", "/_sandbox/refunds/decide", json=decision)
+        refund = await client.refunds.get(asked.refund_id)
+        assert (refund.status, refund.rejection_reason) == (RefundStatus.REJECTED, "It was used.")

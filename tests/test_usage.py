@@ -7,8 +7,9 @@ from decimal import Decimal
 import pytest
 from servers import Raw, answer, answering
 
-from roamify_async import AsyncRoamify, DataUsage, DecodeError, Usage
+from roamify_async import AsyncRoamify, DataUsage, DecodeError, HistoryItem, Usage
 from roamify_async._engine.codec import read
+from roamify_async.sandbox import Sandbox
 
 DAY = dt.date(2025, 1, 2)
 
@@ -66,3 +67,21 @@ async def test_details_that_are_wrong():
         with pytest.raises(DecodeError) as caught:
             await client.esims.usage_details("89")
         assert caught.value.problems == ('$.data.dataUsages[1].date: a date expected, not "soon"',)
+
+
+@pytest.mark.parametrize("dates", ["YYYYMMDD", "YYYY-MM-DD"])
+async def test_used_data(opened, dates):
+    """What an eSIM used is told by the day, in either date format, and adds up with what is left."""
+    async with Sandbox(packages=300, usage_dates=dates) as sandbox:
+        client = await opened(sandbox.url, sandbox.token)
+        (esim,) = await client.esims.buy("esim-greece-30days-1gb-all")
+        assert (await client.esims.usage_details(esim.iccid)).data_usages == ()
+        await client.request("POST", "/_sandbox/esims", json={"iccid": esim.iccid, "usedData": 100})
+        usage, details = await client.esims.usage(esim.iccid), await client.esims.usage_details(esim.iccid)
+        (day,) = details.data_usages
+        assert abs(day.date - dt.datetime.now(dt.UTC).date()) <= dt.timedelta(days=1)
+        assert day.location == "Greece"
+        assert (details.allowed_data - details.remaining_data, details.remaining_data) == (100, usage.remaining_data)
+        history = await client.esims.history(esim.iccid)
+        assert [(item.esim_id, item.package_id) for item in history] == [(esim.id, "esim-greece-30days-1gb-all")]
+        assert all(isinstance(item, HistoryItem) for item in history)
