@@ -117,9 +117,10 @@ class _Client(Generic[Way]):
 
         With ``dict`` as *answer* the body comes as it is, its numbers exact; with an attrs class, or a tuple of one, it
         is read from ``data`` if there is an envelope; with ``object`` whatever came is given, text where it is no JSON.
-        *params* that are ``None`` are left out.
+        *params* that are ``None`` are left out; *json* may hold requests, dates and Decimals as well.
+
         ``GET`` and ``HEAD`` are repeated as all reads are; everything else is sent again only where it was provably
-        never sent. It makes sure of no purchase: buy with ``orders`` and ``topups``.
+        never sent, or refused with a 429. It makes sure of no purchase: buy with ``orders`` and ``topups``.
 
         Raises ``ValueError`` for a path that is no path, and what all calls raise.
         """

@@ -33,7 +33,21 @@ def test_dates(text, day):
 
 
 @pytest.mark.parametrize(
-    "text", ["02/01/2025", "2025-1-2", "202501", "2025-0102", "20251302", "1735776000", "x", True, [], 1.5]
+    "text",
+    [
+        "02/01/2025",
+        "2025-1-2",
+        "202501",
+        "2025-0102",
+        "20251302",
+        "2025010203",
+        "2025-01-023",
+        "1735776000",
+        "x",
+        True,
+        [],
+        1.5,
+    ],
 )
 def test_no_dates(text):
     """What is no day is a problem that says so, and no other day."""

@@ -14,7 +14,7 @@ from .values import path_segment
 
 @attrs.frozen
 class ListAffiliatePackages:
-    """List the packages of an affiliate; ``/affiliates``."""
+    """List the packages of an affiliate; ``/api/esim/{uniqueName}/packages``."""
 
     unique_name: str = attrs.field(validator=path_segment)
     """The name that Roamify gave the affiliate."""

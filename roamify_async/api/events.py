@@ -30,8 +30,8 @@ class EventStatus(State):
 class GetEvents:
     """Get what happened to an eSIM, by its ICCID, its id or the reference of its order; ``/esims/events``.
 
-    What the API answers for an order of several eSIMs is not documented. Where the server does not know the path of
-    today's documentation, that of 2025 is asked.
+    Where the server does not know the path of today's documentation, that of 2025 is asked. What the API answers for
+    an order of several eSIMs is not documented; each event names its own.
     """
 
     iccid: str | None = None
