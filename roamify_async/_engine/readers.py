@@ -35,6 +35,12 @@ def refuse(value: object, wanted: str) -> NoReturn:
     raise ValueError(f"{wanted} expected, not {shown if len(shown) <= 60 else shown[:57] + '...'}")  # noqa: PLR2004
 
 
+def read_json(value: Any, _: object) -> Any:
+    """Give any JSON as it was parsed; a ``RecursionError`` where it is nested so deeply that nobody could use it."""
+    pickle.dumps(value)
+    return value
+
+
 def read_text(value: Any, _: object) -> str:
     # Codes made of digits are sometimes sent as numbers; their digits are the text.
     if value.__class__ is str:
@@ -90,20 +96,15 @@ def read_time(value: Any, _: object) -> datetime | None:
 
 
 def read_date(value: Any, _: object) -> date | None:
-    """Give the day of an ISO date in either of its forms, or of a date-time; "" means that there is none."""
+    """Give the day of an ISO date in either of its forms, of a date-time, or of ``31/12/2027``; "": there is none."""
     if value is None or value == "":
         return None
-    day = re.match(r"(\d{4})(-?)(\d{2})\2(\d{2})(?!\d)", read_text(value, str), re.ASCII)
+    text = re.sub(r"^(\d{2})/(\d{2})/(\d{4})$", r"\3-\2-\1", read_text(value, str), flags=re.ASCII)
+    day = re.match(r"(\d{4})(-?)(\d{2})\2(\d{2})(?!\d)", text, re.ASCII)
     try:
         return date(int(day[1]), int(day[3]), int(day[4])) if day else refuse(value, "a date")
     except ValueError:
         refuse(value, "a date")
-
-
-def read_json(value: Any, _: object) -> Any:
-    """Give any JSON as it was parsed; a ``RecursionError`` where it is nested so deeply that nobody could use it."""
-    pickle.dumps(value)
-    return value
 
 
 def _optional_text(value: Any, _: object) -> str | None:

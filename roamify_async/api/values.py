@@ -64,16 +64,16 @@ geography: Final = one_of("local", "regional", "global")
 """Refuses what is no geography: a destination is one country, several, or the world."""
 
 
+def optional(check: Validator) -> Validator:
+    """Let ``None`` pass a check."""
+    return attrs.validators.optional(check)
+
+
 def path_segment(request: object, field: "attrs.Attribute[Any]", value: object) -> None:
     """Refuse what would be another path than the one it is meant to stand in."""
     text(request, field, value)
     if value in {".", ".."} or "/" in str(value):
         raise ValueError(f"{field.name} must be one segment of a path, not {value!r}")
-
-
-def optional(check: Validator) -> Validator:
-    """Let ``None`` pass a check."""
-    return attrs.validators.optional(check)
 
 
 def day(value: dt.date | str | None) -> dt.date | None:
