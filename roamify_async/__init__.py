@@ -1,10 +1,13 @@
 """Buy and run travel eSIMs through Roamify's partner API: awaited, or blocking."""
 
+from ._engine.answers import RawAnswer, raw_answers
 from ._version import __version__
 from .api.account import Balance
+from .api.affiliates import AffiliateDestination, AffiliatePackage
 from .api.countries import Country
 from .api.devices import Device
-from .api.esims import HistoryItem, Usage
+from .api.esims import HistoryItem
+from .api.events import EsimEvent, EsimEvents, EventStatus
 from .api.insurance import (
     InsuranceCountry,
     InsuranceLine,
@@ -13,6 +16,7 @@ from .api.insurance import (
     InsuranceProduct,
     OrderInsurance,
 )
+from .api.messages import EsimLink, SmsReceipt
 from .api.orders import CreateOrder, InstantOrder, Order, OrderItem, OrderLine, OrderStatus
 from .api.packages import (
     Catalogue,
@@ -33,8 +37,10 @@ from .api.policies import (
     PolicyStatus,
 )
 from .api.profiles import Esim, EsimStatus, Profile
+from .api.refunds import Refund, RefundStatus
 from .api.service import Health
 from .api.topups import CreateTopUp, TopUpPackage
+from .api.usage import DataUsage, Usage, UsageDetails
 from .api.values import Apn, CallAllowance, DataAllowance, SmsAllowance
 from .api.vouchers import CreateVouchers, Voucher, VoucherBatch, VoucherRevocation, VoucherStatus
 from .client import AsyncRoamify, Roamify
@@ -69,6 +75,8 @@ __all__ = [
     "DEVELOPMENT",
     "PRODUCTION",
     "APIStatusError",
+    "AffiliateDestination",
+    "AffiliatePackage",
     "Apn",
     "ApplyPolicy",
     "AsyncRoamify",
@@ -90,12 +98,17 @@ __all__ = [
     "CreateTopUp",
     "CreateVouchers",
     "DataAllowance",
+    "DataUsage",
     "DecodeError",
     "Destination",
     "Device",
     "Esim",
+    "EsimEvent",
+    "EsimEvents",
+    "EsimLink",
     "EsimStatus",
     "EsimsNotReadyError",
+    "EventStatus",
     "Health",
     "HistoryItem",
     "InstantOrder",
@@ -123,6 +136,9 @@ __all__ = [
     "Progress",
     "PurchaseInDoubtError",
     "RateLimitError",
+    "RawAnswer",
+    "Refund",
+    "RefundStatus",
     "RequestTimeoutError",
     "Requirements",
     "Retries",
@@ -132,16 +148,19 @@ __all__ = [
     "Settings",
     "Signal",
     "SmsAllowance",
+    "SmsReceipt",
     "Throttle",
     "Timeouts",
     "TopUpPackage",
     "TransportError",
     "UnprocessableError",
     "Usage",
+    "UsageDetails",
     "Voucher",
     "VoucherBatch",
     "VoucherRevocation",
     "VoucherStatus",
     "WebhookError",
     "__version__",
+    "raw_answers",
 ]

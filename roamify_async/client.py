@@ -1,25 +1,41 @@
 """The two clients: the same rooms, awaited or blocking."""
 
+from collections.abc import Coroutine, Mapping
+from functools import partial
 from types import TracebackType
-from typing import Generic, Self, TypedDict, Unpack
+from typing import Any, Generic, Self, TypedDict, TypeVar, Unpack, overload
 
 from ._engine.access import Secret, access
 from ._engine.blocking import GRACE, Blocking
 from ._engine.engine import Engine
 from ._engine.facade import Awaiting, Way
 from ._engine.transport import ClientSession, Transport
+from ._engine.unlisted import Simple, unlisted
 from .api.account import Account
+from .api.affiliates import Affiliates
 from .api.countries import Countries
 from .api.devices import Devices
 from .api.esims import Esims
 from .api.insurance import Insurance
 from .api.orders import Orders
 from .api.packages import Packages
+from .api.rates import Rates
+from .api.refunds import Refunds
 from .api.service import Service
 from .api.topups import TopUps
 from .api.vouchers import Vouchers
 from .purchasing.settle import purchase
 from .settings import OnDoubt, Retries, Seconds, Settings, Timeouts
+
+T = TypeVar("T")
+AnyDict = dict[Any, Any]
+
+
+class Contents(TypedDict, total=False):
+    """What may be sent along with a request to any path."""
+
+    params: Mapping[str, Simple | None] | None
+    json: object
 
 
 class Changes(TypedDict, total=False):
@@ -47,6 +63,9 @@ class _Client(Generic[Way]):
         self.vouchers: Vouchers[Way] = Vouchers(engine, way)
         self.insurance: Insurance[Way] = Insurance(engine, way)
         self.account: Account[Way] = Account(engine, way)
+        self.refunds: Refunds[Way] = Refunds(engine, way)
+        self.rates: Rates[Way] = Rates(engine, way)
+        self.affiliates: Affiliates[Way] = Affiliates(engine, way)
         self.devices: Devices[Way] = Devices(engine, way)
         self.service: Service[Way] = Service(engine, way)
 
@@ -72,6 +91,46 @@ class _Client(Generic[Way]):
         _Client.__init__(view, engine, self._way)  # pyright: ignore[reportUnknownMemberType]
         view._is_view = True
         return view
+
+    @overload
+    def request(
+        self: "_Client[Awaiting]", method: str, path: str, *, answer: type[AnyDict] = ..., **contents: Unpack[Contents]
+    ) -> Coroutine[object, None, dict[str, Any]]: ...
+    @overload
+    def request(
+        self: "_Client[Awaiting]", method: str, path: str, *, answer: type[T], **contents: Unpack[Contents]
+    ) -> Coroutine[object, None, T]: ...
+    @overload
+    def request(
+        self: "_Client[Blocking]", method: str, path: str, *, answer: type[AnyDict] = ..., **contents: Unpack[Contents]
+    ) -> dict[str, Any]: ...
+    @overload
+    def request(
+        self: "_Client[Blocking]", method: str, path: str, *, answer: type[T], **contents: Unpack[Contents]
+    ) -> T: ...
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, Simple | None] | None = None,
+        json: object = None,
+        answer: type[Any] = dict,
+    ) -> Any:
+        """Call what has no call of its own: any *path* of the API, like ``/api/balance``.
+
+        With ``dict`` as *answer* the body comes as it is, its numbers exact; with an attrs class, or a tuple of one, it
+        is read from ``data`` if there is an envelope; with ``object`` whatever came is given, text where it is no JSON.
+        *params* that are ``None`` are left out; *json* may hold requests, dates and Decimals as well.
+
+        ``GET`` and ``HEAD`` are repeated as all reads are; everything else is sent again only where it was provably
+        never sent, or refused with a 429. It makes sure of no purchase: buy with ``orders`` and ``topups``.
+
+        Raises ``ValueError`` for a path that is no path, and what all calls raise.
+        """
+        row, request = unlisted(self._engine.transport.access, method, path, params, json, answer)
+        send = partial(self._engine.send, row, request)
+        return self._way.run(send) if isinstance(self._way, Blocking) else send()
 
     _is_view = False
 

@@ -3,7 +3,8 @@
 import asyncio
 import inspect
 import logging
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack
 from types import SimpleNamespace
 from typing import Any
 
@@ -90,15 +91,24 @@ async def client(sandbox: Sandbox) -> AsyncIterator[AsyncRoamify]:
 
 
 @pytest.fixture(params=["awaiting", "blocking"])
-async def either(request: pytest.FixtureRequest, sandbox: Sandbox) -> AsyncIterator[Any]:
-    """Open one client, then the other; the calls of both are awaited."""
-    if request.param == "awaiting":
-        async with AsyncRoamify(sandbox.token, base_url=sandbox.url, settings=QUICK) as roamify:
-            yield roamify
-    else:
-        blocking = Roamify(sandbox.token, base_url=sandbox.url, settings=QUICK)
-        yield InThread(blocking)
-        await asyncio.to_thread(blocking.close)
+async def opened(request: pytest.FixtureRequest) -> AsyncIterator[Callable[..., Awaitable[Any]]]:
+    """Open clients of any server, first of one kind, then of the other; the calls of both are awaited."""
+    async with AsyncExitStack() as stack:
+
+        async def opened(url: str, token: str = "secret-token") -> Any:
+            if request.param == "awaiting":
+                return await stack.enter_async_context(AsyncRoamify(token, base_url=url, settings=QUICK))
+            blocking = Roamify(token, base_url=url, settings=QUICK)
+            stack.push_async_callback(asyncio.to_thread, blocking.close)
+            return InThread(blocking)
+
+        yield opened
+
+
+@pytest.fixture
+async def either(sandbox: Sandbox, opened: Callable[..., Awaitable[Any]]) -> Any:
+    """Open one client of the sandbox, then the other; the calls of both are awaited."""
+    return await opened(sandbox.url, sandbox.token)
 
 
 @pytest.fixture(autouse=True)

@@ -48,6 +48,7 @@ from roamify_async.api.account import Account, GetBalance
 from roamify_async.api.countries import Countries, ListCountries
 from roamify_async.api.devices import Devices
 from roamify_async.api.esims import ApplyOrder, Esims
+from roamify_async.api.events import GetEvents
 from roamify_async.api.orders import GetOrder, ListOrders, Orders
 from roamify_async.api.packages import DestinationGroup, ListPackages, PackagePage, Packages
 from roamify_async.api.profiles import ApplyEsim, GetEsim, ListEsims
@@ -998,7 +999,7 @@ def test_every_row_encodes_its_defaults():
     """Every read that needs no argument makes a request without a body."""
     for row in ROWS:
         required = [field for field in attrs.fields(row.request) if field.default is attrs.NOTHING]
-        if row.method == "GET" and not required and row.request not in (GetOrder, GetEsim):
+        if row.method == "GET" and not required and row.request not in (GetOrder, GetEsim, GetEvents):
             made = encode(row, row.request())
             assert (made.method, made.path, made.body) == ("GET", row.path, None)
 

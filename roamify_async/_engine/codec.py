@@ -7,11 +7,12 @@ camelCase, or to what ``wire`` says at the field.
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, MutableSequence
 from contextlib import suppress
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from functools import cache
+from http import HTTPStatus
 from itertools import islice
 from typing import Any, Final, TypeVar, cast
 from urllib.parse import quote, urlencode
@@ -22,12 +23,14 @@ from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, overrid
 
 from roamify_async.errors import APIStatusError, DecodeError, error_class
 
-from .facade import Endpoint
-from .readers import READERS, State, read_optional_whole, read_text, refuse
+from .facade import MAYBE_DATA, Endpoint
+from .readers import READERS, State, read_json, read_optional_whole, read_text, refuse
 from .wire import HttpRequest, HttpResponse
 
 T = TypeVar("T")
 
+JSON: Final = cast("type[Any]", Any)
+"""Any JSON, as it was parsed: the answer of a row whose answer is not documented."""
 SAME: Final = "."
 """Wire name of a field that is read from the same object as its owner."""
 
@@ -92,19 +95,33 @@ def _objects(kind: type[Any], converter: cattrs.Converter) -> Any:
     return read
 
 
+def _mappings(kind: Any, converter: cattrs.Converter) -> Any:
+    """Make the reader of ``dict``, with or without the kinds of its keys and values."""
+    as_mapping: Any = Mapping[getattr(kind, "__args__", (str, Any))]  # type: ignore[misc]
+    generated = converter.get_structure_hook(as_mapping)
+
+    def read(value: Any, _: object) -> Any:
+        if value.__class__ is not dict:
+            refuse(value, "an object")
+        return generated(value, as_mapping)
+
+    return read
+
+
 def _read_state(value: Any, kind: type[State]) -> State:
     return kind(read_text(value, str))
 
 
 def _arrays(kind: Any, converter: cattrs.Converter) -> Any:
-    """Make the reader of ``tuple[X, ...]``."""
-    as_list = list[kind.__args__[0]]
-    generated = converter.get_structure_hook(as_list)
+    """Make the reader of ``tuple[X, ...]``, or of ``list``."""
+    as_sequence: Any = MutableSequence[getattr(kind, "__args__", (Any,))[0]]  # type: ignore[misc]
+    generated = converter.get_structure_hook(as_sequence)
+    gathered = getattr(kind, "__origin__", kind)
 
     def read(value: Any, _: object) -> Any:
         if value.__class__ is not list:
             refuse(value, "an array")
-        return tuple(generated(value, as_list))
+        return gathered(generated(value, as_sequence))
 
     return read
 
@@ -115,9 +132,18 @@ def _reader(*, detailed: bool) -> cattrs.Converter:
     for kind, hook in READERS.items():
         converter.register_structure_hook(kind, hook)
     converter.register_structure_hook(State, _read_state)
+    converter.register_structure_hook_func(lambda kind: kind is Any, read_json)
     converter.register_structure_hook_factory(attrs.has, _objects)
-    converter.register_structure_hook_factory(lambda kind: getattr(kind, "__origin__", None) is tuple, _arrays)
+    converter.register_structure_hook_factory(lambda kind: getattr(kind, "__origin__", kind) in {tuple, list}, _arrays)
+    converter.register_structure_hook_factory(lambda kind: getattr(kind, "__origin__", kind) is dict, _mappings)
     return converter
+
+
+def can_read(kind: object) -> bool:
+    """Tell whether there is a reader for something."""
+    with suppress(Exception):  # asked for what is no type, cattrs raises from many places
+        return bool(_reader(detailed=False).get_structure_hook(kind))
+    return False
 
 
 def read(value: object, kind: type[T]) -> T:
@@ -172,15 +198,35 @@ def decode(endpoint: Endpoint[..., T], response: HttpResponse) -> T:
     if endpoint.read is not None:
         return endpoint.read(response)
     try:
-        value = parse(response.body)
+        value: Any = {} if _has_no_body(endpoint, response) else parse(response.body)
     except ValueError as error:
         raise _undecodable("the answer is no JSON", str(error), response, garbled=True) from None
+    place = endpoint.answer
+    if place == MAYBE_DATA:
+        place = "data" if _is_envelope(value) else ""
     try:
-        return read(_unwrap(value, endpoint.answer), endpoint.response)
+        return read(_unwrap(value, place), endpoint.response)
     except ValueError as error:
-        problems = re.sub(r"^\$", f"$.{endpoint.answer}".rstrip("."), str(error), flags=re.MULTILINE)
+        problems = re.sub(r"^\$", f"$.{place}".rstrip("."), str(error), flags=re.MULTILINE)
     summary = f"the answer is not what the API describes: {problems.splitlines()[0]}"
     raise _undecodable(summary, problems, response, garbled=False)
+
+
+def _has_no_body(endpoint: Endpoint[..., Any], response: HttpResponse) -> bool:
+    """Tell whether there is nothing to parse by the rules of HTTP, and not because something was lost."""
+    return endpoint.method == "HEAD" or (response.status == HTTPStatus.NO_CONTENT and not response.body)
+
+
+def _is_envelope(value: Any) -> bool:
+    """Tell an envelope from an object that has a ``data`` of its own, as eSIMs do."""
+    return value.__class__ is dict and "data" in value and value.get("status", "success") == "success"
+
+
+def raw(response: HttpResponse) -> Any:
+    """Give an answer that may be anything: its JSON, or its text where it is none that could be used."""
+    with suppress(ValueError):
+        return read(parse(response.body), JSON)
+    return response.text
 
 
 def _undecodable(summary: str, problems: str, response: HttpResponse, *, garbled: bool) -> DecodeError:
@@ -260,12 +306,18 @@ def _record(kind: type[Any], converter: cattrs.Converter) -> Any:
     return write
 
 
+def _moment(moment: datetime) -> str:
+    if moment.tzinfo is None:
+        raise ValueError(f"{moment!r} has no time zone, so it is no moment: pass tzinfo=UTC, or another zone")
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
 @cache
 def _writer() -> cattrs.Converter:
     converter = cattrs.Converter()
     converter.register_unstructure_hook_factory(attrs.has, _record)
     converter.register_unstructure_hook(date, date.isoformat)
-    converter.register_unstructure_hook(datetime, lambda moment: moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
+    converter.register_unstructure_hook(datetime, _moment)
     converter.register_unstructure_hook(Decimal, lambda number: format(number, "f"))
     return converter
 
@@ -276,14 +328,20 @@ def write(value: object) -> Any:
 
 
 def encode(endpoint: Endpoint[..., Any], request: object) -> HttpRequest:
-    """Make the bytes of a request: its fields go into the path where that names them, else into the query or body."""
+    """Make the bytes of a request: its fields go into the path where that names them, else into the query or body.
+
+    A request that is bytes already goes out as it is.
+    """
+    if isinstance(request, HttpRequest):
+        return request
     fields: dict[str, Any] = write(request)
     path = re.sub(r"\{(\w+)\}", lambda match: quote(str(fields.pop(match.group(1))), safe=""), endpoint.path)
     if endpoint.method == "GET":
-        query = urlencode({key: _query(value) for key, value in fields.items()}, quote_via=quote)
-        return HttpRequest(endpoint.method, path, query)
+        return HttpRequest(endpoint.method, path, query(fields))
     return HttpRequest(endpoint.method, path, body=json.dumps(fields, ensure_ascii=False).encode())
 
 
-def _query(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
+def query(fields: Mapping[str, object]) -> str:
+    """Write a query of values that are ready for JSON."""
+    texts = {key: str(value).lower() if isinstance(value, bool) else str(value) for key, value in fields.items()}
+    return urlencode(texts, quote_via=quote)

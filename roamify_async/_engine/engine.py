@@ -19,6 +19,7 @@ from roamify_async.errors import (
 )
 from roamify_async.settings import DEFAULT_TIMEOUTS, Settings, Timeouts
 
+from .answers import hear
 from .codec import decode, encode, refusal
 from .crowd import Queue
 from .facade import Endpoint, Kind
@@ -109,8 +110,10 @@ class Engine:
                 outcome = await transport.send(
                     wired, clock.cut(timeouts, left), agent=settings.user_agent, proxy=settings.proxy, trail=trail
                 )
-            if isinstance(outcome, HttpResponse) and outcome.status in BUSY:
-                queue.give_way(outcome.retry_after())
+            if isinstance(outcome, HttpResponse):
+                hear(wired, outcome, transport.access.redact)
+                if outcome.status in BUSY:
+                    queue.give_way(outcome.retry_after())
             tries += 1
             result = self._result(endpoint, outcome)
             if not isinstance(result, RoamifyError):

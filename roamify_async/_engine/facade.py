@@ -40,6 +40,9 @@ READ: Final = Kind.READ
 PURCHASE: Final = Kind.PURCHASE
 ACTION: Final = Kind.ACTION
 
+MAYBE_DATA: Final = "data?"
+"""The place of an answer that lies in ``data`` where there is an envelope, else is the body itself."""
+
 
 @attrs.frozen
 class Awaiting:
@@ -178,7 +181,7 @@ class Endpoint(operation[P, T]):
         self.response: type[T] = response
         self.kind: Kind = kind or (READ if method == "GET" else ACTION)
         self.answer: str = answer
-        """Where in the body the answer lies, as keys joined by dots; ``""``: the body itself."""
+        """Where in the body the answer lies, as keys joined by dots; ``""``: the body itself; or ``MAYBE_DATA``."""
         self.timeout: float | None = timeout
         """Seconds that one try needs, where that is a fact of this endpoint."""
         self.look_up: LookUp[T] | None = look_up

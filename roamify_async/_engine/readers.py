@@ -1,6 +1,7 @@
 """How single JSON values are read: exact, tolerant of what servers mix up, and strict about everything else."""
 
 import json
+import pickle
 import re
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
@@ -32,6 +33,12 @@ class State(StrEnum):
 def refuse(value: object, wanted: str) -> NoReturn:
     shown = json.dumps(value, default=str)
     raise ValueError(f"{wanted} expected, not {shown if len(shown) <= 60 else shown[:57] + '...'}")  # noqa: PLR2004
+
+
+def read_json(value: Any, _: object) -> Any:
+    """Give any JSON as it was parsed; a ``RecursionError`` where it is nested so deeply that nobody could use it."""
+    pickle.dumps(value)
+    return value
 
 
 def read_text(value: Any, _: object) -> str:

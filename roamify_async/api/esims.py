@@ -1,8 +1,6 @@
 """eSIMs: their profiles, their states, and what was used of them."""
 
 import datetime as dt
-from datetime import datetime
-from decimal import Decimal
 from typing import Final
 
 import attrs
@@ -12,8 +10,11 @@ from roamify_async._engine.facade import ACTION, Awaiting, Endpoint, Engine, Res
 from roamify_async.errors import BadRequestError, PurchaseInDoubtError, RoamifyError
 
 from .applying import patience, until_done
-from .orders import CreateOrder, ListOrders, Order, OrderItem, Orders, SettleOrder, ready_esims
-from .profiles import APPLY_ESIM, GET_ESIM, LIST_ESIMS, ApplyEsim, Esim, EsimStatus, ListEsims
+from .events import GET_EVENTS
+from .messages import EsimLink, LinkEsim, SendSms, SmsReceipt, read_receipt
+from .orders import CreateOrder, ListOrders, Order, OrderItem, OrderLine, Orders, SettleOrder, ready_esims
+from .profiles import APPLY_ESIM, GET_ESIM, LIST_ESIMS, ApplyEsim, Esim, ListEsims
+from .usage import GetUsage, GetUsageDetails, Usage, UsageDetails
 from .values import day, text
 
 MOST_ESIMS: Final = 500
@@ -30,53 +31,14 @@ class ApplyOrder:
 
 
 @attrs.frozen
-class GetUsage:
-    """Get what was used of an eSIM; ``/esims/esims``. Not for packages with ``with_usage_check=False``."""
-
-    iccid: str = attrs.field(validator=text)
-
-
-@attrs.frozen
 class GetHistory:
     """Get the packages that an eSIM had; ``/esims/esims``."""
 
     iccid: str = attrs.field(validator=text)
 
 
-@attrs.define(kw_only=True)
-class HistoryItem:
-    """A package that an eSIM was bought with or topped up with."""
-
-    esim_id: str = ""
-    package_id: str = ""
-    package: str = ""
-    """Name of the package for people."""
-    type: str | None = None
-    price: Decimal | None = None
-    currency: str = "USD"
-    created_at: datetime | None = None
-    updated_at: datetime | None = None
-
-
-@attrs.define(kw_only=True)
-class Usage:
-    """What an eSIM may use and what is left.
-
-    Data in MB by the documentation's examples (one page of it says KB); calls in minutes or seconds: it says both.
-    """
-
-    id: str | None = None
-    iccid: str | None = None
-    status: EsimStatus = EsimStatus.UNKNOWN
-    started_at: datetime | None = None
-    expired_at: datetime | None = None
-    allowed_data: Decimal | None = None
-    """``None``: unlimited, or not said."""
-    remaining_data: Decimal | None = None
-    allowed_sms: Decimal | None = None
-    remaining_sms: Decimal | None = None
-    allowed_voice: Decimal | None = None
-    remaining_voice: Decimal | None = None
+HistoryItem = OrderLine
+"""A package that an eSIM was bought with or topped up with; the API tells of it as of a line of an order."""
 
 
 async def read_order_applied(engine: Engine, request: ApplyOrder, failure: RoamifyError) -> tuple[Esim, ...]:
@@ -113,8 +75,16 @@ class Esims(Resource[Way]):
     """eSIMs, of one order or of all."""
     usage: Final = Endpoint("GET", "/api/esim/usage", GetUsage, Usage)
     """What was used of one eSIM."""
+    usage_details: Final = Endpoint("GET", "/api/esim/usage/details", GetUsageDetails, UsageDetails)
+    """What was used of one eSIM, day by day."""
     history: Final = Endpoint("GET", "/api/esim/history", GetHistory, tuple[HistoryItem, ...])
     """The packages that one eSIM had."""
+    events: Final = GET_EVENTS
+    """What happened to one eSIM on its device."""
+    link: Final = Endpoint("POST", "/api/esim/link", LinkEsim, EsimLink, kind=ACTION)
+    """A link by which a traveller installs one eSIM."""
+    send_sms: Final = Endpoint("POST", "/api/esim/sms", SendSms, SmsReceipt, kind=ACTION, read=read_receipt)
+    """Send a text message to one eSIM."""
 
     @operation
     async def buy(

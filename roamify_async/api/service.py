@@ -1,11 +1,10 @@
 """The service itself."""
 
-import pickle
 from typing import Any, Final
 
 import attrs
 
-from roamify_async._engine.codec import parse
+from roamify_async._engine.codec import raw
 from roamify_async._engine.facade import Endpoint, Resource, Way
 from roamify_async._engine.wire import HttpResponse
 
@@ -24,12 +23,7 @@ class Health:
 
 
 def _health(response: HttpResponse) -> Health:
-    try:
-        raw = parse(response.body)
-        pickle.dumps(raw)
-    except (ValueError, RecursionError):  # no JSON, or nested so deeply that nobody could use it
-        return Health(raw=response.text)
-    return Health(raw=raw)
+    return Health(raw=raw(response))
 
 
 class Service(Resource[Way]):

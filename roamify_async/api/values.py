@@ -11,9 +11,6 @@ from roamify_async._engine.codec import wire
 
 Validator = Callable[[Any, "attrs.Attribute[Any]", Any], None]
 
-GEOGRAPHIES: Final = ("local", "regional", "global")
-"""What a destination can be: one country, several, or the world."""
-
 
 # ---------------------------------------------------------------- checks of arguments
 
@@ -53,10 +50,18 @@ def flag(_: object, field: "attrs.Attribute[Any]", value: object) -> None:
         raise TypeError(f"{field.name} must be True or False, not {value!r}")
 
 
-def geography(_: object, field: "attrs.Attribute[Any]", value: object) -> None:
-    """Refuse what is no geography."""
-    if value not in GEOGRAPHIES:
-        raise ValueError(f"{field.name} must be one of {', '.join(GEOGRAPHIES)}, not {value!r}")
+def one_of(*words: str) -> Validator:
+    """Make a check that refuses what is none of some words."""
+
+    def check(_: object, field: "attrs.Attribute[Any]", value: object) -> None:
+        if value not in words:
+            raise ValueError(f"{field.name} must be one of {', '.join(words)}, not {value!r}")
+
+    return check
+
+
+geography: Final = one_of("local", "regional", "global")
+"""Refuses what is no geography: a destination is one country, several, or the world."""
 
 
 def optional(check: Validator) -> Validator:

@@ -1,11 +1,12 @@
 """Never run, only type-checked: what users of both clients see."""
 
 from collections.abc import AsyncIterator, Iterator
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from typing import assert_type
+from typing import Any, assert_type
 
 from roamify_async import (
+    AffiliateDestination,
     AsyncRoamify,
     Balance,
     BulkReport,
@@ -14,6 +15,8 @@ from roamify_async import (
     CreateOrder,
     Device,
     Esim,
+    EsimEvents,
+    EsimLink,
     Health,
     HistoryItem,
     InstantOrder,
@@ -26,18 +29,23 @@ from roamify_async import (
     Package,
     PackagePage,
     Policy,
+    RawAnswer,
+    Refund,
     Roamify,
     Settings,
+    SmsReceipt,
     Timeouts,
     TopUpPackage,
     Usage,
+    UsageDetails,
     Voucher,
     VoucherBatch,
     VoucherRevocation,
+    raw_answers,
 )
 
 
-async def awaiting(roamify: AsyncRoamify) -> None:
+async def awaiting(roamify: AsyncRoamify) -> None:  # noqa: PLR0915 -- one call a line
     """Everything is awaited."""
     assert_type(await roamify.countries.list(geography="local"), tuple[Country, ...])
     assert_type(await roamify.packages.page(page=2, country="Greece"), PackagePage)
@@ -54,6 +62,19 @@ async def awaiting(roamify: AsyncRoamify) -> None:
     assert_type(await roamify.esims.list(reference_id="r"), tuple[Esim, ...])
     assert_type(await roamify.esims.usage("1"), Usage)
     assert_type(await roamify.esims.history("1"), tuple[HistoryItem, ...])
+    assert_type(await roamify.esims.usage_details("1"), UsageDetails)
+    assert_type(await roamify.esims.events(esim_id="e"), EsimEvents)
+    assert_type(await roamify.esims.link(iccid="1"), EsimLink)
+    assert_type(await roamify.esims.send_sms("1", "hello"), SmsReceipt)
+    assert_type(await roamify.refunds.get("r"), Refund)
+    assert_type(await roamify.rates.currencies(), Any)
+    assert_type(await roamify.rates.get(source="USD", start=datetime.now(UTC), end=datetime.now(UTC)), Any)
+    assert_type(await roamify.affiliates.packages("trips"), tuple[AffiliateDestination, ...])
+    assert_type(await roamify.request("GET", "/api/balance", params={"a": None, "b": 1}), dict[str, Any])
+    assert_type(await roamify.request("POST", "/api/x", json=[1], answer=dict), dict[str, Any])
+    assert_type(await roamify.request("GET", "/api/balance", answer=Balance), Balance)
+    assert_type(await roamify.request("GET", "/api/x", answer=tuple[Order, ...]), tuple[Order, ...])
+    assert_type(await roamify.request("GET", "/api/x", answer=object), object)
     assert_type(await roamify.esims.buy("p", 2, start_date="2027-07-01", reference_id="r"), tuple[Esim, ...])
     assert_type(await roamify.orders.settle("r"), Order)
     report = await roamify.orders.bulk([CreateOrder([OrderItem("p")])], journal="j.db", max_spend=Decimal(5))
@@ -102,6 +123,19 @@ def blocking(roamify: Roamify) -> None:
     assert_type(roamify.esims.list(reference_id="r"), tuple[Esim, ...])
     assert_type(roamify.esims.usage("1"), Usage)
     assert_type(roamify.esims.history("1"), tuple[HistoryItem, ...])
+    assert_type(roamify.esims.usage_details("1"), UsageDetails)
+    assert_type(roamify.esims.events(esim_id="e"), EsimEvents)
+    assert_type(roamify.esims.link(iccid="1"), EsimLink)
+    assert_type(roamify.esims.send_sms("1", "hello"), SmsReceipt)
+    assert_type(roamify.refunds.get("r"), Refund)
+    assert_type(roamify.rates.currencies(), Any)
+    assert_type(roamify.rates.get(source="USD", start=datetime.now(UTC), end=datetime.now(UTC)), Any)
+    assert_type(roamify.affiliates.packages("trips"), tuple[AffiliateDestination, ...])
+    assert_type(roamify.request("GET", "/api/balance", params={"a": None, "b": 1}), dict[str, Any])
+    assert_type(roamify.request("POST", "/api/x", json=[1], answer=dict), dict[str, Any])
+    assert_type(roamify.request("GET", "/api/balance", answer=Balance), Balance)
+    assert_type(roamify.request("GET", "/api/x", answer=tuple[Order, ...]), tuple[Order, ...])
+    assert_type(roamify.request("GET", "/api/x", answer=object), object)
     assert_type(roamify.esims.buy("p", 2, start_date="2027-07-01", reference_id="r"), tuple[Esim, ...])
     assert_type(roamify.orders.settle("r"), Order)
     report = roamify.orders.bulk((CreateOrder([OrderItem("p")]) for _ in range(3)), on_progress=print)
@@ -122,6 +156,9 @@ def blocking(roamify: Roamify) -> None:
 
 def values(package: Package, order: Order, esim: Esim) -> None:
     """Money is Decimal, times are datetimes, and what may be absent says so."""
+    with raw_answers() as answers:
+        assert_type(answers, list[RawAnswer])
+    assert_type(answers[0].text, str)
     assert_type(package.price, Decimal)
     assert_type(package.data_amount, Decimal | None)
     assert_type(package.destination.country_name, str)
@@ -143,4 +180,6 @@ def mistakes(roamify: Roamify) -> None:
     roamify.packages.list(contry="Greece")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     roamify.with_settings(concurrency=3)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     roamify.esims.usage(1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    roamify.request("GET", "/api/x", body=1)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
+    roamify.request("GET", "/api/x", answer=1)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue,reportArgumentType]
     roamify.packages.teleport()  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
