@@ -10,6 +10,7 @@ from aiohttp import web
 
 from .answers import Answer, failed
 from .control import PREFIX, control
+from .description import DESCRIBED, description
 from .mishaps import Accident, Outcome, strike
 from .routes import PUBLIC, serve
 from .wire import response
@@ -23,6 +24,8 @@ async def handle(world: World, request: web.BaseRequest) -> web.StreamResponse:
     body = await request.read()
     if request.path.startswith(PREFIX):
         answer: Outcome = control(world, request.method, request.path, request.remote, body)
+    elif (request.method, request.path) == DESCRIBED:
+        answer = description(f"{request.scheme}://{request.host}")
     else:
         answer = await _api(world, request, body)
     if isinstance(answer, web.StreamResponse):
