@@ -2,7 +2,7 @@
 
 import json
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 from typing import Final
 
 from .answers import Answer, bare
@@ -19,5 +19,5 @@ def description(url: str) -> Answer:
 
 @cache
 def _document() -> Json:
-    document: Json = json.loads((files(__package__) / "openapi.json").read_text("utf-8"))
+    document: Json = json.loads(Path(__file__).with_name("openapi.json").read_text("utf-8"))
     return document
