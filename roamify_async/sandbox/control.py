@@ -5,11 +5,13 @@ from collections.abc import Callable
 from ipaddress import ip_address
 from typing import Any, Final, cast
 
-from .answers import Answer, bare, failed
+from . import refunds, vouchers
+from .answers import Answer, Refusal, bare, failed
 from .catalogue import Wanted
 from .packages import Json
 from .records import Esim
 from .routes import turn
+from .state import state
 from .store import STATUSES
 from .world import World
 
@@ -29,12 +31,14 @@ def control(world: World, method: str, path: str, peer: str | None, body: bytes)
     try:
         with turn(world):
             return bare(serve(world, _object(body)))
-    except ValueError as error:
+    except Refusal as refusal:
+        return refusal.answer
+    except (ValueError, RecursionError) as error:
         return failed(400, str(error))
 
 
 def _state(world: World, _given: Json) -> Json:
-    return world.state()
+    return state(world)
 
 
 def _script(world: World, given: Json) -> Json:
@@ -53,7 +57,7 @@ def _clear(world: World, given: Json) -> Json:
 
 def _reset(world: World, _given: Json) -> Json:
     world.reset()
-    return world.state()
+    return state(world)
 
 
 def _move(world: World, given: Json) -> Json:
@@ -67,7 +71,7 @@ def _move(world: World, given: Json) -> Json:
     if status not in STATUSES:
         raise ValueError(f"status must be one of {', '.join(STATUSES)}, not {status!r}")
     world.store.move(esim, status, megabytes)
-    return next(shown for shown in world.state()["esims"] if shown["id"] == esim.id)
+    return next(shown for shown in state(world)["esims"] if shown["id"] == esim.id)
 
 
 def _sell(world: World, given: Json) -> Json:
@@ -78,6 +82,11 @@ def _sell(world: World, given: Json) -> Json:
     reprice = cast("dict[str, Any]", prices)
     world.change_catalogue(_texts(given, "remove"), _texts(given, "add"), reprice)
     return {"packages": len(world.catalogue.select(Wanted()).packages)}
+
+
+def _redeem(world: World, given: Json) -> Json:
+    _only(given, "code")
+    return vouchers.redeem(world, vouchers.by_code(world, str(given.get("code"))))
 
 
 def _texts(given: Json, name: str) -> list[str]:
@@ -127,4 +136,7 @@ _ROUTES: Final[dict[tuple[str, str], Callable[[World, Json], Any]]] = {
     ("POST", "reset"): _reset,
     ("POST", "esims"): _move,
     ("POST", "catalogue"): _sell,
+    ("POST", "refunds"): refunds.request,
+    ("POST", "refunds/decide"): refunds.decide,
+    ("POST", "vouchers/redeem"): _redeem,
 }

@@ -11,14 +11,20 @@ from .options import (
     TOKEN,
     WEBHOOK_SECRET,
     DuplicateReference,
+    EventPath,
     InstantOrderShows,
+    LinkAgain,
     Options,
     PageCounts,
     PastEnd,
+    RefundKey,
+    SmsAnswer,
+    UsageDates,
 )
 from .packages import Json
 from .routes import turn
 from .server import Server
+from .state import state
 
 
 class Sandbox(Server):
@@ -42,6 +48,19 @@ class Sandbox(Server):
         duplicate_reference: DuplicateReference = "accept",
         instant_order_shows: InstantOrderShows = "items",
         apply_needs_esim_id: bool = False,
+        event_path: EventPath = "event",
+        event_envelope: bool = False,
+        usage_dates: UsageDates = "YYYYMMDD",
+        sms_answer: SmsAnswer = "data",
+        link_again: LinkAgain = "same",
+        refund_key: RefundKey = "refundId",
+        rates_envelope: bool = True,
+        rates_need_pair: bool = False,
+        vouchers: bool = True,
+        voucher_packages: Sequence[str] | None = None,
+        voucher_mint_limit: int = 10,
+        policy_takes: float = 0.0,
+        affiliate: str = "sandbox",
         compress: bool = True,
         faults: Sequence[Mapping[str, object]] = (),
     ) -> None:
@@ -62,6 +81,19 @@ class Sandbox(Server):
             duplicate_reference=duplicate_reference,
             instant_order_shows=instant_order_shows,
             apply_needs_esim_id=apply_needs_esim_id,
+            event_path=event_path,
+            event_envelope=event_envelope,
+            usage_dates=usage_dates,
+            sms_answer=sms_answer,
+            link_again=link_again,
+            refund_key=refund_key,
+            rates_envelope=rates_envelope,
+            rates_need_pair=rates_need_pair,
+            vouchers=vouchers,
+            voucher_packages=voucher_packages,
+            voucher_mint_limit=voucher_mint_limit,
+            policy_takes=policy_takes,
+            affiliate=affiliate,
             compress=compress,
             faults=faults,
         )
@@ -96,13 +128,13 @@ class Sandbox(Server):
         return self._catalogue.packages[package_id].text
 
     def state(self) -> Json:
-        """Tell the balance, the orders, the eSIMs, and how many requests came for what."""
+        """Tell the balance, all that is kept, from orders to refunds, and how many requests came for what."""
         world = self._running()
         with turn(world):
-            return world.state()
+            return state(world)
 
     def reset(self) -> None:
-        """Return to the start: balance, orders, eSIMs, catalogue, faults and counts."""
+        """Return to the start: balance, all that is kept, catalogue, faults and counts."""
         self._running().reset()
 
     def fail(

@@ -12,6 +12,7 @@ from typing import Self
 from aiohttp import web
 
 from .catalogue import Catalogue
+from .clock import Clock
 from .faults import Faults
 from .gate import handle
 from .making import destinations
@@ -104,7 +105,8 @@ class Server:
 
     async def _start(self) -> None:
         options = self._options
-        store = Store(options.db, catalogue=f"seed={options.seed} packages={options.packages}", balance=options.balance)
+        catalogue = f"seed={options.seed} packages={options.packages}"
+        store = Store(options.db, Clock(), catalogue=catalogue, balance=options.balance)
         self._world = World(options, self._first_catalogue, store, Faults(options.seed, options.faults))
         server = web.Server(partial(handle, self._world), access_log=None)
         self._runner = web.ServerRunner(server, handle_signals=False, shutdown_timeout=_GRACE)

@@ -11,11 +11,11 @@ from .answers import Answer, refused
 from .arrivals import Arrivals
 from .catalogue import Catalogue
 from .faults import Faults
-from .money import cents, decimal
+from .money import cents
 from .options import Options
-from .packages import Json, Package
-from .plans import UNLIMITED
-from .records import Esim, Order
+from .packages import Package
+from .records import Esim, Link, Message, Policy, Refund, Voucher
+from .shelf import Shelf
 from .store import Store
 
 
@@ -31,10 +31,24 @@ class World:
     lock: Any = field(factory=RLock)  # the class of a lock has no public name in Python 3.11
     resets: int = 0
     """How often it was reset: what came before a reset books nothing after it."""
+    vouchers: Shelf[Voucher] = field(init=False)
+    policies: Shelf[Policy] = field(init=False)
+    refunds: Shelf[Refund] = field(init=False)
+    links: Shelf[Link] = field(init=False)
+    messages: Shelf[Message] = field(init=False)
     _first_catalogue: Catalogue = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self._first_catalogue = self.catalogue
+        self.vouchers = Shelf(self.store, "vouchers", Voucher)
+        self.policies = Shelf(self.store, "policies", Policy)
+        self.refunds = Shelf(self.store, "refunds", Refund)
+        self.links = Shelf(self.store, "links", Link)
+        self.messages = Shelf(self.store, "messages", Message)
+
+    def now(self) -> float:
+        """Tell the Unix time in seconds, which is read nowhere else."""
+        return self.store.now()
 
     def close(self) -> None:
         """Close the store, and let nobody wait for requests."""
@@ -43,23 +57,13 @@ class World:
             self.store.close()
 
     def reset(self) -> None:
-        """Return to the start: balance, orders, eSIMs, catalogue, faults and counts."""
+        """Return to the start: balance, all that is kept, catalogue, faults and counts."""
         with self.lock:
             self.store.reset()
             self.faults.reset()
             self.arrivals.reset()
             self.catalogue = self._first_catalogue
             self.resets += 1
-
-    def state(self) -> Json:
-        """Tell the balance, every order and eSIM from the oldest on, and how many requests came for what."""
-        with self.lock:
-            return {
-                "balance": str(decimal(self.store.balance())),
-                "orders": [_order(order) for order in reversed(self.store.orders(hidden=True))],
-                "esims": [self._esim(esim) for esim in [*self.store.esims(hidden=True)][::-1]],
-                "requests": dict(self.arrivals.counts),
-            }
 
     def change_catalogue(
         self,
@@ -74,20 +78,6 @@ class World:
     def bought(self, esim: Esim, *, hidden: bool = False) -> list[Package]:
         """List the packages an eSIM holds: its own and its top-ups."""
         return [self.catalogue.packages[item.package_id] for item in self.store.history(esim.id, hidden=hidden)]
-
-    def _esim(self, esim: Esim) -> Json:
-        held = self.bought(esim, hidden=True)
-        return {
-            "id": esim.id,
-            "iccid": esim.iccid,
-            "status": esim.status,
-            "packageId": esim.package_id,
-            "orderId": esim.order_id,
-            "referenceId": esim.reference_id,
-            "startDate": esim.start_date,
-            "allowedData": min(UNLIMITED, sum(package.plan.megabytes for package in held)),
-            "usedData": sum(day.megabytes for day in self.store.usages(esim.id)),
-        }
 
 
 @frozen
@@ -113,6 +103,8 @@ class Call:
     query: dict[str, object]
     body: object
     fate: Fate = Fate()
+    path: dict[str, object] = field(factory=dict[str, object])
+    """What stands in the path where the route has a name in braces."""
 
 
 Handler = Callable[[World, Call], Answer]
@@ -123,16 +115,3 @@ def known(esim: Esim | None) -> Esim:
     if esim is None:
         raise refused(404, "eSIM not found, please make sure your have the correct iccid or esimId")
     return esim
-
-
-def _order(order: Order) -> Json:
-    return {
-        "id": order.id,
-        "referenceId": order.reference_id,
-        "total": str(decimal(order.total)),
-        "kind": order.kind,
-        "items": [
-            {"packageId": item.package_id, "esimId": item.esim_id, "price": str(decimal(item.price))}
-            for item in order.items
-        ],
-    }
