@@ -15,6 +15,7 @@ import sys
 import tempfile
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -36,13 +37,28 @@ SERVER_ERRORS: Final = {"createOrder", "createInstantOrder", "createTopUp"}
 
 
 def ask(sandbox: Sandbox, method: str, path: str, body: object = None) -> Any:  # JSON of every kind comes back
-    """Send one request; give the data of its answer."""
+    """Send one request; give what is answered, without its envelope."""
     headers = {"Authorization": f"Bearer {sandbox.token}", "Content-Type": "application/json"}
     sent = urllib.request.Request(
         sandbox.url + path, json.dumps(body).encode() if body else None, headers, method=method
     )
     with urllib.request.urlopen(sent) as response:
-        return json.load(response)["data"]
+        answer = json.load(response)
+        return answer.get("data", answer)
+
+
+def application(policy_id: str) -> dict[str, Any]:
+    """Make a right request for a policy of a week, whatever is asked of travellers."""
+    start = datetime.now(UTC) + timedelta(days=30)
+    traveller = {"firstName": "Nora", "lastName": "Example", "nationality": "SA", "dateOfBirth": "31/12/1990"}
+    return {
+        "policyId": policy_id,
+        "startDate": f"{start:%d/%m/%Y}",
+        "endDate": f"{start + timedelta(days=7):%d/%m/%Y}",
+        "mobile": "966500000000",
+        "email": "traveller@example.com",
+        "insurer": traveller | {"idNumber": "1012345678", "passportNumber": "A1234567"},
+    }
 
 
 def known(sandbox: Sandbox) -> Mapping[str, list[str]]:
@@ -51,23 +67,43 @@ def known(sandbox: Sandbox) -> Mapping[str, list[str]]:
     lines = [{"packageId": package, "quantity": 1} for package in plain + dated]
     order = ask(sandbox, "POST", "/api/esim/order", {"items": lines, "referenceId": "mine"})
     bought = ask(sandbox, "POST", "/api/esim/order/instant", {"items": lines[:2], "referenceId": "at-once"})
+    batch = ask(sandbox, "POST", "/api/esim/vouchers", {"packageId": plain[0], "quantity": 10, "referenceId": "batch"})
+    covers = ask(sandbox, "GET", "/api/insurance/packages")["packages"]
+    insurances = [cover["packageId"] for product in covers for cover in product["packages"]]
+    lines = [{"packageId": package, "quantity": 1} for package in insurances[:5]]
+    insured = ask(sandbox, "POST", "/api/insurance/order", {"items": lines, "referenceId": "insured"})
+    esims = [item["esimId"] for item in order["items"]] + [esim["id"] for esim in bought["esims"]]
+    dates = application("")
     return {
-        "packageId": plain + dated,
-        "esimId": [item["esimId"] for item in order["items"]] + [esim["id"] for esim in bought["esims"]],
+        "packageId": [*plain, *dated],
+        "insurance": insurances,
+        "esimId": esims,
         "iccid": [esim["iccid"] for esim in bought["esims"]],
-        "orderId": [order["id"], bought["id"]],
-        "referenceId": ["mine", "at-once"],
+        "orderId": [order["id"], bought["id"], insured["id"]],
+        "referenceId": ["mine", "at-once", "batch", "insured"],
+        "voucherId": [voucher["id"] for voucher in batch["vouchers"]],
+        "code": [voucher["code"] for voucher in batch["vouchers"]],
+        "policyId": [item["policyId"] for item in insured["items"]],
+        "refundId": [ask(sandbox, "POST", "/_sandbox/refunds", {"esimId": esim})["refundId"] for esim in esims],
+        "uniqueName": ["sandbox"],
+        "startDate": ["2030-01-01", dates["startDate"]],
+        "endDate": [dates["endDate"]],
+        **{name: [dates["insurer"][name]] for name in ("dateOfBirth", "idNumber", "passportNumber")},
     }
 
 
 def settings(names: Mapping[str, list[str]]) -> Iterator[str]:
-    """Write the settings of Schemathesis: what exists, and which server errors are meant."""
+    """Write the settings of Schemathesis: what exists, which server errors are meant, and only methods there are."""
     for name, values in names.items():
         yield f"[dictionaries.{name}]\nvalues = {json.dumps(values)}\n"
+    yield "[phases.coverage]\nunexpected-methods = []\n"
     yield "[parameters]"
     for name in names:
-        for place in ("query", "path", "body", "body.items[*]"):
+        for place in ("query", "path", "body", "body.items[*]", "body.insurer"):
             yield f'"{place}.{name}" = {{ dictionary = "{name}", probability = 0.5 }}'
+    yield '\n[[operations]]\ninclude-tag = "insurance"'
+    for place in ("query", "body.items[*]"):
+        yield f'parameters."{place}.packageId" = {{ dictionary = "insurance", probability = 0.9 }}'
     for operation in sorted(SERVER_ERRORS):
         yield f'\n[[operations]]\ninclude-operation-id = "{operation}"'
         yield 'checks.not_a_server_error.expected-statuses = ["2xx", "4xx", "500"]'

@@ -24,6 +24,7 @@ SOMETIMES = {
         "androidQuickInstall",
     },
     "Traveller": {"dateOfBirth", "idNumber", "passportNumber"},
+    "Refund": {"id"},
     "RefundFailure": {"refundId"},
 }  # fmt: skip
 """What even the sandbox leaves out at times."""
