@@ -89,6 +89,11 @@ class Description:
             return [f"{status} is not described"]
         return self._problems(self._resolved(responses[str(status)])["content"]["application/json"]["schema"], body)
 
+    def wrong_event(self, webhook: str, body: Any) -> list[str]:
+        """List what is wrong with what a webhook sends."""
+        told = self.document["webhooks"][webhook]["post"]["requestBody"]
+        return self._problems(told["content"]["application/json"]["schema"], body)
+
     def success(self, operation: tuple[str, str]) -> int:
         """Give the status of success."""
         return next(int(status) for status in self.operations[operation]["responses"] if status.startswith("2"))

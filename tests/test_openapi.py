@@ -140,6 +140,39 @@ def test_wrong_answers_are_seen(answer):
     assert api.wrong_answer(operation, 404, {"status": "failed", "message": "?"})
 
 
+USED = {
+    "timestamp": 1700000000,
+    "iccid": "8991000000000000001",
+    "esim_id": "0b8f1a52-8f0d-4a7c-9a35-0d1f5d7a1c11",
+    "reference_id": "my-ref-1",
+    "start": 1699996800,
+    "end": 1700000400,
+    "status": "ACTIVATED",
+    "package_id": "esim-greece-7days-1gb-all",
+    "package_name": "1 GB - 7 Days",
+    "data_units": "MB",
+    "voice_units": "minutes",
+    "sms_units": "sms",
+    "usage_data": {
+        "isUnlimited": False,
+        "allowed_data": 1024,
+        "remaining_data": 512,
+        "allowed_sms": 0,
+        "remaining_sms": 0,
+        "allowed_voice": 0,
+        "remaining_voice": 0,
+    },
+    "usage_list": [{"date": "2023-11-01", "data_used": 100, "location": "Greece"}],
+}
+
+
+def test_webhooks():
+    """What Roamify sends on its own is described, as its documentation shows it, and each kind apart."""
+    api, event = Description(strict(DOCUMENT)), {"event_category": "esim", "event_type": "usage", "data": USED}
+    assert [name for name in DOCUMENT["webhooks"] if not api.wrong_event(name, event)] == ["esimUsage"]
+    assert api.wrong_event("esimUsage", event | {"data": USED | {"usageList": []}})
+
+
 async def test_the_sandbox_serves_its_description(sandbox):
     """Anyone reads the description at /openapi.json, with the sandbox's own address in it."""
     async with aiohttp.ClientSession() as session, session.get(f"{sandbox.url}/openapi.json") as response:
