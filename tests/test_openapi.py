@@ -59,12 +59,12 @@ def test_every_part_is_used():
 
 
 def test_every_operation_is_told():
-    """Each operation has a name of its own and one line of what it does, and refuses a bad token."""
+    """Each operation has a name of its own and one line of what it does, and refuses nonsense and a bad token."""
     operations = Description().operations
     assert len({operation["operationId"] for operation in operations.values()}) == len(operations)
     for name, operation in operations.items():
         assert operation["summary"][0].isupper(), name
-        assert ("401" in operation["responses"]) == ("security" not in operation), name
+        assert ({"400", "401", "403", "500"} <= operation["responses"].keys()) == ("security" not in operation), name
 
 
 def test_the_sandbox_serves_what_is_described():
@@ -280,6 +280,7 @@ async def test_refusals_of_the_sandbox(visitor):
     await visitor.get("/api/esim", iccid="8901", status=404)
     await visitor.buy(visitor.kind("travel_date"), referenceId="dated")
     await visitor.post("/api/esim/apply", {"referenceId": "dated"}, status=400)
+    await visitor.get("/api/balance", currency="EUR", status=400)
     await visitor.get("/api/refund", refundId="none", status=404)
     await visitor.post("/api/esim/vouchers", {"packageId": "esim-gr-1gb"}, status=403)
     visitor.session.headers["Authorization"] = "Bearer wrong"
