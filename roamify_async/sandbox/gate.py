@@ -10,6 +10,7 @@ from aiohttp import web
 
 from .answers import Answer, failed
 from .control import PREFIX, control
+from .description import DESCRIBED, description
 from .mishaps import Accident, Outcome, strike
 from .routes import PUBLIC, serve
 from .wire import response
@@ -26,6 +27,8 @@ async def handle(world: World, request: web.BaseRequest) -> web.StreamResponse:
         return response(request, failed(413, "request entity too large"), compress=False)
     if request.path.startswith(PREFIX):
         answer: Outcome = control(world, request.method, request.path, request.remote, body)
+    elif (request.method, request.path) == DESCRIBED:
+        answer = description(f"{request.scheme}://{request.host}")
     else:
         answer = await _api(world, request, body)
     if isinstance(answer, web.StreamResponse):
