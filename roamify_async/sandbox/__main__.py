@@ -23,7 +23,11 @@ def _parser() -> argparse.ArgumentParser:
         " token and webhookSecret, then serves until it is interrupted or terminated.",
         epilog=textwrap.dedent("""\
             control plane (no token): GET /_sandbox/state, GET|POST|DELETE /_sandbox/faults, POST /_sandbox/reset,
-            POST /_sandbox/esims, POST /_sandbox/catalogue. The catalogue is changed with
+            POST /_sandbox/esims, POST /_sandbox/catalogue, GET|POST /_sandbox/clock, POST /_sandbox/balance,
+            GET|POST|DELETE /_sandbox/webhooks, POST /_sandbox/webhooks/send, POST /_sandbox/affiliate; in a browser: /
+            Time is moved with {"advance": "4h"}, the balance with {"add": "100.00"}; webhooks go to {"url": URL} on
+            this machine, are sent again with {"id": N} or made up with {"event": {...}}, and an affiliate is told of
+            {"orderId": ..., "status": "completed"}. The catalogue is changed with
               {"remove": [packageId, ...], "add": [packageId, ...], "reprice": {packageId: "1.23", ...}}
             and a fault is scripted with
               {"method": "POST", "path": "/api/esim/order", "query": {}, "fault": "drop", "when": "after",
@@ -54,6 +58,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--duplicate-reference", choices=("accept", "conflict"), help="a referenceId used twice (accept)")
     add("--instant-order-shows", choices=("items", "esims"), help="what an instant order holds when read (items)")
     add("--apply-needs-esim-id", action="store_true", help="refuse to apply by referenceId alone")
+    add("--low-balance", metavar="X", help="dollars from which on the partner is warned; 0 never warns (100.00)")
+    add("--webhook-url", metavar="URL", help="a receiver on this machine to send signed events to (none)")
+    add("--webhook-timeout", type=float, metavar="S", help="seconds in which a receiver acknowledges (3)")
+    add("--webhook-retry-after", type=_waits, metavar="S,S", help="seconds before each further try (1,5)")
+    add("--webhook-types", choices=("plain", "prefixed"), help="event types such as usage, or esim_usage (plain)")
+    add("--webhook-usage-list", choices=("data", "usage_data"), help="where usage_list stands in an event (data)")
     add("--fault", dest="faults", metavar="JSON", action="append", type=_json, help="start with a fault; repeatable")
     add("--no-compress", dest="compress", action="store_false", help="never gzip an answer")
     return parser
@@ -64,6 +74,13 @@ def _json(text: str) -> object:
         return json.loads(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"{text!r} is no JSON: {error}") from None
+
+
+def _waits(text: str) -> list[float]:
+    try:
+        return [float(seconds) for seconds in text.split(",") if seconds]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of seconds such as '1,5'") from None
 
 
 async def _serve(sandbox: Sandbox) -> None:

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 _TABLES: Final = """
 CREATE TABLE IF NOT EXISTS account (one INTEGER PRIMARY KEY CHECK (one = 1), balance INTEGER, catalogue TEXT);
+CREATE TABLE IF NOT EXISTS clock (one INTEGER PRIMARY KEY CHECK (one = 1), ahead REAL, lived REAL);
 CREATE TABLE IF NOT EXISTS orders (
     n INTEGER PRIMARY KEY, id TEXT UNIQUE, reference_id TEXT, kind TEXT, total INTEGER, created_at INTEGER);
 CREATE TABLE IF NOT EXISTS items (
@@ -26,7 +27,7 @@ CREATE INDEX IF NOT EXISTS esims_order ON esims (order_id);
 CREATE INDEX IF NOT EXISTS esims_iccid ON esims (iccid);
 CREATE INDEX IF NOT EXISTS events_esim ON events (esim_id);
 """
-_FORGOTTEN: Final = ("orders", "items", "esims", "events", "usages", "hidden", "late")
+_FORGOTTEN: Final = ("clock", "orders", "items", "esims", "events", "usages", "hidden", "late")
 
 
 class Database:

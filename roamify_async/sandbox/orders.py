@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-from .answers import Answer, Refusal, refused, success
+from .answers import Answer, refused, success
 from .packages import Json, Package
 from .records import Kind, Order
 from .schema import Shape, count, enum, list_of, quantity, text
-from .store import DuplicateError, TooPoorError
+from .store import DuplicateError
 from .views import esim as esim_view, item as item_view, order_head
 from .world import Call, World, known
 
@@ -102,14 +102,8 @@ def _book(
             ready_in=call.fate.ready_in,
             hidden_for=call.fate.hidden_for,
         )
-    except TooPoorError:
-        raise _poor() from None
     except DuplicateError:
         raise refused(409, "Order with the same referenceId already exists, please use another one") from None
-
-
-def _poor() -> Refusal:
-    return refused(409, "Insufficient partner balance, please make sure your have enough balance and try again")
 
 
 def _shown(world: World, order: Order) -> Json:

@@ -6,7 +6,9 @@ from contextlib import contextmanager, nullcontext
 from typing import Final
 
 from . import esims, orders, reading
-from .answers import Answer, Refusal, refused, success
+from .answers import Answer, Refusal, failed, refused, success
+from .funds import watched
+from .store import TooPoorError
 from .world import Call, Handler, World
 
 ROUTES: Final[dict[tuple[str, str], Handler]] = {
@@ -50,11 +52,16 @@ def serve(world: World, method: str, path: str, call: Call) -> Answer:
 def turn(world: World) -> Generator[None, None, None]:
     """Hold the world; what was to be done late and has come due is done before the block."""
     with world.lock:
-        while late := world.store.due():
-            with world.store.doing(late):
-                method, path, query, body = json.loads(late.request)
-                _answer(world, method, path, Call(query, body))
+        catch_up(world)
         yield
+
+
+def catch_up(world: World) -> None:
+    """Do what was to be done late and has come due."""
+    while late := world.store.due():
+        with world.store.doing(late):
+            method, path, query, body = json.loads(late.request)
+            _answer(world, method, path, Call(query, body))
 
 
 def _answer(world: World, method: str, path: str, call: Call) -> Answer:
@@ -62,6 +69,9 @@ def _answer(world: World, method: str, path: str, call: Call) -> Answer:
     try:
         if handler is None:
             raise refused(404, f"Cannot {method} {path}")
-        return handler(world, call)
+        with nullcontext() if call.fate.rehearsed else watched(world):
+            return handler(world, call)
+    except TooPoorError:
+        return failed(409, "Insufficient partner balance, please make sure your have enough balance and try again")
     except Refusal as refusal:
         return refusal.answer

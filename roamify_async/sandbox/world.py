@@ -17,6 +17,8 @@ from .packages import Json, Package
 from .plans import UNLIMITED
 from .records import Esim, Order
 from .store import Store
+from .visits import Visits
+from .webhooks import Webhooks
 
 
 @define(eq=False)
@@ -31,10 +33,13 @@ class World:
     lock: Any = field(factory=RLock)  # the class of a lock has no public name in Python 3.11
     resets: int = 0
     """How often it was reset: what came before a reset books nothing after it."""
+    visits: Visits = field(factory=Visits, init=False)
+    webhooks: Webhooks = field(init=False)
     _first_catalogue: Catalogue = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self._first_catalogue = self.catalogue
+        self.webhooks = Webhooks(self.options, self.now, self.lock)
 
     def now(self) -> float:
         """Tell the Unix time in seconds, which is read nowhere else."""
@@ -47,11 +52,13 @@ class World:
             self.store.close()
 
     def reset(self) -> None:
-        """Return to the start: balance, orders, eSIMs, catalogue, faults and counts."""
+        """Return to the start: balance, orders, eSIMs, catalogue, faults, counts, time and webhooks."""
         with self.lock:
             self.store.reset()
             self.faults.reset()
             self.arrivals.reset()
+            self.visits.reset()
+            self.webhooks.reset()
             self.catalogue = self._first_catalogue
             self.resets += 1
 

@@ -1,0 +1,149 @@
+"""The page at `/`: what a person wants to see of a running sandbox; it changes nothing and needs no script."""
+
+import time
+from base64 import b64encode
+from collections.abc import Iterable, Iterator
+from hashlib import sha256
+from html import escape
+from itertools import islice
+from typing import Final, TypeVar
+
+from .answers import Answer, failed
+from .given import near
+from .money import decimal
+from .plans import UNLIMITED
+from .records import Esim, Order
+from .style import STYLE
+from .visits import Visit
+from .webhooks import Delivery
+from .world import World
+
+_ROWS: Final = 20
+_EVERY: Final = 3  # seconds from one refresh to the next
+_TYPE: Final = "text/html; charset=utf-8"
+_STYLE_HASH: Final = b64encode(sha256(STYLE.encode()).digest()).decode()
+_HEADERS: Final = {
+    "Content-Security-Policy": f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; base-uri 'none';"
+    " form-action 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
+
+Kept = TypeVar("Kept")
+Cells = tuple[str, ...]  # HTML of one row
+
+
+def page(world: World, peer: str | None, *, still: bool) -> Answer:
+    """Show the sandbox to whoever sits at this machine; a still page does not refresh itself."""
+    if not near(peer):
+        return failed(403, "The page is for loopback peers only")
+    with world.lock:
+        return Answer(200, _document(world, still=still), _TYPE, dict(_HEADERS))
+
+
+def _document(world: World, *, still: bool) -> str:
+    refresh = "" if still else f'<meta http-equiv="refresh" content="{_EVERY}">'
+    link = '<a href="/">refresh again</a>' if still else '<a href="/?still">hold still</a>'
+    state = "This page holds still" if still else f"New every {_EVERY} seconds"
+    return (
+        '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8">'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1">{refresh}'
+        f"<title>Roamify sandbox</title><style>{STYLE}</style></head><body>"
+        f"<header><h1>Roamify sandbox</h1><p>{state}: {link}</p></header>"
+        f"<main>{_figures(world)}{''.join(_sections(world))}</main></body></html>"
+    )
+
+
+def _figures(world: World) -> str:
+    ahead = int(world.store.ahead)
+    shown = {
+        "Balance": f"${decimal(world.store.balance())}",
+        "Requests": str(sum(world.arrivals.counts.values())),
+        "Time (UTC)": f"{_moment(world.now())}{f', {_span(ahead)} ahead' if ahead else ''}",
+    }
+    return (
+        "<dl>" + "".join(f"<div><dt>{name}</dt><dd>{escape(text)}</dd></div>" for name, text in shown.items()) + "</dl>"
+    )
+
+
+def _sections(world: World) -> Iterator[str]:
+    orders = world.store.orders(limit=_ROWS, hidden=True)
+    yield _table("Orders", ("When", "Total", "Bought", "Reference"), [_order(world, order) for order in orders])
+    esims = islice(world.store.esims(hidden=True), _ROWS)
+    yield _table("eSIMs", ("Status", "ICCID", "Package", "Data"), [_esim(world, esim) for esim in esims])
+    yield _table("Requests", ("When", "Request", "Answer"), [_visit(visit) for visit in _last(world.visits.recent)])
+    hits = [(*_visit(visit), escape(visit.fault)) for visit in _last(world.visits.hit)]
+    yield _table("Faults that hit", ("When", "Request", "Answer", "Fault"), hits)
+    if world.webhooks.url is not None:
+        sent = [_delivery(delivery) for delivery in _last(world.webhooks.recent())]
+        yield _table("Webhooks", ("Event", "State", "Tries", "Answer"), sent, note=f"to {world.webhooks.url}")
+
+
+def _table(title: str, heads: Cells, rows: list[Cells], note: str = f"the newest {_ROWS}") -> str:
+    if not rows:
+        return f"<section><h2>{title}</h2><p>None yet.</p></section>"
+    head = "".join(f'<th scope="col">{name}</th>' for name in heads)
+    body = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows)
+    return (
+        f"<section><h2>{title} <small>{escape(note)}</small></h2>"
+        f'<div class="box" role="region" aria-label="{title}" tabindex="0">'
+        f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div></section>"
+    )
+
+
+def _order(world: World, order: Order) -> Cells:
+    bought = [item.package_id for item in order.items]
+    names = [f"{bought.count(id)} x {world.catalogue.packages[id].plan.name}" for id in dict.fromkeys(bought)]
+    kind = "" if order.kind == "order" else f" ({order.kind})"
+    cells = (_moment(order.created_at), f"${decimal(order.total)}", ", ".join(names) + kind)
+    return *map(escape, cells), _code(order.reference_id)
+
+
+def _esim(world: World, esim: Esim) -> Cells:
+    package = world.catalogue.packages[esim.package_id]
+    allowed = min(UNLIMITED, sum(held.plan.megabytes for held in world.bought(esim, hidden=True)))
+    used = sum(day.megabytes for day in world.store.usages(esim.id))
+    if allowed == UNLIMITED:
+        data = f"{used:,} MB, unlimited"
+    else:
+        data = f'<progress max="{allowed}" value="{used}"></progress> {used:,} of {allowed:,} MB'
+    place = f"{package.group.place.name}, {package.plan.name}"
+    return _badge(esim.status), _code(esim.iccid), escape(place), data
+
+
+def _visit(visit: Visit) -> Cells:
+    good = isinstance(visit.status, int) and visit.status < 400  # noqa: PLR2004
+    return (
+        _moment(visit.at),
+        _code(f"{visit.method} {visit.path}"),
+        _badge(str(visit.status), "good" if good else "bad"),
+    )
+
+
+def _delivery(delivery: Delivery) -> Cells:
+    kind = {"acknowledged": "good", "given up": "bad"}.get(delivery.state, "")
+    answer = str(delivery.status or ("none yet" if not delivery.tries else "none"))
+    return _code(delivery.event), _badge(delivery.state, kind), str(delivery.tries), answer
+
+
+def _last(kept: Iterable[Kept]) -> list[Kept]:
+    return [*kept][: -_ROWS - 1 : -1]
+
+
+def _badge(text: str, kind: str = "") -> str:
+    kind = kind or {"INSTALLED": "good", "EXPIRED": "bad", "REVOKED": "bad"}.get(text, "")
+    return f'<span class="badge {kind}">{escape(text)}</span>'
+
+
+def _code(text: str) -> str:
+    return f"<code>{escape(text)}</code>" if text else "-"
+
+
+def _moment(at: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(at))
+
+
+def _span(seconds: int) -> str:
+    days, rest = divmod(seconds, 86_400)
+    return f"{f'{days} d ' if days else ''}{rest // 3_600}:{rest % 3_600 // 60:02} h"
