@@ -23,11 +23,16 @@ def _parser() -> argparse.ArgumentParser:
         " token and webhookSecret, then serves until it is interrupted or terminated.",
         epilog=textwrap.dedent("""\
             control plane (no token): GET /_sandbox/state, GET|POST|DELETE /_sandbox/faults, POST /_sandbox/reset,
-            POST /_sandbox/esims, POST /_sandbox/catalogue, GET|POST /_sandbox/clock, POST /_sandbox/balance,
-            GET|POST|DELETE /_sandbox/webhooks, POST /_sandbox/webhooks/send, POST /_sandbox/affiliate; in a browser: /
-            Time is moved with {"advance": "4h"}, the balance with {"add": "100.00"}; webhooks go to {"url": URL} on
-            this machine, are sent again with {"id": N} or made up with {"event": {...}}, and an affiliate is told of
-            {"orderId": ..., "status": "completed"}. The catalogue is changed with
+            POST /_sandbox/esims, POST /_sandbox/catalogue, POST /_sandbox/refunds, POST /_sandbox/refunds/decide,
+            POST /_sandbox/vouchers/redeem, GET|POST /_sandbox/clock, POST /_sandbox/balance, GET|POST|DELETE
+            /_sandbox/webhooks, POST /_sandbox/webhooks/send, POST /_sandbox/affiliate; and a page for a browser at /.
+            Refunds are asked for and decided, and vouchers redeemed, with
+              {"esimId": id, "reason": text}, {"refundId": id, "status": "REFUNDED", "reason": text}, {"code": code}
+            time is moved forward, and the balance added to, with
+              {"advance": "4h"}, {"add": "100.00"}
+            webhooks go to a receiver on this machine, are sent again or made up, and an affiliate is told of an order, with
+              {"url": URL}, {"id": number}, {"event": {...}}, {"orderId": id, "status": "completed"}
+            the catalogue is changed with
               {"remove": [packageId, ...], "add": [packageId, ...], "reprice": {packageId: "1.23", ...}}
             and a fault is scripted with
               {"method": "POST", "path": "/api/esim/order", "query": {}, "fault": "drop", "when": "after",
@@ -64,6 +69,19 @@ def _parser() -> argparse.ArgumentParser:
     add("--webhook-retry-after", type=_waits, metavar="S,S", help="seconds before each further try (1,5)")
     add("--webhook-types", choices=("plain", "prefixed"), help="event types such as usage, or esim_usage (plain)")
     add("--webhook-usage-list", choices=("data", "usage_data"), help="where usage_list stands in an event (data)")
+    add("--event-path", choices=("event", "events"), help="the path of eSIM events that is served (event)")
+    add("--event-envelope", action="store_true", help="put eSIM events under data")
+    add("--usage-dates", choices=("YYYYMMDD", "YYYY-MM-DD"), help="how the days of usage are written (YYYYMMDD)")
+    add("--sms-answer", choices=("data", "message"), help="what answers a sent message (data)")
+    add("--link-again", choices=("same", "new"), help="the second link of an eSIM (same)")
+    add("--refund-key", choices=("refundId", "id"), help="what a refund request calls its id (refundId)")
+    add("--rates-bare", dest="rates_envelope", action="store_false", help="currencies and rates without data around")
+    add("--rates-need-pair", action="store_true", help="refuse rates without source and target")
+    add("--no-vouchers", dest="vouchers", action="store_false", help="the token may not use vouchers")
+    add("--voucher-package", dest="voucher_packages", metavar="ID", action="append", help="allow it; repeatable (all)")
+    add("--voucher-mint-limit", type=int, metavar="N", help="the most vouchers that are made of one batch (10)")
+    add("--policy-takes", type=float, metavar="S", help="seconds until an applied policy is issued (0)")
+    add("--affiliate", metavar="NAME", help="the name of the affiliate catalogue (sandbox)")
     add("--fault", dest="faults", metavar="JSON", action="append", type=_json, help="start with a fault; repeatable")
     add("--no-compress", dest="compress", action="store_false", help="never gzip an answer")
     return parser

@@ -4,13 +4,14 @@ import json
 from collections.abc import Callable
 from typing import Any, Final, cast
 
-from . import life, steering
-from .answers import Answer, bare, failed
+from . import life, refunds, steering, vouchers
+from .answers import Answer, Refusal, bare, failed
 from .catalogue import Wanted
 from .given import near, only, texts
 from .packages import Json
 from .records import Esim
 from .routes import turn
+from .state import state
 from .store import STATUSES
 from .world import World
 
@@ -30,12 +31,14 @@ def control(world: World, method: str, path: str, peer: str | None, body: bytes)
     try:
         with turn(world):
             return bare(serve(world, _object(body)))
-    except ValueError as error:
+    except Refusal as refusal:
+        return refusal.answer
+    except (ValueError, RecursionError) as error:
         return failed(400, str(error))
 
 
 def _state(world: World, _given: Json) -> Json:
-    return world.state()
+    return state(world)
 
 
 def _script(world: World, given: Json) -> Json:
@@ -54,7 +57,7 @@ def _clear(world: World, given: Json) -> Json:
 
 def _reset(world: World, _given: Json) -> Json:
     world.reset()
-    return world.state()
+    return state(world)
 
 
 def _move(world: World, given: Json) -> Json:
@@ -67,9 +70,8 @@ def _move(world: World, given: Json) -> Json:
     status = given.get("status", "INSTALLED" if megabytes and esim.status == "READY" else esim.status)
     if status not in STATUSES:
         raise ValueError(f"status must be one of {', '.join(STATUSES)}, not {status!r}")
-    for event in life.move(world, esim, status, megabytes):
-        world.webhooks.send(event)
-    return next(shown for shown in world.state()["esims"] if shown["id"] == esim.id)
+    world.webhooks.send(*life.move(world, esim, status, megabytes))
+    return next(shown for shown in state(world)["esims"] if shown["id"] == esim.id)
 
 
 def _sell(world: World, given: Json) -> Json:
@@ -80,6 +82,11 @@ def _sell(world: World, given: Json) -> Json:
     reprice = cast("dict[str, Any]", prices)
     world.change_catalogue(texts(given, "remove"), texts(given, "add"), reprice)
     return {"packages": len(world.catalogue.select(Wanted()).packages)}
+
+
+def _redeem(world: World, given: Json) -> Json:
+    only(given, "code")
+    return vouchers.redeem(world, vouchers.by_code(world, str(given.get("code"))))
 
 
 def _found(world: World, given: Json) -> Esim:
@@ -117,4 +124,7 @@ _ROUTES: Final[dict[tuple[str, str], Callable[[World, Json], Any]]] = {
     ("DELETE", "webhooks"): steering.unregister,
     ("POST", "webhooks/send"): steering.send,
     ("POST", "affiliate"): steering.affiliate,
+    ("POST", "refunds"): refunds.request,
+    ("POST", "refunds/decide"): refunds.decide,
+    ("POST", "vouchers/redeem"): _redeem,
 }

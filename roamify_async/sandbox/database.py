@@ -20,14 +20,34 @@ CREATE TABLE IF NOT EXISTS events (n INTEGER PRIMARY KEY, esim_id TEXT, status T
 CREATE TABLE IF NOT EXISTS usages (esim_id TEXT, date TEXT, megabytes INTEGER, PRIMARY KEY (esim_id, date));
 CREATE TABLE IF NOT EXISTS hidden (order_id TEXT PRIMARY KEY, visible_at REAL);
 CREATE TABLE IF NOT EXISTS late (n INTEGER PRIMARY KEY, due REAL, request TEXT);
+CREATE TABLE IF NOT EXISTS vouchers (
+    n INTEGER PRIMARY KEY, id TEXT UNIQUE, code TEXT UNIQUE, status TEXT, reference_id TEXT, package_id TEXT,
+    price INTEGER, esim_id TEXT, order_id TEXT, notes TEXT, redeemed_at INTEGER, created_at INTEGER,
+    updated_at INTEGER);
+CREATE TABLE IF NOT EXISTS policies (
+    n INTEGER PRIMARY KEY, id TEXT UNIQUE, order_id TEXT, package_id TEXT, start_date TEXT, end_date TEXT,
+    insurer_name TEXT, issued_at REAL, created_at INTEGER, updated_at INTEGER);
+CREATE TABLE IF NOT EXISTS refunds (
+    n INTEGER PRIMARY KEY, id TEXT UNIQUE, esim_id TEXT, amount INTEGER, status TEXT, reason TEXT,
+    rejection_reason TEXT, created_at INTEGER, updated_at INTEGER);
+CREATE TABLE IF NOT EXISTS links (
+    n INTEGER PRIMARY KEY, esim_id TEXT, key TEXT UNIQUE, access_code TEXT, created_at INTEGER);
+CREATE TABLE IF NOT EXISTS messages (n INTEGER PRIMARY KEY, esim_id TEXT, text TEXT, at INTEGER);
 CREATE INDEX IF NOT EXISTS orders_reference ON orders (reference_id);
 CREATE INDEX IF NOT EXISTS items_order ON items (order_id);
 CREATE INDEX IF NOT EXISTS items_esim ON items (esim_id);
 CREATE INDEX IF NOT EXISTS esims_order ON esims (order_id);
 CREATE INDEX IF NOT EXISTS esims_iccid ON esims (iccid);
 CREATE INDEX IF NOT EXISTS events_esim ON events (esim_id);
+CREATE INDEX IF NOT EXISTS vouchers_reference ON vouchers (reference_id);
+CREATE INDEX IF NOT EXISTS policies_order ON policies (order_id);
+CREATE INDEX IF NOT EXISTS refunds_esim ON refunds (esim_id);
+CREATE INDEX IF NOT EXISTS links_esim ON links (esim_id);
 """
-_FORGOTTEN: Final = ("clock", "orders", "items", "esims", "events", "usages", "hidden", "late")
+_FORGOTTEN: Final = (
+    "clock", "orders", "items", "esims", "events", "usages", "hidden", "late", "vouchers", "policies", "refunds",
+    "links", "messages",
+)  # fmt: skip
 
 
 class Database:

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from itertools import islice
 from typing import Any
 
-from .answers import Answer, bare, invalid, refused, success
+from .answers import Answer, bare, invalid, page, refused, success
 from .packages import Json, Package
 from .records import Esim, Happening
 from .schema import Shape, count, enum, flag, iso_date, number, text
@@ -72,10 +72,13 @@ def usage(world: World, call: Call) -> Answer:
 
 
 def usage_details(world: World, call: Call) -> Answer:
-    """Show the same with the usage of each day; undocumented: megabytes, and days written YYYYMMDD."""
+    """Show the same with the usage of each day; undocumented: megabytes, and how days are written."""
     esim = _checkable(world, call)
     covered = _package(world, esim).group.shown["signals"][0]["name"]
-    days = [{"date": d.date, "usage": d.megabytes, "location": covered} for d in world.store.usages(esim.id)]
+    days = [
+        {"date": _day(world, used.date), "usage": used.megabytes, "location": covered}
+        for used in world.store.usages(esim.id)
+    ]
     return success(_used(world, esim) | {"dataUsages": days})
 
 
@@ -87,12 +90,26 @@ def history(world: World, call: Call) -> Answer:
 
 def event(world: World, call: Call) -> Answer:
     """Tell the life of an eSIM, without envelope; undocumented: of several under one referenceId, the first."""
+    if world.options.event_path == "events":
+        return page(404, "Cannot GET /api/esim/event")
+    return _life(world, call)
+
+
+def events(world: World, call: Call) -> Answer:
+    """Do the same at the path of older texts, where the sandbox is told to."""
+    if world.options.event_path == "event":
+        raise refused(404, "Cannot GET /api/esim/events")
+    return _life(world, call)
+
+
+def _life(world: World, call: Call) -> Answer:
     query = _EVENT.read(call.query)
     esim = known(_named(world, query))
     eid = f"8904903200000000{int(esim.id[:8], 16):016}"
-    events = [_happened(esim, happening, eid) for happening in world.store.events(esim.id)]
+    happened = [_happened(esim, happening, eid) for happening in world.store.events(esim.id)]
     names = {"iccid": esim.iccid, "esimId": esim.id, "referenceId": esim.reference_id}
-    return bare(names | {"events": events, "locations": []})
+    life = names | {"events": happened, "locations": []}
+    return success(life) if world.options.event_envelope else bare(life)
 
 
 def top_up_packages(world: World, call: Call) -> Answer:
@@ -127,6 +144,12 @@ def _named(world: World, query: dict[str, Any]) -> Esim | None:
     if query.keys() == {"referenceId"}:
         return next(iter([*world.store.esims(reference_id=query["referenceId"])][::-1]), None)
     return world.store.esim(id=query.get("esimId"), iccid=query.get("iccid"))
+
+
+def _day(world: World, compact: str) -> str:
+    if world.options.usage_dates == "YYYYMMDD":
+        return compact
+    return f"{compact[:4]}-{compact[4:6]}-{compact[6:]}"
 
 
 def _checkable(world: World, call: Call) -> Esim:

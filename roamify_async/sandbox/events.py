@@ -6,7 +6,7 @@ from typing import Final
 from .money import number
 from .packages import Json
 from .plans import UNLIMITED
-from .records import Esim, Order
+from .records import Esim, Order, Refund
 from .views import usage as usage_view
 from .world import World
 
@@ -92,6 +92,21 @@ def affiliate_order(world: World, order: Order, told: str) -> Json:
         },
     }
     return _event("affiliate", "order", data)
+
+
+def refund(world: World, decided: Refund) -> Json:
+    """Tell that a refund request is REFUNDED or REJECTED; of all events only these have an id."""
+    esim, name = world.store.esim(id=decided.esim_id, hidden=True), decided.status.lower()
+    data = {
+        "timestamp": int(world.now()),
+        "refund_id": decided.id,
+        "status": decided.status,
+        "product_type": "esim",
+        "esim_id": decided.esim_id,
+        "iccid": esim.iccid if esim else "",
+        "rejection_reason": decided.rejection_reason,
+    }
+    return {"event_id": f"rfd_{decided.id}_{name}", **_event("refund", name, data)}
 
 
 def _of_esim(world: World, name: str, data: Json) -> Json:

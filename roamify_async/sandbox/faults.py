@@ -24,7 +24,7 @@ FAULTS: Final = {
     "null_field": "set one field of the right answer to null",
     "wrong_type": "set one field of the right answer to a value of another JSON type",
     "shift": "take the first package that a page request asks for out of the catalogue, so that later pages move up",
-    "pending": "answer that the eSIM is still pending; with when=after its profile is ready after `seconds`",
+    "pending": "answer that the eSIM or policy is still pending; with when=after it is ready after `seconds`",
     "301": "answer that the endpoint moved for good to a foreign host",
     "302": "answer that the endpoint is on a foreign host for now",
     "401": "refuse the token",

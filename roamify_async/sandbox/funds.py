@@ -32,5 +32,5 @@ def add(world: World, amount: object) -> None:
     counted = cents(amount, "add") if isinstance(amount, (str, int)) else 0
     if not counted:
         raise ValueError(f"add must be an amount above 0 in whole cents, such as '100.00', not {amount!r}")
-    world.store.fund(counted)
+    world.store.credit(counted)
     world.webhooks.send(events.top_up(world))

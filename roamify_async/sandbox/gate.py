@@ -61,7 +61,7 @@ def _serve(world: World, request: web.BaseRequest, body: bytes, resets: int, fat
 
 def _authorized(world: World, request: web.BaseRequest) -> bool:
     given = request.headers.get("Authorization", "")
-    return hmac.compare_digest(given.encode(), f"Bearer {world.options.token}".encode())
+    return hmac.compare_digest(given.encode(errors="surrogateescape"), f"Bearer {world.options.token}".encode())
 
 
 def _query(request: web.BaseRequest) -> dict[str, object]:
@@ -78,5 +78,5 @@ def _json_body(request: web.BaseRequest, body: bytes) -> Any:  # JSON of every k
         return {}
     try:
         return json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return _UNREADABLE

@@ -9,19 +9,16 @@ from typing import Final
 from aiohttp import web
 from attrs import evolve, frozen
 
-from .answers import Answer, failed
+from .answers import JSON_TYPE, Answer, failed, page
 from .esims import PENDING
 from .faults import Hit, Rule, whole_seconds
+from .policies import BEING_ISSUED
 from .spoiled import SPOILING, spoil
 from .wire import cut, cut_in_half
 from .world import Fate
 
 Give = Callable[[Fate], Answer]  # lets the API serve the request
 
-_PAGE: Final = """<!DOCTYPE html>
-<html lang="en-US"><head><title>{status} | api.getroamify.com</title></head>
-<body><h1>Error {status}</h1><p>{text}</p><hr><center>cloudflare</center></body></html>
-"""
 _FOREIGN: Final = "https://attacker.invalid/api"
 _LOOK: Final = 0.05  # seconds between two looks at whether a client is still there
 _TEXTS: Final = {
@@ -115,6 +112,8 @@ async def _garbled(accident: Accident) -> Outcome:
 
 async def _spoiled(accident: Accident) -> Outcome:
     answer = accident.served()
+    if answer.content_type != JSON_TYPE:
+        return answer
     return evolve(answer, text=spoil(accident.rule.fault, answer.text, accident.hit.dice))
 
 
@@ -129,6 +128,8 @@ async def _shift(accident: Accident) -> Outcome:
 async def _pending(accident: Accident) -> Outcome:
     if accident.rule.when == "after":
         accident.give(Fate(ready_in=accident.rule.seconds))
+    if accident.request.path == "/api/insurance/apply":
+        return failed(409, BEING_ISSUED)
     return failed(500, PENDING)
 
 
@@ -145,7 +146,7 @@ def _dated(status: int, seconds: float) -> Answer:
 
 
 def _html(status: int, _seconds: float) -> Answer:
-    return Answer(status, _PAGE.format(status=status, text=_TEXTS[status]), "text/html; charset=UTF-8")
+    return page(status, _TEXTS[status])
 
 
 def _empty(status: int, _seconds: float) -> Answer:

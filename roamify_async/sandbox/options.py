@@ -23,6 +23,11 @@ DuplicateReference = Literal["accept", "conflict"]
 InstantOrderShows = Literal["items", "esims"]
 WebhookTypes = Literal["plain", "prefixed"]
 WebhookUsageList = Literal["data", "usage_data"]
+EventPath = Literal["event", "events"]
+UsageDates = Literal["YYYYMMDD", "YYYY-MM-DD"]
+SmsAnswer = Literal["data", "message"]
+LinkAgain = Literal["same", "new"]
+RefundKey = Literal["refundId", "id"]
 
 TOKEN: Final = "roamify_sandbox_not_a_real_token"  # noqa: S105 - opens nothing but a sandbox
 WEBHOOK_SECRET: Final = "whsec_sandbox_not_a_real_secret"  # noqa: S105 - signs nothing but a sandbox's events
@@ -134,6 +139,12 @@ def _word(_options: object, attribute: "Attribute[Any]", value: object) -> None:
         raise ValueError(f"{attribute.name} must be a non-empty text of plain letters without spaces")
 
 
+def _texts(_options: object, attribute: "Attribute[Any]", value: object) -> None:
+    entries = cast("Sequence[object]", value)
+    if value is not None and not (isinstance(value, (list, tuple)) and all(isinstance(one, str) for one in entries)):
+        raise ValueError(f"{attribute.name} must be a list of texts, or None for all, not {value!r}")
+
+
 def _path(path: str | PathLike[str] | None) -> Path | None:
     return None if path is None else Path(path)
 
@@ -157,6 +168,19 @@ class Options:
     duplicate_reference: DuplicateReference = field(validator=_one_of("accept", "conflict"))
     instant_order_shows: InstantOrderShows = field(validator=_one_of("items", "esims"))
     apply_needs_esim_id: bool = field(validator=_flag)
+    event_path: EventPath = field(validator=_one_of("event", "events"))
+    event_envelope: bool = field(validator=_flag)
+    usage_dates: UsageDates = field(validator=_one_of("YYYYMMDD", "YYYY-MM-DD"))
+    sms_answer: SmsAnswer = field(validator=_one_of("data", "message"))
+    link_again: LinkAgain = field(validator=_one_of("same", "new"))
+    refund_key: RefundKey = field(validator=_one_of("refundId", "id"))
+    rates_envelope: bool = field(validator=_flag)
+    rates_need_pair: bool = field(validator=_flag)
+    vouchers: bool = field(validator=_flag)
+    voucher_packages: Sequence[str] | None = field(validator=_texts)
+    voucher_mint_limit: int = field(validator=_whole(1, 10))
+    policy_takes: float = field(validator=_seconds)
+    affiliate: str = field(validator=_word)
     compress: bool = field(validator=_flag)
     faults: Sequence[Mapping[str, object]] = field(validator=_faults)
     low_balance: int = field(converter=_threshold)

@@ -1,9 +1,11 @@
 """The endpoints that buy, and that show what was bought."""
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 
 from .answers import Answer, refused, success
 from .packages import Json, Package
+from .products import PREFIX
 from .records import Kind, Order
 from .schema import Shape, count, enum, list_of, quantity, text
 from .store import DuplicateError
@@ -66,6 +68,15 @@ def get_all(world: World, call: Call) -> Answer:
     return success({"orders": [_shown(world, order) for order in orders]})
 
 
+@contextmanager
+def paying() -> Generator[None, None, None]:
+    """Refuse a referenceId that is taken; a balance that is too low is refused where all answers are made."""
+    try:
+        yield
+    except DuplicateError:
+        raise refused(409, "Order with the same referenceId already exists, please use another one") from None
+
+
 def _buy(world: World, call: Call, kind: Kind) -> Answer:
     body = _ORDER.read(call.body)
     packages = _packages(world, [(line["packageId"], line["quantity"]) for line in body["items"]])
@@ -80,6 +91,8 @@ def _packages(world: World, lines: Sequence[tuple[str, int]]) -> list[Package]:
         raise refused(400, f"An order holds at most {_MOST} eSIMs")
     packages: list[Package] = []
     for package_id, wanted in lines:
+        if package_id.startswith(PREFIX):
+            raise refused(400, "Insurance packages cannot be ordered here")
         package = world.catalogue.sold(package_id)
         if package is None:
             raise refused(500, "Unknown error")
@@ -92,7 +105,7 @@ def _book(
 ) -> Order:
     unique = world.options.duplicate_reference == "conflict"
     lines = [(package.id, package.cents) for package in packages]
-    try:
+    with paying():
         return world.store.book(
             kind,
             reference_id,
@@ -102,8 +115,6 @@ def _book(
             ready_in=call.fate.ready_in,
             hidden_for=call.fate.hidden_for,
         )
-    except DuplicateError:
-        raise refused(409, "Order with the same referenceId already exists, please use another one") from None
 
 
 def _shown(world: World, order: Order) -> Json:

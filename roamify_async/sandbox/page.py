@@ -2,7 +2,7 @@
 
 import time
 from base64 import b64encode
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from hashlib import sha256
 from html import escape
 from itertools import islice
@@ -12,13 +12,16 @@ from .answers import Answer, failed
 from .given import near
 from .money import decimal
 from .plans import UNLIMITED
+from .products import COVERS
 from .records import Esim, Order
 from .style import STYLE
-from .visits import Visit
+from .visits import UNDER_WAY, Visit
 from .webhooks import Delivery
 from .world import World
 
 _ROWS: Final = 20
+_SHORT: Final = 24  # letters that need no line break
+_KINDS: Final = {"INSTALLED": "good", "EXPIRED": "bad", "REVOKED": "bad", "acknowledged": "good", "given up": "bad"}
 _EVERY: Final = 3  # seconds from one refresh to the next
 _TYPE: Final = "text/html; charset=utf-8"
 _STYLE_HASH: Final = b64encode(sha256(STYLE.encode()).digest()).decode()
@@ -51,7 +54,8 @@ def _document(world: World, *, still: bool) -> str:
         f'<meta name="viewport" content="width=device-width, initial-scale=1">{refresh}'
         f"<title>Roamify sandbox</title><style>{STYLE}</style></head><body>"
         f"<header><h1>Roamify sandbox</h1><p>{state}: {link}</p></header>"
-        f"<main>{_figures(world)}{''.join(_sections(world))}</main></body></html>"
+        f"<main>{_figures(world)}<div>{_orders(world)}{_esims(world)}</div>"
+        f"<div>{_requests(world)}{_faults(world)}{_webhooks(world)}</div></main></body></html>"
     )
 
 
@@ -67,17 +71,31 @@ def _figures(world: World) -> str:
     )
 
 
-def _sections(world: World) -> Iterator[str]:
+def _orders(world: World) -> str:
     orders = world.store.orders(limit=_ROWS, hidden=True)
-    yield _table("Orders", ("When", "Total", "Bought", "Reference"), [_order(world, order) for order in orders])
+    return _table("Orders", ("When", "Total", "Bought", "Reference"), [_order(world, order) for order in orders])
+
+
+def _esims(world: World) -> str:
     esims = islice(world.store.esims(hidden=True), _ROWS)
-    yield _table("eSIMs", ("Status", "ICCID", "Package", "Data"), [_esim(world, esim) for esim in esims])
-    yield _table("Requests", ("When", "Request", "Answer"), [_visit(visit) for visit in _last(world.visits.recent)])
+    return _table("eSIMs", ("Status", "ICCID", "Package", "Data"), [_esim(world, esim) for esim in esims])
+
+
+def _requests(world: World) -> str:
+    return _table("Requests", ("When", "Request", "Answer"), [_visit(visit) for visit in _last(world.visits.recent)])
+
+
+def _faults(world: World) -> str:
     hits = [(*_visit(visit), escape(visit.fault)) for visit in _last(world.visits.hit)]
-    yield _table("Faults that hit", ("When", "Request", "Answer", "Fault"), hits)
-    if world.webhooks.url is not None:
-        sent = [_delivery(delivery) for delivery in _last(world.webhooks.recent())]
-        yield _table("Webhooks", ("Event", "State", "Tries", "Answer"), sent, note=f"to {world.webhooks.url}")
+    return _table("Faults that hit", ("When", "Request", "Answer", "Fault"), hits)
+
+
+def _webhooks(world: World) -> str:
+    sent = [_delivery(delivery) for delivery in _last(world.webhooks.recent())]
+    if world.webhooks.url is None and not sent:
+        return ""
+    note = f"to {world.webhooks.url}" if world.webhooks.url else "ended"
+    return _table("Webhooks", ("Event", "State", "Tries", "Answer"), sent, note)
 
 
 def _table(title: str, heads: Cells, rows: list[Cells], note: str = f"the newest {_ROWS}") -> str:
@@ -94,10 +112,15 @@ def _table(title: str, heads: Cells, rows: list[Cells], note: str = f"the newest
 
 def _order(world: World, order: Order) -> Cells:
     bought = [item.package_id for item in order.items]
-    names = [f"{bought.count(id)} x {world.catalogue.packages[id].plan.name}" for id in dict.fromkeys(bought)]
+    names = [f"{bought.count(id)} x {_named(world, id)}" for id in dict.fromkeys(bought)]
     kind = "" if order.kind == "order" else f" ({order.kind})"
-    cells = (_moment(order.created_at), f"${decimal(order.total)}", ", ".join(names) + kind)
-    return *map(escape, cells), _code(order.reference_id)
+    goods = escape(", ".join(names) + kind)
+    return _when(order.created_at), f"${decimal(order.total)}", goods, _code(order.reference_id)
+
+
+def _named(world: World, package_id: str) -> str:
+    cover = COVERS.get(package_id)
+    return cover.name if cover else world.catalogue.packages[package_id].plan.name
 
 
 def _esim(world: World, esim: Esim) -> Cells:
@@ -105,45 +128,46 @@ def _esim(world: World, esim: Esim) -> Cells:
     allowed = min(UNLIMITED, sum(held.plan.megabytes for held in world.bought(esim, hidden=True)))
     used = sum(day.megabytes for day in world.store.usages(esim.id))
     if allowed == UNLIMITED:
-        data = f"{used:,} MB, unlimited"
+        data = f"<span>{used:,} MB,</span> unlimited"
     else:
-        data = f'<progress max="{allowed}" value="{used}"></progress> {used:,} of {allowed:,} MB'
+        data = f'<progress max="{allowed}" value="{used}"></progress><span>{used:,} of {allowed:,} MB</span>'
     place = f"{package.group.place.name}, {package.plan.name}"
-    return _badge(esim.status), _code(esim.iccid), escape(place), data
+    return _badge(esim.status, _KINDS.get(esim.status, "")), _code(esim.iccid), escape(place), data
 
 
 def _visit(visit: Visit) -> Cells:
-    good = isinstance(visit.status, int) and visit.status < 400  # noqa: PLR2004
-    return (
-        _moment(visit.at),
-        _code(f"{visit.method} {visit.path}"),
-        _badge(str(visit.status), "good" if good else "bad"),
-    )
+    answer = str(visit.status)
+    kind = "good" if answer < "400" else "" if answer == UNDER_WAY else "bad"
+    return _when(visit.at), _code(f"{visit.method} {visit.path}"), _badge(answer, kind)
 
 
 def _delivery(delivery: Delivery) -> Cells:
-    kind = {"acknowledged": "good", "given up": "bad"}.get(delivery.state, "")
-    answer = str(delivery.status or ("none yet" if not delivery.tries else "none"))
-    return _code(delivery.event), _badge(delivery.state, kind), str(delivery.tries), answer
+    state = _badge(delivery.state, _KINDS.get(delivery.state, ""))
+    return _code(f"{delivery.id} {delivery.event}"), state, str(delivery.tries), str(delivery.status or "none")
 
 
 def _last(kept: Iterable[Kept]) -> list[Kept]:
     return [*kept][: -_ROWS - 1 : -1]
 
 
-def _badge(text: str, kind: str = "") -> str:
-    kind = kind or {"INSTALLED": "good", "EXPIRED": "bad", "REVOKED": "bad"}.get(text, "")
+def _badge(text: str, kind: str) -> str:
     return f'<span class="badge {kind}">{escape(text)}</span>'
 
 
 def _code(text: str) -> str:
-    return f"<code>{escape(text)}</code>" if text else "-"
+    kind = ' class="long"' if len(text) > _SHORT else ""
+    return f"<code{kind}>{escape(text)}</code>" if text else "-"
 
 
 def _moment(at: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(at))
 
 
+def _when(at: float) -> str:
+    return " ".join(f"<span>{part}</span>" for part in _moment(at).split())
+
+
 def _span(seconds: int) -> str:
     days, rest = divmod(seconds, 86_400)
-    return f"{f'{days} d ' if days else ''}{rest // 3_600}:{rest % 3_600 // 60:02} h"
+    clock = f"{rest // 3_600}:{rest % 3_600 // 60:02} h" if rest else ""
+    return f"{f'{days} d' if days else ''} {clock}".strip()

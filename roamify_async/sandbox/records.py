@@ -1,16 +1,16 @@
-"""What the sandbox keeps of orders and eSIMs."""
+"""What the sandbox keeps of orders, eSIMs and what goes with them."""
 
 from typing import Literal
 from uuid import UUID
 
 from attrs import field, frozen
 
-Kind = Literal["order", "instant", "topup"]
+Kind = Literal["order", "instant", "topup", "voucher", "insurance"]
 
 
 @frozen
 class Item:
-    """One line of an order: a package bought for one eSIM, at a price in cents."""
+    """One line of an order: a package bought for one eSIM, or insurance for one policy, at a price in cents."""
 
     esim_id: str
     package_id: str
@@ -61,6 +61,72 @@ class Usage:
 
     date: str
     megabytes: int
+
+
+@frozen
+class Voucher:
+    """One voucher, with the eSIM and order behind it; its price is in cents, and 0 is no time."""
+
+    id: str
+    code: str
+    status: str
+    reference_id: str
+    package_id: str
+    price: int
+    esim_id: str
+    order_id: str
+    notes: str
+    redeemed_at: int
+    created_at: int
+    updated_at: int
+
+
+@frozen
+class Policy:
+    """One insurance policy: reserved until it is applied, which sets dates, a name and the time of its issue."""
+
+    id: str
+    order_id: str
+    package_id: str
+    start_date: str
+    end_date: str
+    insurer_name: str
+    issued_at: float
+    created_at: int
+    updated_at: int
+
+
+@frozen
+class Refund:
+    """One request to be paid back for an eSIM; the amount is in cents."""
+
+    id: str
+    esim_id: str
+    amount: int
+    status: str
+    reason: str
+    rejection_reason: str
+    created_at: int
+    updated_at: int
+
+
+@frozen
+class Link:
+    """The page on which an eSIM is shown to whoever has the key and code."""
+
+    esim_id: str
+    key: str
+    access_code: str
+    created_at: int
+
+
+@frozen
+class Message:
+    """One text message that was sent to an eSIM."""
+
+    esim_id: str
+    text: str
+    at: int
 
 
 @frozen

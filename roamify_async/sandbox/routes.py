@@ -1,11 +1,14 @@
 """Which handler serves which endpoint."""
 
 import json
+import re
 from collections.abc import Generator
 from contextlib import contextmanager, nullcontext
 from typing import Final
 
-from . import esims, orders, reading
+from attrs import evolve
+
+from . import affiliate, contacts, esims, insurance, orders, policies, rates, reading, refunds, vouchers
 from .answers import Answer, Refusal, failed, refused, success
 from .funds import watched
 from .store import TooPoorError
@@ -29,9 +32,36 @@ ROUTES: Final[dict[tuple[str, str], Handler]] = {
     ("GET", "/api/esim/usage/details"): esims.usage_details,
     ("GET", "/api/esim/history"): esims.history,
     ("GET", "/api/esim/event"): esims.event,
+    ("GET", "/api/esim/events"): esims.events,
+    ("POST", "/api/esim/sms"): contacts.sms,
+    ("POST", "/api/esim/link"): contacts.link,
     ("GET", "/api/esim/topup/packages"): esims.top_up_packages,
+    ("GET", "/api/esim/{uniqueName}/packages"): affiliate.packages,
+    ("POST", "/api/esim/vouchers"): vouchers.create,
+    ("GET", "/api/esim/vouchers"): vouchers.get_all,
+    ("GET", "/api/esim/voucher/{voucherId}"): vouchers.get,
+    ("GET", "/api/esim/voucher/code/{code}"): vouchers.get_by_code,
+    ("PUT", "/api/esim/voucher/{voucherId}/revoke"): vouchers.revoke,
+    ("GET", "/api/refund"): refunds.get,
+    ("GET", "/api/currencies"): rates.currencies,
+    ("GET", "/api/rates"): rates.rates,
+    ("GET", "/api/insurance/countries"): insurance.countries,
+    ("GET", "/api/insurance/packages"): insurance.packages,
+    ("GET", "/api/insurance/package"): insurance.package,
+    ("POST", "/api/insurance/order"): insurance.create,
+    ("GET", "/api/insurance/order"): insurance.get,
+    ("GET", "/api/insurance/orders"): insurance.get_all,
+    ("POST", "/api/insurance/apply"): policies.apply,
+    ("GET", "/api/insurance/policy"): policies.get,
+    ("GET", "/api/insurance/policies"): policies.get_all,
 }
-"""Every endpoint of the sandbox, by method and path."""
+"""Every endpoint of the sandbox, by method and path; a name in braces stands for one part of a path."""
+
+_FORMS: Final = {
+    (method, re.compile(re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", path))): handler
+    for (method, path), handler in ROUTES.items()
+    if "{" in path
+}
 
 PUBLIC: Final = frozenset({"/api/health"})
 """The paths that need no token."""
@@ -44,8 +74,18 @@ def serve(world: World, method: str, path: str, call: Call) -> Answer:
         if fate.late_by:
             world.store.postpone(json.dumps([method, path, call.query, call.body]), fate.late_by)
             return success({})
-        with world.store.rehearsal() if fate.rehearsed else nullcontext():
+        with world.rehearsal() if fate.rehearsed else nullcontext():
             return _answer(world, method, path, call)
+
+
+def route(method: str, path: str) -> tuple[Handler, dict[str, object]]:
+    """Find who serves a request, and what its path names; a path without names comes before one with them."""
+    if handler := ROUTES.get((method, path)):
+        return handler, {}
+    for (served, form), handler in _FORMS.items():
+        if served == method and (found := form.fullmatch(path)):
+            return handler, {**found.groupdict()}
+    raise refused(404, f"Cannot {method} {path}")
 
 
 @contextmanager
@@ -65,12 +105,10 @@ def catch_up(world: World) -> None:
 
 
 def _answer(world: World, method: str, path: str, call: Call) -> Answer:
-    handler = ROUTES.get((method, path))
     try:
-        if handler is None:
-            raise refused(404, f"Cannot {method} {path}")
-        with nullcontext() if call.fate.rehearsed else watched(world):
-            return handler(world, call)
+        handler, parts = route(method, path)
+        with watched(world):
+            return handler(world, evolve(call, path=parts))
     except TooPoorError:
         return failed(409, "Insufficient partner balance, please make sure your have enough balance and try again")
     except Refusal as refusal:

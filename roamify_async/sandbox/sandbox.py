@@ -14,16 +14,22 @@ from .options import (
     TOKEN,
     WEBHOOK_SECRET,
     DuplicateReference,
+    EventPath,
     InstantOrderShows,
+    LinkAgain,
     Options,
     PageCounts,
     PastEnd,
+    RefundKey,
+    SmsAnswer,
+    UsageDates,
     WebhookTypes,
     WebhookUsageList,
 )
 from .packages import Json
 from .routes import turn
 from .server import Server
+from .state import state
 from .steering import advance
 
 
@@ -48,6 +54,19 @@ class Sandbox(Server):
         duplicate_reference: DuplicateReference = "accept",
         instant_order_shows: InstantOrderShows = "items",
         apply_needs_esim_id: bool = False,
+        event_path: EventPath = "event",
+        event_envelope: bool = False,
+        usage_dates: UsageDates = "YYYYMMDD",
+        sms_answer: SmsAnswer = "data",
+        link_again: LinkAgain = "same",
+        refund_key: RefundKey = "refundId",
+        rates_envelope: bool = True,
+        rates_need_pair: bool = False,
+        vouchers: bool = True,
+        voucher_packages: Sequence[str] | None = None,
+        voucher_mint_limit: int = 10,
+        policy_takes: float = 0.0,
+        affiliate: str = "sandbox",
         compress: bool = True,
         faults: Sequence[Mapping[str, object]] = (),
         low_balance: Decimal | str | int = "100.00",
@@ -74,6 +93,19 @@ class Sandbox(Server):
             duplicate_reference=duplicate_reference,
             instant_order_shows=instant_order_shows,
             apply_needs_esim_id=apply_needs_esim_id,
+            event_path=event_path,
+            event_envelope=event_envelope,
+            usage_dates=usage_dates,
+            sms_answer=sms_answer,
+            link_again=link_again,
+            refund_key=refund_key,
+            rates_envelope=rates_envelope,
+            rates_need_pair=rates_need_pair,
+            vouchers=vouchers,
+            voucher_packages=voucher_packages,
+            voucher_mint_limit=voucher_mint_limit,
+            policy_takes=policy_takes,
+            affiliate=affiliate,
             compress=compress,
             faults=faults,
             low_balance=low_balance,
@@ -114,13 +146,13 @@ class Sandbox(Server):
         return self._catalogue.packages[package_id].text
 
     def state(self) -> Json:
-        """Tell the balance, the orders, the eSIMs, and how many requests came for what."""
+        """Tell the balance, all that is kept, from orders to refunds, and how many requests came for what."""
         world = self._running()
         with turn(world):
-            return world.state()
+            return state(world)
 
     def reset(self) -> None:
-        """Return to the start: balance, orders, eSIMs, catalogue, faults, counts, time and webhooks."""
+        """Return to the start: balance, all that is kept, catalogue, faults, counts, time and webhooks."""
         self._running().reset()
 
     def fail(

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping
-from datetime import date
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any, Final, cast
 
@@ -12,7 +12,8 @@ from .answers import invalid
 
 Rule = Callable[[str, object], Any]  # the label and the given value, to the value understood
 
-_NUMBER: Final = re.compile(r"[+-]?(\d{1,15})(\.\d{1,15})?")
+_NUMBER: Final = re.compile(r"[+-]?([0-9]{1,15})(\.[0-9]{1,15})?")
+_DAY: Final = re.compile(r"[0-9]{2}/[0-9]{2}/[0-9]{4}")
 
 
 @frozen
@@ -100,7 +101,7 @@ def _counted(label: str, value: Decimal | float) -> int:
 
 def flag(label: str, value: object) -> bool:
     """Understand a truth value of a query, which is lower-case text."""
-    if value not in {"true", "false"}:
+    if value not in ("true", "false"):  # a repeated key is a list, which no set takes
         raise invalid(f'"{label}" must be a boolean')
     return value == "true"
 
@@ -125,3 +126,62 @@ def list_of(shape: Shape) -> Rule:
         return [shape.read(entry, f"{label}[{position}]") for position, entry in enumerate(entries)]
 
     return rule
+
+
+def object_of(shape: Shape) -> Rule:
+    """Understand an object of that shape."""
+    return lambda label, value: shape.read(value, label)
+
+
+def any_text(label: str, value: object) -> str:
+    """Understand a text that may be empty."""
+    return text(label, value) if value != "" else ""
+
+
+def any_case(*allowed: str) -> Rule:
+    """Understand one of these words, in letters of any size."""
+    rule = enum(*allowed)
+    return lambda label, value: rule(label, value.lower() if isinstance(value, str) else value)
+
+
+def at_most(most: int, rule: Rule) -> Rule:
+    """Understand a number as another rule does, up to a bound."""
+
+    def bounded(label: str, value: object) -> object:
+        understood = rule(label, value)
+        if understood > most:
+            raise invalid(f'"{label}" must be less than or equal to {most}')
+        return understood
+
+    return bounded
+
+
+def pattern(expression: str, what: str) -> Rule:
+    """Understand a text of a form, which the refusal describes."""
+    form = re.compile(expression)
+
+    def rule(label: str, value: object) -> str:
+        if not form.fullmatch(text(label, value)):
+            raise invalid(f'"{label}" must be {what}')
+        return str(value)
+
+    return rule
+
+
+def day(label: str, value: object) -> date:
+    """Understand a date as insurance writes it, `31/12/2026`."""
+    try:
+        if _DAY.fullmatch(text(label, value)):
+            return datetime.strptime(str(value), "%d/%m/%Y").date()  # noqa: DTZ007 - a date has no zone
+    except ValueError:
+        pass
+    raise invalid(f'"{label}" must be a date in DD/MM/YYYY format')
+
+
+def moment(label: str, value: object) -> datetime:
+    """Understand an ISO date and time, `2026-07-01T00:00:00Z`; without a zone it is in UTC."""
+    try:
+        given = datetime.fromisoformat(text(label, value))
+        return given.astimezone(UTC) if given.tzinfo else given.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        raise invalid(f'"{label}" must be in ISO 8601 date format') from None

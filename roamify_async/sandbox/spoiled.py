@@ -20,13 +20,17 @@ _SAMPLES: Final[tuple[object, ...]] = ("7", 7, True, [], {})
 
 def spoil(fault: str, text: str, dice: Random) -> str:
     """Spoil one field of an answer, at any depth under its data; an answer without any stays as it is."""
-    body: Json = json.loads(text)
-    objects = list(_objects(body.get("data", body)))
+    body: object = json.loads(text)
+    objects = list(_objects(_data(body)))
     if fault == "extra_field" and objects:
         dice.choice(objects)["unknownField"] = "unknown"
     elif fields := [(found, name) for found in objects for name in found]:
         _CHANGES[fault](*dice.choice(fields), dice)
     return dumps(body)
+
+
+def _data(body: object) -> object:
+    return cast("Json", body).get("data", body) if isinstance(body, dict) else body
 
 
 def _objects(value: object) -> Iterator[Json]:

@@ -36,8 +36,7 @@ def advance(world: World, seconds: float) -> None:
     with world.store.advance(seconds) as since:
         catch_up(world)
         told = life.live(world, since)
-    for event in told:
-        world.webhooks.send(event)
+    world.webhooks.send(*told)
     world.webhooks.look()
 
 

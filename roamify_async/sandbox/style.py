@@ -18,7 +18,9 @@ p, small, dt, th { color: var(--soft); }
 small, dt, th { font-size: 13px; font-weight: 400; }
 p { margin: 4px 0; }
 a { color: var(--link); }
-main { display: grid; grid-template-columns: minmax(0, 1fr); gap: 16px; padding-top: 16px; padding-bottom: 32px; }
+main, main > div { display: grid; grid-template-columns: minmax(0, 1fr); gap: 16px;
+  align-content: start; }
+main { padding-top: 16px; padding-bottom: 32px; }
 @media (min-width: 1000px) { main { grid-template-columns: repeat(2, minmax(0, 1fr)); } dl { grid-column: 1 / -1; } }
 dl { display: flex; flex-wrap: wrap; gap: 12px 40px; margin: 0; }
 section, dl { background: var(--card); border: 1px solid var(--line); border-radius: 8px; padding: 12px 16px; }
@@ -27,10 +29,11 @@ dd { margin: 0; font-size: 20px; font-weight: 600; font-variant-numeric: tabular
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
 th, td { text-align: left; vertical-align: top; padding: 5px 16px 5px 0; border-top: 1px solid var(--line); }
 th { border-top: 0; white-space: nowrap; }
-td { overflow-wrap: break-word; }
-code { font: 13px/1.45 ui-monospace, monospace; overflow-wrap: anywhere; }
-td:first-child { white-space: nowrap; }
-progress { width: 72px; height: 8px; accent-color: var(--link); }
+td:last-child, th:last-child { padding-right: 0; }
+td span { white-space: nowrap; }
+code { font: 13px/1.45 ui-monospace, monospace; white-space: nowrap; }
+code.long { display: inline-block; min-width: 15em; white-space: normal; overflow-wrap: anywhere; }
+progress { display: block; width: 96px; height: 8px; margin: 6px 0 2px; accent-color: var(--link); }
 .badge { display: inline-block; padding: 0 7px; border-radius: 9px; background: var(--line); white-space: nowrap;
   font-size: 13px; }
 .good { color: var(--good); background: var(--good-paper); }

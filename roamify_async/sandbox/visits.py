@@ -5,6 +5,8 @@ from typing import Final
 
 from attrs import define, field
 
+UNDER_WAY: Final = "under way"
+
 _KEPT: Final = 50
 _LONGEST: Final = 120  # letters of a path
 
@@ -17,7 +19,7 @@ class Visit:
     path: str
     at: float
     fault: str
-    status: int | str = "under way"
+    status: int | str = UNDER_WAY
 
 
 @define

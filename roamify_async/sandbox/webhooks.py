@@ -3,9 +3,9 @@
 import asyncio
 import hmac
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from heapq import heappop, heappush
 from typing import Any, Final, Literal
 
@@ -53,9 +53,19 @@ class Webhooks:
     def __attrs_post_init__(self) -> None:
         self.url = self._options.webhook_url
 
-    def send(self, event: Json) -> None:
-        """Send an event, if there is a URL to send it to."""
-        self.send_body(f"{event['event_category']}.{event['event_type']}", dumps(event).encode(errors="replace"))
+    def send(self, *events: Json) -> None:
+        """Send events, if there is a URL to send them to."""
+        for event in events:
+            self.send_body(f"{event['event_category']}.{event['event_type']}", dumps(event).encode(errors="replace"))
+
+    @contextmanager
+    def quiet(self) -> Generator[None, None, None]:
+        """Send nothing of what happens in the block."""
+        url, self.url = self.url, None
+        try:
+            yield
+        finally:
+            self.url = url
 
     def send_body(self, event: str, body: bytes) -> None:
         """Send these bytes as such an event; first tries go before repeated ones."""

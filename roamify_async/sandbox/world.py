@@ -1,6 +1,7 @@
 """Everything one sandbox consists of, and what a handler of the API is given of a request."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
+from contextlib import contextmanager
 from decimal import Decimal
 from threading import RLock
 from typing import Any
@@ -11,11 +12,11 @@ from .answers import Answer, refused
 from .arrivals import Arrivals
 from .catalogue import Catalogue
 from .faults import Faults
-from .money import cents, decimal
+from .money import cents
 from .options import Options
-from .packages import Json, Package
-from .plans import UNLIMITED
-from .records import Esim, Order
+from .packages import Package
+from .records import Esim, Link, Message, Policy, Refund, Voucher
+from .shelf import Shelf
 from .store import Store
 from .visits import Visits
 from .webhooks import Webhooks
@@ -35,11 +36,21 @@ class World:
     """How often it was reset: what came before a reset books nothing after it."""
     visits: Visits = field(factory=Visits, init=False)
     webhooks: Webhooks = field(init=False)
+    vouchers: Shelf[Voucher] = field(init=False)
+    policies: Shelf[Policy] = field(init=False)
+    refunds: Shelf[Refund] = field(init=False)
+    links: Shelf[Link] = field(init=False)
+    messages: Shelf[Message] = field(init=False)
     _first_catalogue: Catalogue = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self._first_catalogue = self.catalogue
         self.webhooks = Webhooks(self.options, self.now, self.lock)
+        self.vouchers = Shelf(self.store, "vouchers", Voucher)
+        self.policies = Shelf(self.store, "policies", Policy)
+        self.refunds = Shelf(self.store, "refunds", Refund)
+        self.links = Shelf(self.store, "links", Link)
+        self.messages = Shelf(self.store, "messages", Message)
 
     def now(self) -> float:
         """Tell the Unix time in seconds, which is read nowhere else."""
@@ -52,7 +63,7 @@ class World:
             self.store.close()
 
     def reset(self) -> None:
-        """Return to the start: balance, orders, eSIMs, catalogue, faults, counts, time and webhooks."""
+        """Return to the start: balance, all that is kept, catalogue, faults, counts, time and webhooks."""
         with self.lock:
             self.store.reset()
             self.faults.reset()
@@ -62,15 +73,11 @@ class World:
             self.catalogue = self._first_catalogue
             self.resets += 1
 
-    def state(self) -> Json:
-        """Tell the balance, every order and eSIM from the oldest on, and how many requests came for what."""
-        with self.lock:
-            return {
-                "balance": str(decimal(self.store.balance())),
-                "orders": [_order(order) for order in reversed(self.store.orders(hidden=True))],
-                "esims": [self._esim(esim) for esim in [*self.store.esims(hidden=True)][::-1]],
-                "requests": dict(self.arrivals.counts),
-            }
+    @contextmanager
+    def rehearsal(self) -> Generator[None, None, None]:
+        """Keep nothing of what the block changes, and tell nobody of it."""
+        with self.webhooks.quiet(), self.store.rehearsal():
+            yield
 
     def change_catalogue(
         self,
@@ -85,20 +92,6 @@ class World:
     def bought(self, esim: Esim, *, hidden: bool = False) -> list[Package]:
         """List the packages an eSIM holds: its own and its top-ups."""
         return [self.catalogue.packages[item.package_id] for item in self.store.history(esim.id, hidden=hidden)]
-
-    def _esim(self, esim: Esim) -> Json:
-        held = self.bought(esim, hidden=True)
-        return {
-            "id": esim.id,
-            "iccid": esim.iccid,
-            "status": esim.status,
-            "packageId": esim.package_id,
-            "orderId": esim.order_id,
-            "referenceId": esim.reference_id,
-            "startDate": esim.start_date,
-            "allowedData": min(UNLIMITED, sum(package.plan.megabytes for package in held)),
-            "usedData": sum(day.megabytes for day in self.store.usages(esim.id)),
-        }
 
 
 @frozen
@@ -124,6 +117,8 @@ class Call:
     query: dict[str, object]
     body: object
     fate: Fate = Fate()
+    path: dict[str, object] = field(factory=dict[str, object])
+    """What stands in the path where the route has a name in braces."""
 
 
 Handler = Callable[[World, Call], Answer]
@@ -134,16 +129,3 @@ def known(esim: Esim | None) -> Esim:
     if esim is None:
         raise refused(404, "eSIM not found, please make sure your have the correct iccid or esimId")
     return esim
-
-
-def _order(order: Order) -> Json:
-    return {
-        "id": order.id,
-        "referenceId": order.reference_id,
-        "total": str(decimal(order.total)),
-        "kind": order.kind,
-        "items": [
-            {"packageId": item.package_id, "esimId": item.esim_id, "price": str(decimal(item.price))}
-            for item in order.items
-        ],
-    }
