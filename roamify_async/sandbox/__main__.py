@@ -30,7 +30,7 @@ def _parser() -> argparse.ArgumentParser:
               {"esimId": id, "reason": text}, {"refundId": id, "status": "REFUNDED", "reason": text}, {"code": code}
             time is moved forward, and the balance added to, with
               {"advance": "4h"}, {"add": "100.00"}
-            webhooks go to a receiver on this machine, are sent again or made up, and an affiliate is told of an order, with
+            webhooks go to a URL of this machine, are sent again or made up, and an affiliate is told of an order, with
               {"url": URL}, {"id": number}, {"event": {...}}, {"orderId": id, "status": "completed"}
             the catalogue is changed with
               {"remove": [packageId, ...], "add": [packageId, ...], "reprice": {packageId: "1.23", ...}}

@@ -64,7 +64,8 @@ def _figures(world: World) -> str:
     shown = {
         "Balance": f"${decimal(world.store.balance())}",
         "Requests": str(sum(world.arrivals.counts.values())),
-        "Time (UTC)": f"{_moment(world.now())}{f', {_span(ahead)} ahead' if ahead else ''}",
+        "Time (UTC)": _moment(world.now()),
+        **({"Ahead by": _span(ahead)} if ahead else {}),
     }
     return (
         "<dl>" + "".join(f"<div><dt>{name}</dt><dd>{escape(text)}</dd></div>" for name, text in shown.items()) + "</dl>"
@@ -143,7 +144,8 @@ def _visit(visit: Visit) -> Cells:
 
 def _delivery(delivery: Delivery) -> Cells:
     state = _badge(delivery.state, _KINDS.get(delivery.state, ""))
-    return _code(f"{delivery.id} {delivery.event}"), state, str(delivery.tries), str(delivery.status or "none")
+    tries = "1 try" if delivery.tries == 1 else f"{delivery.tries} tries"
+    return _code(f"{delivery.id} {delivery.event}"), state, tries, str(delivery.status or "no answer")
 
 
 def _last(kept: Iterable[Kept]) -> list[Kept]:

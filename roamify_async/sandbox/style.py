@@ -34,6 +34,9 @@ td span { white-space: nowrap; }
 code { font: 13px/1.45 ui-monospace, monospace; white-space: nowrap; }
 code.long { display: inline-block; min-width: 15em; white-space: normal; overflow-wrap: anywhere; }
 progress { display: block; width: 96px; height: 8px; margin: 6px 0 2px; accent-color: var(--link); }
+@media (max-width: 699px) { thead { display: none; } td { padding: 0; border: 0; min-width: 0; }
+  tr { display: flex; flex-wrap: wrap; gap: 2px 14px; padding: 8px 0; border-top: 1px solid var(--line); }
+  code, code.long { min-width: 0; white-space: normal; overflow-wrap: anywhere; } }
 .badge { display: inline-block; padding: 0 7px; border-radius: 9px; background: var(--line); white-space: nowrap;
   font-size: 13px; }
 .good { color: var(--good); background: var(--good-paper); }
