@@ -21,7 +21,10 @@ _UNREADABLE = object()
 
 async def handle(world: World, request: web.BaseRequest) -> web.StreamResponse:
     """Answer any request that reaches the server."""
-    body = await request.read()
+    try:
+        body = await request.read()
+    except web.HTTPRequestEntityTooLarge:
+        return response(request, failed(413, "request entity too large"), compress=False)
     if request.path == "/" and request.method == "GET":
         answer: Outcome = page(world, request.remote, still="still" in request.query)
     elif request.path.startswith(PREFIX):
