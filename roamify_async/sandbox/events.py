@@ -1,6 +1,7 @@
 """The events that a partner is told of, as they are written: the names are the webhooks' own."""
 
 import time
+from collections import Counter
 from typing import Final
 
 from .money import number
@@ -67,12 +68,12 @@ def affiliate_order(world: World, order: Order, told: str) -> Json:
     total = number(order.total)
     items = [
         {
-            "item_id": item.package_id,
-            "item_name": world.catalogue.packages[item.package_id].plan.name,
-            "item_quantity": 1,
-            "item_price": number(item.price),
+            "item_id": package_id,
+            "item_name": world.catalogue.packages[package_id].plan.name,
+            "item_quantity": quantity,
+            "item_price": number(price),
         }
-        for item in order.items
+        for (package_id, price), quantity in Counter((item.package_id, item.price) for item in order.items).items()
     ]
     data = {
         "timestamp": int(world.now()),

@@ -29,7 +29,7 @@ def watched(world: World) -> Generator[None, None, None]:
 
 def add(world: World, amount: object) -> None:
     """Add dollars to the balance; ValueError for what is no amount of money above zero."""
-    counted = cents(amount, "add") if isinstance(amount, (str, int)) else 0
+    counted = cents(amount, "add") if isinstance(amount, (str, int)) and not isinstance(amount, bool) else 0
     if not counted:
         raise ValueError(f"add must be an amount above 0 in whole cents, such as '100.00', not {amount!r}")
     world.store.credit(counted)

@@ -73,8 +73,9 @@ def _figures(world: World) -> str:
 
 
 def _orders(world: World) -> str:
-    orders = world.store.orders(limit=_ROWS, hidden=True)
-    return _table("Orders", ("When", "Total", "Bought", "Reference"), [_order(world, order) for order in orders])
+    both = [order for kind in (False, True) for order in world.store.orders(insurance=kind, limit=_ROWS, hidden=True)]
+    newest = sorted(both, key=lambda order: order.created_at, reverse=True)[:_ROWS]
+    return _table("Orders", ("When", "Total", "Bought", "Reference"), [_order(world, order) for order in newest])
 
 
 def _esims(world: World) -> str:
