@@ -139,6 +139,12 @@ def _word(_options: object, attribute: "Attribute[Any]", value: object) -> None:
         raise ValueError(f"{attribute.name} must be a non-empty text of plain letters without spaces")
 
 
+def _part(options: object, attribute: "Attribute[Any]", value: str) -> None:
+    _word(options, attribute, value)
+    if "/" in value:
+        raise ValueError(f"{attribute.name} must be one part of a path, not {value!r}")
+
+
 def _texts(_options: object, attribute: "Attribute[Any]", value: object) -> None:
     entries = cast("Sequence[object]", value)
     if value is not None and not (isinstance(value, (list, tuple)) and all(isinstance(one, str) for one in entries)):
@@ -180,7 +186,7 @@ class Options:
     voucher_packages: Sequence[str] | None = field(validator=_texts)
     voucher_mint_limit: int = field(validator=_whole(1, 10))
     policy_takes: float = field(validator=_seconds)
-    affiliate: str = field(validator=_word)
+    affiliate: str = field(validator=_part)
     compress: bool = field(validator=_flag)
     faults: Sequence[Mapping[str, object]] = field(validator=_faults)
     low_balance: int = field(converter=_threshold)
