@@ -226,17 +226,19 @@ async def lose(partner, fault, seconds=3 * HOUR):
 
 async def test_a_late_booking_comes_with_its_time():
     """It is booked at its moment within the advance, tells of the balance, and its eSIM lives from then on."""
-    async with Raw(answering(answer())) as receiver:
-        async with partner_of(webhook_url=receiver.url, balance="2.00", low_balance="1.00") as partner:
-            await lose(partner, "book_late")
-            partner.sandbox.advance("2h")
-            assert partner.sandbox.state()["orders"] == []
-            partner.sandbox.advance("3h")
-            [esim] = (await partner.get("/api/esims"))["data"]
-            assert (esim["createdAt"] - NOW, esim["status"]) == (3 * HOUR, "INSTALLED")
-            await partner.sandbox.delivered()
-            events = [json.loads(request.body)["data"] for request in receiver.requests]
-            assert [(event["timestamp"] - NOW) // HOUR for event in events] == [3, 3, 3, 4, 5]
+    async with (
+        Raw(answering(answer())) as receiver,
+        partner_of(webhook_url=receiver.url, balance="2.00", low_balance="1.00") as partner,
+    ):
+        await lose(partner, "book_late")
+        partner.sandbox.advance("2h")
+        assert partner.sandbox.state()["orders"] == []
+        partner.sandbox.advance("3h")
+        [esim] = (await partner.get("/api/esims"))["data"]
+        assert (esim["createdAt"] - NOW, esim["status"]) == (3 * HOUR, "INSTALLED")
+        await partner.sandbox.delivered()
+        events = [json.loads(request.body)["data"] for request in receiver.requests]
+        assert [(event["timestamp"] - NOW) // HOUR for event in events] == [3, 3, 3, 4, 5]
 
 
 async def test_what_is_hidden_or_pending_shows_with_its_time(partner):
@@ -276,7 +278,7 @@ async def test_an_advance_that_fails_changes_nothing(partner, monkeypatch):
     esim = await bought(partner)
     store = partner.sandbox._running().store
 
-    def broken(*_):
+    def broken(*_: object):
         raise OSError("disk full")
 
     with monkeypatch.context() as patch:

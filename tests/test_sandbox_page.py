@@ -206,17 +206,19 @@ async def test_it_shows_no_more_than_the_newest(partner):
 
 async def test_it_shows_webhooks_and_the_time():
     """Where they go, what became of each, and how far the clock is ahead."""
-    async with Raw(answering(answer(status=500), answer())) as receiver:
-        async with partner_of(webhook_url=receiver.url, webhook_retry_after=(0,)) as partner:
-            partner.sandbox.add_balance(1)
-            partner.sandbox.advance("49h")
-            await partner.sandbox.delivered()
-            _, text, document = await read(partner)
-            rows = document.table("Webhooks")
-            assert rows == [["1 partner.top_up", "acknowledged", "2 tries", "200"]]
-            assert "<dt>Ahead by</dt><dd>2 d 1:00 h</dd>" in text
-            await partner.call("DELETE", "/_sandbox/webhooks")
-            assert (await read(partner))[2].table("Webhooks") == rows
+    async with (
+        Raw(answering(answer(status=500), answer())) as receiver,
+        partner_of(webhook_url=receiver.url, webhook_retry_after=(0,)) as partner,
+    ):
+        partner.sandbox.add_balance(1)
+        partner.sandbox.advance("49h")
+        await partner.sandbox.delivered()
+        _, text, document = await read(partner)
+        rows = document.table("Webhooks")
+        assert rows == [["1 partner.top_up", "acknowledged", "2 tries", "200"]]
+        assert "<dt>Ahead by</dt><dd>2 d 1:00 h</dd>" in text
+        await partner.call("DELETE", "/_sandbox/webhooks")
+        assert (await read(partner))[2].table("Webhooks") == rows
 
 
 @pytest.mark.parametrize("peer", ["192.0.2.1", None, ""])

@@ -474,7 +474,7 @@ def test_the_blocking_form_waits_for_a_receiver_in_another_thread():
             self.send_response(200)
             self.end_headers()
 
-        def log_message(self, *_):
+        def log_message(self, *_: object):
             """Keep quiet."""
 
     with HTTPServer(("127.0.0.1", 0), Receiver) as server:
