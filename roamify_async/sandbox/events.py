@@ -1,6 +1,5 @@
 """The events that a partner is told of, as they are written: the names are the webhooks' own."""
 
-import time
 from collections import Counter
 from typing import Final
 
@@ -137,4 +136,4 @@ def _named(world: World, esim: Esim, told: str) -> Json:
 
 
 def _iso(day: str) -> str:
-    return time.strftime("%Y-%m-%d", time.strptime(day, "%Y%m%d"))
+    return f"{day[:4]}-{day[4:6]}-{day[6:]}"

@@ -89,12 +89,10 @@ def _threshold(value: Decimal | str | int) -> int:
     return cents(value, "low_balance")
 
 
-def _listed(value: Sequence[float]) -> tuple[float, ...]:
-    return tuple(value)
-
-
-def _waits(options: object, attribute: "Attribute[Any]", value: Sequence[object]) -> None:
-    for seconds in value:
+def _waits(options: object, attribute: "Attribute[Any]", value: object) -> None:
+    if not isinstance(value, (list, tuple)):
+        raise ValueError(f"{attribute.name} must be a list of seconds such as (1, 5), not {value!r}")
+    for seconds in cast("Sequence[object]", value):
         _seconds(options, attribute, seconds)
 
 
@@ -192,7 +190,7 @@ class Options:
     low_balance: int = field(converter=_threshold)
     webhook_url: str | None = field(validator=_receiver)
     webhook_timeout: float = field(validator=_seconds)
-    webhook_retry_after: Sequence[float] = field(converter=_listed, validator=_waits)
+    webhook_retry_after: Sequence[float] = field(validator=_waits)
     webhook_types: WebhookTypes = field(validator=_one_of("plain", "prefixed"))
     webhook_usage_list: WebhookUsageList = field(validator=_one_of("data", "usage_data"))
 
