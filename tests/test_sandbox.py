@@ -437,6 +437,21 @@ async def test_days_of_usage_are_written_in_one_of_two_ways(written, form):
         assert [day["date"] for day in used["dataUsages"]] == [time.strftime(form, time.gmtime(used["startedAt"]))]
 
 
+async def test_usage_can_be_told_in_finer_units():
+    """Then data is in kilobytes and calls in seconds; unlimited stays the same number."""
+    async with partner_of(usage_units="KB") as partner:
+        esim = await partner.applied("esim-greece-30days-1gb-all")
+        await partner.post("/_sandbox/esims", {"iccid": esim["iccid"], "usedData": 100})
+        used = (await partner.get("/api/esim/usage/details", iccid=esim["iccid"]))["data"]
+        assert (used["allowedData"], used["remainingData"]) == (1024 * 1024, 924 * 1024)
+        assert used["dataUsages"][0]["usage"] == 100 * 1024
+        esim = await partner.applied("esim-greece-30days-100gb-50sms-10min-all")
+        used = (await partner.get("/api/esim/usage", iccid=esim["iccid"]))["data"]
+        assert (used["allowedVoice"], used["allowedSms"]) == (600, 50)
+        esim = await partner.applied("esim-greece-7days-un2gb-all")
+        assert (await partner.get("/api/esim/usage", iccid=esim["iccid"]))["data"]["allowedData"] == SENTINEL
+
+
 async def test_devices_are_a_bare_list_of_texts(partner):
     """Each compatible device has the five texts."""
     devices = (await partner.get("/api/compatible-devices"))["data"]

@@ -25,6 +25,7 @@ WebhookTypes = Literal["plain", "prefixed"]
 WebhookUsageList = Literal["data", "usage_data"]
 EventPath = Literal["event", "events"]
 UsageDates = Literal["YYYYMMDD", "YYYY-MM-DD"]
+UsageUnits = Literal["MB", "KB"]
 SmsAnswer = Literal["data", "message"]
 LinkAgain = Literal["same", "new"]
 RefundKey = Literal["refundId", "id"]
@@ -175,6 +176,7 @@ class Options:
     event_path: EventPath = field(validator=_one_of("event", "events"))
     event_envelope: bool = field(validator=_flag)
     usage_dates: UsageDates = field(validator=_one_of("YYYYMMDD", "YYYY-MM-DD"))
+    usage_units: UsageUnits = field(validator=_one_of("MB", "KB"))
     sms_answer: SmsAnswer = field(validator=_one_of("data", "message"))
     link_again: LinkAgain = field(validator=_one_of("same", "new"))
     refund_key: RefundKey = field(validator=_one_of("refundId", "id"))
