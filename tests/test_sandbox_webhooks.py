@@ -289,7 +289,8 @@ async def test_a_receiver_is_on_this_machine(partner, url):
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"webhook_timeout": -1}, {"webhook_retry_after": (1, -1)}, {"webhook_retry_after": ("1",)}, {"webhook_retry_after": 5}, {"webhook_retry_after": "15"},
+        {"webhook_timeout": -1}, {"webhook_retry_after": (1, -1)}, {"webhook_retry_after": ("1",)},
+        {"webhook_retry_after": 5}, {"webhook_retry_after": "15"},
         {"webhook_types": "both"}, {"webhook_usage_list": "nowhere"}, {"low_balance": "1.005"},
     ],
 )  # fmt: skip

@@ -92,7 +92,7 @@ def _threshold(value: Decimal | str | int) -> int:
 
 def _waits(options: object, attribute: "Attribute[Any]", value: object) -> None:
     if not isinstance(value, (list, tuple)):
-        raise ValueError(f"{attribute.name} must be a list of seconds such as (1, 5), not {value!r}")
+        raise ValueError(f"{attribute.name} must be a list of seconds such as (1, 5), not {value!r}")  # noqa: TRY004
     for seconds in cast("Sequence[object]", value):
         _seconds(options, attribute, seconds)
 
