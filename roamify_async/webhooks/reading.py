@@ -6,7 +6,7 @@ from typing import Any, Final, cast
 
 import attrs
 
-from roamify_async._engine import codec
+from roamify_async._engine.codec import parse as parse_json, read
 from roamify_async.errors import WebhookError
 
 from .events import AffiliateOrderEvent, BalanceEvent, EsimStatusEvent, EsimUsageEvent, RefundEvent, WebhookEvent
@@ -43,8 +43,7 @@ def parse(body: bytes, signature: str | None, secret: Secret) -> WebhookEvent:
 def decode(body: bytes) -> WebhookEvent:
     """Give the event of a body that was verified before; raises ``WebhookError`` where it cannot be read."""
     try:
-        fields = codec.parse(body)
-        return _event(fields, hashlib.sha256(body).hexdigest())
+        return _event(parse_json(body), hashlib.sha256(body).hexdigest())
     except ValueError as error:
         problem = " ".join(str(error).splitlines())
     raise WebhookError(f"the event cannot be read: {problem}")
@@ -65,7 +64,7 @@ def _event(fields: object, digest: str) -> WebhookEvent:
         "digest": digest,
     }
     said = _said(fields)
-    event = codec.read({**_in_place(said), **about}, kind) if kind else WebhookEvent(**about)
+    event = read({**_in_place(said), **about}, kind) if kind else WebhookEvent(**about)
     # Set afterwards, for the reader drops nulls and keeps only what it knows.
     return attrs.evolve(event, data=said)
 

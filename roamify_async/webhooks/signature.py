@@ -20,8 +20,10 @@ NOT_RAW: Final = (
     " signature. They are await request.read() in aiohttp, await request.body() in Starlette and FastAPI,"
     " request.get_data() in Flask and request.body in Django"
 )
-NONE_GIVEN: Final = "no webhook secret: pass the one that the partner portal shows for your webhook, or, for a Receiver, set"
+NONE_GIVEN: Final = (
+    "no webhook secret: pass the one that the partner portal shows for your webhook, or, for a Receiver, set"
     " ROAMIFY_WEBHOOK_SECRET"
+)
 MISSING: Final = f"no signature: pass the value of the {SIGNATURE_HEADER} header; without it, it is not from Roamify"
 PREFIXED: Final = f"the signature has a prefix: pass the {SIGNATURE_HEADER} header as it came, which is hex alone"
 UPPER: Final = f"the signature is in upper case: pass the {SIGNATURE_HEADER} header as it came, which is lower-case hex"
