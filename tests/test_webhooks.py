@@ -16,6 +16,7 @@ from roamify_async import ConfigurationError, RoamifyError, WebhookError, webhoo
 from roamify_async.webhooks import (
     AffiliateOrderEvent,
     BalanceEvent,
+    EsimEvent,
     EsimStatusEvent,
     EsimUsageEvent,
     NotifiedStatus,
@@ -158,6 +159,7 @@ def test_status():
     """A change of state is a value; a time of 0 is none."""
     event = parsed(EVENTS["status"])
     assert isinstance(event, EsimStatusEvent)
+    assert isinstance(event, EsimEvent)
     assert (event.category, event.type, event.event_id) == ("esim", "status", None)
     assert event.status is NotifiedStatus.ACTIVATED
     assert event.timestamp == NOON
@@ -291,12 +293,21 @@ def test_old_form_without_data(name):
     assert old.data == new.data
 
 
+@pytest.mark.parametrize(("timestamp", "read"), [(1700000000, NOON), ("soon", None), ([], None)])
+def test_unknown_events_have_a_time(timestamp, read):
+    """The time of an event that the library does not know is read where it can be."""
+    event = parsed({"event_category": "voucher", "event_type": "redeemed", "data": {"timestamp": timestamp}})
+    assert event.timestamp == read
+    assert event.data == {"timestamp": timestamp}
+
+
 def test_unknown_events_are_raw():
     """What the library does not know keeps the wire's words."""
     event = parsed({"event_category": "esim", "event_type": "esim_moved", "event_id": "e-1", "data": {"to": 1.10}})
     assert event.__class__ is WebhookEvent
     assert (event.category, event.type, event.key) == ("esim", "esim_moved", "e-1")
     assert event.data == {"to": Decimal("1.1")}
+    assert event.timestamp is None
     other = parsed({"event_category": "voucher", "event_type": "redeemed", "data": ["x"], "at": 1})
     assert (other.category, other.type, other.data) == ("voucher", "redeemed", {"data": ["x"], "at": 1})
 

@@ -378,7 +378,7 @@ def test_blocking_receiver_runs_both_kinds_of_handlers():
 
 
 def test_memory_is_bounded():
-    """The memory store forgets the oldest keys, and no others."""
+    """The memory store forgets the oldest keys that are done, and no others."""
     store = MemoryStore(size=3)
     for key in "abcd":
         store.claim(key)

@@ -62,6 +62,8 @@ class WebhookEvent:
     """Name of the event, the same in each delivery; only refunds have one."""
     digest: str
     """SHA-256 of the body, in hex: the same for each delivery of the same event."""
+    timestamp: datetime | None = None
+    """When it happened."""
     data: Mapping[str, Any] = attrs.field(factory=dict[str, Any], repr=False, eq=False, metadata=wire(None))
     """All that the wire says of it as it stands there, also what the library has no attribute for."""
 
@@ -72,11 +74,9 @@ class WebhookEvent:
 
 
 @attrs.frozen(kw_only=True, field_transformer=snake)
-class EsimStatusEvent(WebhookEvent):
-    """An eSIM came into another state: ``esim``, ``status``."""
+class EsimEvent(WebhookEvent):
+    """Something about an eSIM that was sold."""
 
-    timestamp: datetime | None = None
-    """When it happened."""
     iccid: str | None = None
     esim_id: str | None = None
     reference_id: str | None = None
@@ -84,6 +84,11 @@ class EsimStatusEvent(WebhookEvent):
     start: datetime | None = None
     end: datetime | None = None
     status: NotifiedStatus = NotifiedStatus.UNKNOWN
+
+
+@attrs.frozen(kw_only=True, field_transformer=snake)
+class EsimStatusEvent(EsimEvent):
+    """An eSIM came into another state: ``esim``, ``status``."""
 
 
 @attrs.frozen(kw_only=True, field_transformer=snake)
@@ -113,18 +118,9 @@ class DayUsed:
 
 
 @attrs.frozen(kw_only=True, field_transformer=snake)
-class EsimUsageEvent(WebhookEvent):
+class EsimUsageEvent(EsimEvent):
     """What is left of an eSIM: ``esim``, ``usage``; every 4 hours, and at 25, 50, 75, 90 and 100 % used."""
 
-    timestamp: datetime | None = None
-    """When it happened."""
-    iccid: str | None = None
-    esim_id: str | None = None
-    reference_id: str | None = None
-    """Reference of the order that it was bought with."""
-    start: datetime | None = None
-    end: datetime | None = None
-    status: NotifiedStatus = NotifiedStatus.UNKNOWN
     package_id: str | None = None
     package_name: str | None = None
     data_units: str = "MB"
@@ -138,8 +134,6 @@ class EsimUsageEvent(WebhookEvent):
 class BalanceEvent(WebhookEvent):
     """The balance fell or rose: ``partner``, and ``low_balance``, ``insufficient_balance`` or ``top_up``."""
 
-    timestamp: datetime | None = None
-    """When it happened."""
     balance: Decimal
     """What is left to spend, in major units, exact."""
     threshold: Decimal | None = None
@@ -176,8 +170,6 @@ class AffiliateOrder:
 class AffiliateOrderEvent(WebhookEvent):
     """An order came through your link: ``affiliate``, ``order``."""
 
-    timestamp: datetime | None = None
-    """When it happened."""
     partner_name: str | None = None
     partner_id: str | None = None
     commission_rate: Decimal | None = None
@@ -191,8 +183,6 @@ class AffiliateOrderEvent(WebhookEvent):
 class RefundEvent(WebhookEvent):
     """A refund was decided: ``refund``, and ``refunded`` or ``rejected``."""
 
-    timestamp: datetime | None = None
-    """When it happened."""
     refund_id: str
     status: RefundDecision | None = None
     product_type: str = "esim"

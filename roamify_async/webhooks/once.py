@@ -1,9 +1,11 @@
 """Handle each event once, although it may be delivered several times."""
 
+import math
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager
 from threading import Lock
+from time import monotonic
 from typing import Literal, Protocol
 
 import anyio
@@ -18,8 +20,7 @@ Claim = Literal["new", "busy", "done"]
 class Store(Protocol):
     """Remembers which events were handled, by their ``key``; its methods are called from several threads.
 
-    A store that outlives the process, or is shared by several, lets a claim lapse that was neither finished nor
-    released for a while: whoever held it may have died.
+    It lets a claim lapse that was neither finished nor released for a while: whoever held it may have died.
     """
 
     def claim(self, key: str) -> Claim:
@@ -38,34 +39,41 @@ class Store(Protocol):
 class MemoryStore:
     """Remembers the latest keys, in one process, until it ends."""
 
-    def __init__(self, size: int = 10_000) -> None:
+    def __init__(self, size: int = 10_000, *, lapse: float = 600) -> None:
+        """Make room for so many keys; a claim that has not ended after *lapse* seconds counts for nothing."""
         self._size = size
-        self._known: OrderedDict[str, Claim] = OrderedDict()
+        self._lapse = lapse
+        self._done: OrderedDict[str, None] = OrderedDict()
+        self._busy: dict[str, float] = {}
         self._lock = Lock()
 
     def __repr__(self) -> str:
         """Show how many keys are known, of how many there is room for."""
-        return f"MemoryStore({len(self._known)} of {self._size})"
+        return f"MemoryStore({len(self._done)} of {self._size})"
 
     def claim(self, key: str) -> Claim:
-        """Take a key that is not known; the oldest key makes room for it."""
+        """Take a key that is neither done nor held."""
         with self._lock:
-            known = self._known.get(key, "new")
-            if known == "new":
-                self._known[key] = "busy"
-                while len(self._known) > self._size:
-                    self._known.popitem(last=False)
-            return known
+            now = monotonic()
+            if key in self._done:
+                return "done"
+            if now - self._busy.get(key, -math.inf) < self._lapse:
+                return "busy"
+            self._busy[key] = now
+            return "new"
 
     def finish(self, key: str) -> None:
-        """Note that it is done."""
+        """Note that it is done; the oldest key makes room for it."""
         with self._lock:
-            self._known[key] = "done"
+            self._busy.pop(key, None)
+            self._done[key] = None
+            while len(self._done) > self._size:
+                self._done.popitem(last=False)
 
     def release(self, key: str) -> None:
-        """Forget it."""
+        """Let go of it."""
         with self._lock:
-            self._known.pop(key, None)
+            self._busy.pop(key, None)
 
 
 @contextmanager

@@ -2,11 +2,14 @@
 
 import hashlib
 from collections.abc import Mapping
+from contextlib import suppress
+from datetime import datetime
 from typing import Any, Final, cast
 
 import attrs
 
 from roamify_async._engine.codec import parse as parse_json, read
+from roamify_async._engine.readers import read_time
 from roamify_async.errors import WebhookError
 
 from .events import AffiliateOrderEvent, BalanceEvent, EsimStatusEvent, EsimUsageEvent, RefundEvent, WebhookEvent
@@ -64,9 +67,10 @@ def _event(fields: object, digest: str) -> WebhookEvent:
         "digest": digest,
     }
     said = _said(fields)
-    event = read({**_in_place(said), **about}, kind) if kind else WebhookEvent(**about)
+    if kind is None:
+        return WebhookEvent(**about, timestamp=_time(said), data=said)
     # Set afterwards, for the reader drops nulls and keeps only what it knows.
-    return attrs.evolve(event, data=said)
+    return attrs.evolve(read({**_in_place(said), **about}, kind), data=said)
 
 
 def _word(fields: Fields, name: str) -> str:
@@ -82,6 +86,13 @@ def _said(fields: Fields) -> Fields:
     if isinstance(data, dict):
         return cast("Fields", data)
     return {key: value for key, value in fields.items() if key not in ENVELOPE}
+
+
+def _time(said: Fields) -> datetime | None:
+    """Give the time of an event of which nothing else is known, where it has one that can be read."""
+    with suppress(ValueError):
+        return read_time(said.get("timestamp"), datetime)
+    return None
 
 
 def _in_place(said: Fields) -> Fields:

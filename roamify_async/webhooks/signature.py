@@ -21,8 +21,8 @@ NOT_RAW: Final = (
     " request.get_data() in Flask and request.body in Django"
 )
 NONE_GIVEN: Final = (
-    "no webhook secret: pass the one that the partner portal shows for your webhook, or, for a Receiver, set"
-    " ROAMIFY_WEBHOOK_SECRET"
+    "no webhook secret: pass the one that Roamify gave you for your webhook (it is not the API's token), or, for a"
+    " Receiver, set ROAMIFY_WEBHOOK_SECRET"
 )
 MISSING: Final = f"no signature: pass the value of the {SIGNATURE_HEADER} header; without it, it is not from Roamify"
 PREFIXED: Final = f"the signature has a prefix: pass the {SIGNATURE_HEADER} header as it came, which is hex alone"
