@@ -10,7 +10,7 @@ from decimal import Decimal
 import attrs
 import pytest
 from deliveries import BALANCE, DAYS, ESIM, EVENTS, NAMES, SECRET, USED, body_of, parsed
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
 
 from roamify_async import ConfigurationError, RoamifyError, WebhookError, webhooks
 from roamify_async.webhooks import (
@@ -48,12 +48,14 @@ def test_sign_is_the_standard():
     verify(b"what do ya want for nothing?", expected, "Jefe")
 
 
+@settings(deadline=None)
 @given(st.binary(), st.text(min_size=1))
 def test_what_was_signed_is_verified(body, secret):
     """Any bytes can be signed, with any secret."""
     verify(body, sign(body, secret), secret)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=50), st.data())
 def test_no_changed_body_is_verified(body, data):
     """A body that differs in any way from the one that was signed is refused."""
@@ -62,6 +64,7 @@ def test_no_changed_body_is_verified(body, data):
         verify(other, sign(body, SECRET), SECRET)
 
 
+@settings(deadline=None)
 @given(st.integers(0, len(BODY) * 8 - 1))
 def test_no_flipped_bit_is_verified(position):
     """One bit decides."""
@@ -369,6 +372,7 @@ def test_unreadable_events(body, told):
     assert pickle.loads(pickle.dumps(caught.value)).args == caught.value.args
 
 
+@settings(deadline=None)
 @given(st.binary())
 def test_any_bytes_are_read_or_refused(body):
     """Nothing but a WebhookError leaves the reading of arbitrary bytes."""
@@ -376,6 +380,7 @@ def test_any_bytes_are_read_or_refused(body):
         parse(body, sign(body, SECRET), SECRET)
 
 
+@settings(deadline=None)
 @given(
     st.sampled_from([*EVENTS.values()]),
     st.dictionaries(

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import threading
+from collections.abc import AsyncIterator
 from contextvars import ContextVar
 from datetime import timedelta
 from functools import partial
@@ -11,6 +12,7 @@ from typing import Any
 import anyio.lowlevel
 import httpx
 import pytest
+from aiohttp import ClientSession, web
 from deliveries import EVENTS, SECRET, body_of, headers_of, parsed
 from starlette.applications import Starlette
 from starlette.routing import Mount
@@ -354,6 +356,12 @@ def test_limits_are_positive(wrong):
         Receiver(repr, SECRET, **wrong)
 
 
+def test_handler_is_callable():
+    """What cannot be called is refused when the receiver is made, and not at the first delivery."""
+    with pytest.raises(TypeError, match="callable"):
+        Receiver("handle", SECRET)
+
+
 def test_deadline_is_below_what_roamify_waits():
     """By default the receiver answers before Roamify stops waiting; a ``timedelta`` is seconds."""
     assert 1 < Receiver(repr, SECRET).deadline < 3
@@ -408,6 +416,49 @@ def test_failing_second_block_releases_nothing():
             raise LookupError
         assert store.claim(EVENT.key) == "busy"
     assert store.claim(EVENT.key) == "done"
+
+
+# ---------------------------------------------------------------- aiohttp
+
+
+async def test_aiohttp_refuses_what_is_announced_too_large():
+    """A body that is said to be over the limit is refused before it comes."""
+    app = web.Application()
+    app.router.add_post("/roamify", webhooks.aiohttp_handler(Receiver(repr, SECRET, limit=100)))
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    reader, writer = await asyncio.open_connection(*runner.addresses[0])
+    writer.write(b"POST /roamify HTTP/1.1\r\nHost: app\r\nContent-Length: 101\r\n\r\n")
+    assert b"413" in await reader.readline()
+    writer.close()
+    await writer.wait_closed()
+    await runner.cleanup()
+
+
+async def test_aiohttp_takes_what_a_middleware_has_read():
+    """A body that was read before the handler is verified all the same, and one in pieces as a whole."""
+    seen: list[WebhookEvent] = []
+
+    @web.middleware
+    async def reading(request: web.Request, handler: Any) -> Any:
+        await request.read()
+        return await handler(request)
+
+    async def pieces() -> AsyncIterator[bytes]:
+        yield BODY[:9]
+        yield BODY[9:]
+
+    app = web.Application(middlewares=[reading])
+    app.router.add_post("/roamify", webhooks.aiohttp_handler(Receiver(seen.append, SECRET)))
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    url = f"http://127.0.0.1:{runner.addresses[0][1]}/roamify"
+    async with ClientSession() as session, session.post(url, data=pieces(), headers=headers_of(BODY)) as response:
+        assert (response.status, response.content_type) == (200, "application/json")
+    assert seen == [EVENT]
+    await runner.cleanup()
 
 
 # ---------------------------------------------------------------- ASGI

@@ -4,9 +4,9 @@ import inspect
 import json
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
-from typing import Final
+from typing import Final, TypeGuard
 
 import anyio
 import attrs
@@ -24,6 +24,8 @@ log: logging.Logger = logging.getLogger("roamify_async")
 
 Handler = Callable[[WebhookEvent], object]
 """Takes an event; an ``async def``, or a plain function, which runs in a thread."""
+Awaited = Callable[[WebhookEvent], Awaitable[object]]
+"""A handler that is an ``async def``."""
 
 
 @attrs.frozen
@@ -72,7 +74,7 @@ class Receiver:
     event is marked once it has ended well.
     """
 
-    handler: Handler
+    handler: Handler = attrs.field(validator=attrs.validators.is_callable())
     secret: Keys = attrs.field(default=None, converter=_keys, repr=False)
     """One secret or several; by default that of ``ROAMIFY_WEBHOOK_SECRET``."""
     store: Store = attrs.field(factory=MemoryStore, kw_only=True)
@@ -109,18 +111,21 @@ class Receiver:
         return anyio.run(self.receive, body, signature)
 
     async def _handled(self, event: WebhookEvent) -> Answer:
-        if not _is_async(self.handler):
-            return await to_thread.run_sync(self._handled_in_thread, event, abandon_on_cancel=True)
+        if _is_async(self.handler):
+            return await self._awaited(self.handler, event)
+        return await to_thread.run_sync(self._called, event, abandon_on_cancel=True)
+
+    async def _awaited(self, handler: Awaited, event: WebhookEvent) -> Answer:
         try:
             async with once_awaited(event, self.store) as claim:
                 if claim == "new":
-                    await self.handler(event)  # type: ignore[misc]
+                    await handler(event)
         except Exception:
             log.exception("the webhook handler failed with %s", event.key)
             return FAILED
         return ANSWERS[claim]
 
-    def _handled_in_thread(self, event: WebhookEvent) -> Answer:
+    def _called(self, event: WebhookEvent) -> Answer:
         try:
             with once(event, self.store) as claim:
                 if claim == "new":
@@ -131,7 +136,7 @@ class Receiver:
         return ANSWERS[claim]
 
 
-def _is_async(handler: Handler) -> bool:
+def _is_async(handler: Handler) -> TypeGuard[Awaited]:
     return inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(type(handler).__call__)
 
 
