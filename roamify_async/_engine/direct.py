@@ -101,7 +101,7 @@ def _object(kind: Any) -> tuple[tuple[Part, ...], Make]:
     parts: dict[str, Part] = {}
     lines = ["def make(record):", "it = new(kind)"]
     for field in attrs.fields(kind):
-        read, source, scope[field.name] = _field(field, names[field.name], hints[field.name])
+        read, source, scope[f"_{field.name}"] = _field(field, names[field.name], hints[field.name])
         if any(parts.get(part[0], part) != part for part in read):
             raise NotDirectError(field)
         parts |= {part[0]: part for part in read}
@@ -113,27 +113,27 @@ def _object(kind: Any) -> tuple[tuple[Part, ...], Make]:
 
 
 def _field(field: Any, name: str | None, hint: Any) -> tuple[tuple[Part, ...], str, Any]:
-    """Give what a record has for a field, the field's value as Python, and what goes by the field's name there."""
+    """Give what a record has for a field, the field's value as Python, and what goes by its name after a ``_``."""
     if not field.init or field.converter is not None or field.validator is not None:
         raise NotDirectError(field)
     default: Any = field.default
     factory = default.factory if isinstance(default, cast("type[Any]", attrs.Factory)) else None
     if name is None:
-        return (), f"{field.name}()" if factory else field.name, factory or default
+        return (), f"_{field.name}()" if factory else f"_{field.name}", factory or default
     if name == SAME:
         parts, make = _object(hint)
-        return parts, f"{field.name}(record)", make
+        return parts, f"_{field.name}(record)", make
     value = f"record.{name}"
     if "read" in field.metadata or (hint in READERS and hint not in SOURCES):
         hook = field.metadata.get("read", READERS.get(hint))
-        return ((name, SCALAR, default),), f"{field.name}({value}, None)", hook
+        return ((name, SCALAR, default),), f"_{field.name}({value}, None)", hook
     if hint in SOURCES:
         read, source = SOURCES[hint]
         return ((name, read, default),), source.format(value), None
     read, make = _reading(hint)
     if factory is not None:
-        return ((name, read | None, None),), f"{field.name}({value})", _or_new(make, factory)
-    return ((name, read, default),), f"{field.name}({value})", make
+        return ((name, read | None, None),), f"_{field.name}({value})", _or_new(make, factory)
+    return ((name, read, default),), f"_{field.name}({value})", make
 
 
 def _or_new(make: Make, factory: Callable[[], Any]) -> Make:
