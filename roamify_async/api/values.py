@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import attrs
 
-from roamify_async._engine.codec import wire
+from roamify_async._engine.names import wire
 
 Validator = Callable[[Any, "attrs.Attribute[Any]", Any], None]
 

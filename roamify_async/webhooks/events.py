@@ -10,7 +10,7 @@ from typing import Any
 
 import attrs
 
-from roamify_async._engine.codec import wire
+from roamify_async._engine.names import wire
 from roamify_async._engine.readers import State
 
 
