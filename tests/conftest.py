@@ -11,6 +11,7 @@ import aiohttp
 import aioresponses.core
 import pytest
 from leaks import TOKENS, Watch
+from partner import Partner, partner_of
 
 from roamify_async import AsyncRoamify, Retries, Roamify, Settings
 from roamify_async.sandbox import Sandbox
@@ -72,6 +73,13 @@ async def sandbox() -> AsyncIterator[Sandbox]:
     """Run a small sandbox in the test's own loop."""
     async with Sandbox(packages=300) as running:
         yield running
+
+
+@pytest.fixture
+async def partner() -> AsyncIterator[Partner]:
+    """Run a small sandbox with a plain HTTP client."""
+    async with partner_of() as made:
+        yield made
 
 
 @pytest.fixture

@@ -20,7 +20,10 @@ _UNREADABLE = object()
 
 async def handle(world: World, request: web.BaseRequest) -> web.StreamResponse:
     """Answer any request that reaches the server."""
-    body = await request.read()
+    try:
+        body = await request.read()
+    except web.HTTPRequestEntityTooLarge:
+        return response(request, failed(413, "request entity too large"), compress=False)
     if request.path.startswith(PREFIX):
         answer: Outcome = control(world, request.method, request.path, request.remote, body)
     else:

@@ -13,6 +13,7 @@ from .answers import invalid
 Rule = Callable[[str, object], Any]  # the label and the given value, to the value understood
 
 _NUMBER: Final = re.compile(r"[+-]?([0-9]{1,15})(\.[0-9]{1,15})?")
+_UNWRITABLE: Final = re.compile(r"[\0\ud800-\udfff]")  # these fit into JSON, but into no database
 _DAY: Final = re.compile(r"[0-9]{2}/[0-9]{2}/[0-9]{4}")
 
 
@@ -58,7 +59,9 @@ def text(label: str, value: object) -> str:
         raise invalid(f'"{label}" must be a string')
     if not value:
         raise invalid(f'"{label}" is not allowed to be empty')
-    return value.encode(errors="replace").decode()  # half a surrogate pair fits into JSON, but nowhere else
+    if _UNWRITABLE.search(value):
+        raise invalid(f'"{label}" contains an invalid character')
+    return value
 
 
 def enum(*allowed: str) -> Rule:
