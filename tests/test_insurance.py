@@ -441,3 +441,54 @@ async def test_application_that_never_left():
         async with AsyncRoamify("token", base_url=url, settings=QUICK) as client:
             with pytest.raises(ConnectError):
                 await client.insurance.apply("p-1", **JOURNEY)
+
+
+# ---------------------------------------------------------------- against the sandbox
+
+
+def soon() -> dict[str, Any]:
+    """Give a journey that is still to come."""
+    today = datetime.now(UTC).date()
+    return {**JOURNEY, "start_date": today + timedelta(days=30), "end_date": today + timedelta(days=32)}
+
+
+async def test_insurance_from_offer_to_policy(either, sandbox):
+    """Insurance is offered, ordered, and issued for a traveller."""
+    (country, *_) = await either.insurance.countries(geography="local")
+    (product,) = await either.insurance.packages(country=country.name, package_id=WEEK)
+    assert await either.insurance.package(WEEK) == product
+    (package,) = product.packages
+    order = await either.insurance.order([OrderItem(package.package_id, 2)])
+    assert order.total == 2 * package.price
+    assert await either.insurance.get_order(order_id=order.id) == order
+    assert await either.insurance.list_orders() == (order,)
+    first, second = [line.policy_id for line in order.items]
+    journey = soon()
+    issued = await either.insurance.apply(first, **journey)
+    assert issued.is_issued
+    assert (issued.start_date, issued.end_date) == (journey["start_date"], journey["end_date"])
+    assert issued.policy is not None
+    assert await either.insurance.policy(first) == issued
+    assert {one.policy_id for one in await either.insurance.policies(order_id=order.id)} == {first, second}
+    assert [one.policy_id for one in await either.insurance.policies(status="NEW")] == [second]
+
+
+@pytest.mark.parametrize("fault", ["drop", "503", "502_html", "409", "garbled", "truncated", "reset", "pending"])
+async def test_policy_is_issued_once(either, sandbox, fault):
+    """Whatever happens to the answer, a policy is applied for once, and given once it is issued."""
+    (line,) = (await either.insurance.order([OrderItem(WEEK)])).items
+    sandbox.fail("POST", "/api/insurance/apply", fault, when="after", seconds=0.1 if fault == "pending" else 0)
+    issued = await either.with_settings(settle_window=1).insurance.apply(line.policy_id, **soon())
+    assert (issued.policy_id, issued.is_issued) == (line.policy_id, True)
+    assert sandbox.state()["requests"][APPLY] == 1
+
+
+@pytest.mark.parametrize("fault", ["drop", "502_html"])
+async def test_policy_that_is_not_issued(either, sandbox, fault):
+    """What did not reach the insurance company is not sent again, and what went wrong is raised."""
+    (line,) = (await either.insurance.order([OrderItem(WEEK)])).items
+    sandbox.fail("POST", "/api/insurance/apply", fault)
+    with pytest.raises((ConnectionLostError, ServerError)):
+        await either.with_settings(retries=Retries(deadline=0.05)).insurance.apply(line.policy_id, **soon())
+    assert sandbox.state()["requests"][APPLY] == 1
+    assert [str(policy.status) for policy in await either.insurance.policies()] == ["NEW"]

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import attrs
@@ -11,18 +10,14 @@ import pytest
 from roamify_async import (
     AsyncRoamify,
     ConflictError,
-    ConnectionLostError,
     CreateOrder,
     EsimsNotReadyError,
     HistoryItem,
-    Insurer,
     NotFoundError,
     Order,
     OrderItem,
     PermissionDeniedError,
     PurchaseInDoubtError,
-    Retries,
-    ServerError,
     Timeouts,
 )
 from roamify_async._engine import waiting
@@ -38,16 +33,6 @@ APPLY = "/api/esim/apply"
 MINT = "/api/esim/vouchers"
 INSURE = "/api/insurance/order"
 INSURANCE = "insurance-saudi-arabia-individual-7days"
-START = datetime.now(UTC).date() + timedelta(days=30)
-JOURNEY: dict[str, Any] = {
-    "start_date": START,
-    "end_date": START + timedelta(days=2),
-    "mobile": "966501234567",
-    "email": "layla@example.com",
-    "insurer": Insurer(
-        "Layla", "Saleh", "Saudi Arabian", date_of_birth="1990-07-01", id_number="1023456789", passport_number="X12345"
-    ),
-}
 LISTED = "GET /api/esim/orders"
 
 
@@ -304,6 +289,13 @@ async def test_reference_that_is_taken(client):
         assert len(sandbox.state()["orders"]) == 1
 
 
+@pytest.mark.parametrize("way", [mint, insure], ids=lambda way: way.__name__)
+async def test_reference_is_taken_once(either, sandbox, way):
+    """Where the server takes each reference once, the same purchase is given again, and not made again."""
+    assert (await way(either, ""), await way(either, "")) == ("r", "r")
+    assert (came(sandbox, f"POST {WAYS[way]}"), len(under(sandbox))) == (2, 1)
+
+
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
 async def test_doubt_is_looked_for_before_it_is_sent_again(either, sandbox, iccid, way):
     """A reference that was left in doubt is looked for by the next call with it, before that sends anything."""
@@ -465,76 +457,3 @@ async def test_many_at_once_over_a_bad_line(client, sandbox):
     orders = await asyncio.gather(*calls)
     assert [order.reference_id for order in orders] == [f"r-{place}" for place in range(60)]
     assert sorted(order["id"] for order in sandbox.state()["orders"]) == sorted(order.id for order in orders)
-
-
-# ---------------------------------------------------------------- vouchers and insurance
-
-
-@pytest.mark.parametrize("way", [mint, insure], ids=lambda way: way.__name__)
-async def test_reference_is_taken_once(either, sandbox, way):
-    """Where the server takes each reference once, the same purchase is given again, and not made again."""
-    assert (await way(either, ""), await way(either, "")) == ("r", "r")
-    assert (came(sandbox, f"POST {WAYS[way]}"), len(under(sandbox))) == (2, 1)
-
-
-async def test_partial_mint_behind_a_dead_line(client):
-    """A batch that came short and whose answer was lost is found, with what is missing; nothing more is minted."""
-    async with Sandbox(packages=300, voucher_mint_limit=2) as sandbox:
-        sandbox.fail("POST", MINT, "drop", when="after")
-        async with AsyncRoamify(sandbox.token, base_url=sandbox.url, settings=client.settings) as roamify:
-            batch = await roamify.vouchers.create(PLAIN, quantity=3, reference_id="r")
-        assert (batch.quantity, batch.missing) == (2, 1)
-        assert {voucher.id for voucher in batch.vouchers} == {voucher["id"] for voucher in under(sandbox)}
-        assert came(sandbox, f"POST {MINT}") == 1
-
-
-async def test_voucher_s_life(either, sandbox):
-    """A voucher is found by its id and its code, and revoked once, for good."""
-    (voucher,) = (await either.vouchers.create(PLAIN, notes="lobby")).vouchers
-    assert await either.vouchers.get(voucher.id) == voucher
-    assert await either.vouchers.get_by_code(f" {voucher.code.lower()[:6]}-{voucher.code[6:]}") == voucher
-    assert await either.vouchers.list(status="ACTIVE", limit=1) == (voucher,)
-    assert str((await either.vouchers.revoke(voucher.id)).status) == "CANCELLED"
-    with pytest.raises(ConflictError):
-        await either.vouchers.revoke(voucher.id)
-    assert [str(one.status) for one in await either.vouchers.list()] == ["CANCELLED"]
-
-
-async def test_insurance_from_offer_to_policy(either, sandbox):
-    """Insurance is offered, ordered, and issued for a traveller."""
-    (country, *_) = await either.insurance.countries(geography="local")
-    (product,) = await either.insurance.packages(country=country.name, package_id=INSURANCE)
-    assert await either.insurance.package(INSURANCE) == product
-    (package,) = product.packages
-    order = await either.insurance.order([OrderItem(package.package_id, 2)])
-    assert order.total == 2 * package.price
-    assert await either.insurance.get_order(order_id=order.id) == order
-    assert await either.insurance.list_orders() == (order,)
-    first, second = [line.policy_id for line in order.items]
-    issued = await either.insurance.apply(first, **JOURNEY)
-    assert (issued.is_issued, issued.start_date, issued.end_date) == (True, START, START + timedelta(days=2))
-    assert issued.policy is not None
-    assert await either.insurance.policy(first) == issued
-    assert {one.policy_id for one in await either.insurance.policies(order_id=order.id)} == {first, second}
-    assert [one.policy_id for one in await either.insurance.policies(status="NEW")] == [second]
-
-
-@pytest.mark.parametrize("fault", ["drop", "503", "502_html", "409", "garbled", "truncated", "reset", "pending"])
-async def test_policy_is_issued_once(either, sandbox, fault):
-    """Whatever happens to the answer, a policy is applied for once, and given once it is issued."""
-    (line,) = (await either.insurance.order([OrderItem(INSURANCE)])).items
-    sandbox.fail("POST", "/api/insurance/apply", fault, when="after", seconds=0.1 if fault == "pending" else 0)
-    issued = await either.with_settings(settle_window=1).insurance.apply(line.policy_id, **JOURNEY)
-    assert (issued.policy_id, issued.is_issued) == (line.policy_id, True)
-    assert came(sandbox, "POST /api/insurance/apply") == 1
-
-
-@pytest.mark.parametrize("fault", ["drop", "502_html"])
-async def test_policy_that_is_not_issued(either, sandbox, fault):
-    """What did not reach the insurance company is not sent again, and what went wrong is raised."""
-    (line,) = (await either.insurance.order([OrderItem(INSURANCE)])).items
-    sandbox.fail("POST", "/api/insurance/apply", fault)
-    with pytest.raises((ConnectionLostError, ServerError)):
-        await either.with_settings(retries=Retries(deadline=0.05)).insurance.apply(line.policy_id, **JOURNEY)
-    assert came(sandbox, "POST /api/insurance/apply") == 1
-    assert [str(policy.status) for policy in await either.insurance.policies()] == ["NEW"]

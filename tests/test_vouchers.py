@@ -24,6 +24,7 @@ from roamify_async._engine import waiting
 from roamify_async._engine.codec import encode
 from roamify_async.api.vouchers import Vouchers
 from roamify_async.purchasing.settle import CLOCK_SKEW, is_ours
+from roamify_async.sandbox import Sandbox
 
 PLAIN = "esim-greece-30days-1gb-all"
 OTHER = "esim-germany-30days-1gb-all"
@@ -305,3 +306,29 @@ async def test_revoking_is_not_repeated(stage):
         with pytest.raises(ServerError):
             await client.vouchers.revoke("v-1")
     assert [asked.body for asked in server.requests] == [b"{}"]
+
+
+# ---------------------------------------------------------------- against the sandbox
+
+
+async def test_partial_mint_behind_a_dead_line(client):
+    """A batch that came short and whose answer was lost is found, with what is missing; nothing more is minted."""
+    async with Sandbox(packages=300, voucher_mint_limit=2) as sandbox:
+        sandbox.fail("POST", "/api/esim/vouchers", "drop", when="after")
+        async with AsyncRoamify(sandbox.token, base_url=sandbox.url, settings=client.settings) as roamify:
+            batch = await roamify.vouchers.create(PLAIN, quantity=3, reference_id="r")
+        assert (batch.quantity, batch.missing) == (2, 1)
+        assert {voucher.id for voucher in batch.vouchers} == {voucher["id"] for voucher in sandbox.state()["vouchers"]}
+        assert sandbox.state()["requests"][MINT] == 1
+
+
+async def test_life_of_a_voucher(either, sandbox):
+    """A voucher is found by its id and its code, and revoked once, for good."""
+    (voucher,) = (await either.vouchers.create(PLAIN, notes="lobby")).vouchers
+    assert await either.vouchers.get(voucher.id) == voucher
+    assert await either.vouchers.get_by_code(f" {voucher.code.lower()[:6]}-{voucher.code[6:]}") == voucher
+    assert await either.vouchers.list(status="ACTIVE", limit=1) == (voucher,)
+    assert str((await either.vouchers.revoke(voucher.id)).status) == "CANCELLED"
+    with pytest.raises(ConflictError):
+        await either.vouchers.revoke(voucher.id)
+    assert [str(one.status) for one in await either.vouchers.list()] == ["CANCELLED"]

@@ -114,7 +114,7 @@ class ApplyPolicy:
 
     It is sent once: whether it was issued all the same after a failure is read from the policy. Raises
     ``ConflictError`` where it was issued before, for other days or somebody else, and ``ServerError`` with status 502
-    where the insurance company refused or failed.
+    where the insurance company refused or failed. How long it takes is not documented.
     """
 
     policy_id: str = attrs.field(validator=text)

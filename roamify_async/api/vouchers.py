@@ -43,7 +43,8 @@ class CreateVouchers:
 
     Fewer than asked for may come: ``batch.missing`` of them, to be minted with another reference. Without a
     ``reference_id`` the client makes one. Raises ``PermissionDeniedError`` for a package that the key may not mint, and
-    ``PurchaseInDoubtError`` where it is not known whether they were minted.
+    ``PurchaseInDoubtError`` where it is not known whether they were minted. What is answered where the balance is too
+    low, and how long minting takes, is not documented.
     """
 
     look_up: ClassVar[str] = "vouchers.list(reference_id={!r})"
@@ -91,7 +92,8 @@ class GetVoucherByCode:
 class RevokeVoucher:
     """Revoke a voucher and cancel its eSIM, for good; ``/esims/vouchers``.
 
-    Raises ``ConflictError`` where it is not active any more: redeemed, or revoked before.
+    Raises ``ConflictError`` where it is not active any more: redeemed, or revoked before. Whether its price is paid
+    back is not documented.
     """
 
     voucher_id: str = attrs.field(validator=path_segment)
