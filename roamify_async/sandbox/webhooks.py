@@ -48,6 +48,7 @@ class Webhooks:
     _queue: list[tuple[float, int]] = field(factory=list[tuple[float, int]], init=False)  # when to try which
     _recent: "deque[Delivery]" = field(factory=lambda: deque[Delivery](maxlen=_KEPT), init=False)
     _waiting: list["Future[None]"] = field(factory=list["Future[None]"], init=False)
+    _trying: tuple[Delivery, asyncio.Timeout] | None = field(default=None, init=False)
     _wake: Callable[[], object] = field(default=lambda: None, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -86,6 +87,7 @@ class Webhooks:
         self._queue.clear()
         for delivery in [*self._open.values()]:
             self._end(delivery, "dropped")
+        self._wake()
 
     def reset(self) -> None:
         """Return to the URL of the start, and forget every delivery."""
@@ -108,8 +110,8 @@ class Webhooks:
     async def run(self) -> None:
         """Deliver what is due, for ever."""
         loop, due = asyncio.get_running_loop(), asyncio.Event()
-        self._wake = lambda: loop.call_soon_threadsafe(due.set)
-        timeout = aiohttp.ClientTimeout(total=self._options.webhook_timeout)
+        self._wake = lambda: loop.call_soon_threadsafe(self._look, due)
+        timeout = aiohttp.ClientTimeout(total=None)
         # A connection for each try: one that was kept open may be dead, and that would count as a try.
         connector = aiohttp.TCPConnector(force_close=True)
         try:
@@ -135,15 +137,26 @@ class Webhooks:
             wait = self._queue[0][0] - self._now()
             return (None, wait) if wait > 0 else (self._open[heappop(self._queue)[1]], None)
 
+    def _look(self, due: asyncio.Event) -> None:
+        """See what has changed: something may be due, and nobody waits for the answer to what was dropped."""
+        due.set()
+        if self._trying:
+            delivery, limit = self._trying
+            if delivery.state == "dropped" and not limit.expired():
+                limit.reschedule(asyncio.get_running_loop().time())
+
     async def _try(self, session: aiohttp.ClientSession, delivery: Delivery) -> None:
         signature = hmac.new(self._options.webhook_secret.encode(), delivery.body, "sha256").hexdigest()
         headers = {"Content-Type": "application/json", "X-Roamify-Signature": signature}
         delivery.tries += 1
         status = None
+        url = self.url or ""
         with suppress(aiohttp.ClientError, OSError):  # a timeout is an OSError
-            url = self.url or ""
-            async with session.post(url, data=delivery.body, headers=headers, allow_redirects=False) as answer:
-                status = answer.status
+            async with asyncio.timeout(self._options.webhook_timeout) as limit:
+                self._trying = delivery, limit
+                async with session.post(url, data=delivery.body, headers=headers, allow_redirects=False) as answer:
+                    status = answer.status
+        self._trying = None
         with self._lock:
             if self._open.get(delivery.id) is not delivery:
                 return  # dropped meanwhile
