@@ -29,7 +29,7 @@ Post = Callable[[bytes, dict[str, str]], Awaitable[tuple[int, bytes]]]
 
 def run(*parts: str, into: Scope | None = None) -> Scope:
     """Run the blocks that hold these words, one after the other, in one namespace."""
-    scope: Scope = {"__name__": "docs"} if into is None else into
+    scope: Scope = {"__name__": "page_on_webhooks"} if into is None else into
     for part in parts:
         (block,) = (block for block in BLOCKS if part in block)
         exec(compile(block, PAGE.name, "exec"), scope)
@@ -59,7 +59,7 @@ def django():
 @pytest.mark.parametrize("block", BLOCKS, ids=range(len(BLOCKS)))
 def test_blocks_run(block, django):
     """Each block runs as it stands, after the one with the handler."""
-    scope: Scope = {"__name__": "docs"}
+    scope: Scope = {"__name__": "page_on_webhooks"}
     exec(compile(HANDLER, PAGE.name, "exec"), scope)
     exec(compile(block, PAGE.name, "exec"), scope)
 
