@@ -1,6 +1,7 @@
 """What the sandbox's API answers, seen over real sockets with a plain HTTP client."""
 
 import json
+import time
 from decimal import Decimal
 
 import aiohttp
@@ -124,7 +125,7 @@ async def test_a_body_of_another_content_type_is_not_read(partner):
     assert answer["status"] == "failed"
 
 
-@pytest.mark.parametrize("letter", ["\ud800", "\udfff", "\0"])
+@pytest.mark.parametrize("letter", ["\ud800", "\0"])
 async def test_a_letter_that_no_database_takes_is_400(partner, letter):
     """Half a surrogate pair and NUL, which JSON can spell, are refused in values and in names."""
     answer = await partner.buy(partner.kind("plain"), referenceId=f"a{letter}", status=400)
@@ -404,6 +405,51 @@ async def test_events_are_found_by_each_name(partner):
     assert await partner.get("/api/esim/event", referenceId="r") == by_id
     assert "error" in await partner.get("/api/esim/event", status=400)
     assert (await partner.get("/api/esim/event", status=404, iccid="1"))["status"] == "failed"
+
+
+async def test_events_can_be_served_at_the_other_path_only():
+    """Then a gateway's page says that the usual one is not there; by default the other one is 404 as JSON."""
+    async with partner_of(event_path="events") as partner:
+        esim_id = (await partner.buy(partner.kind("plain")))["data"]["items"][0]["esimId"]
+        assert (await partner.get("/api/esim/events", esimId=esim_id))["esimId"] == esim_id
+        async with partner.session.get("/api/esim/event", params={"esimId": esim_id}) as response:
+            assert (response.status, response.content_type) == (404, "text/html")
+    async with partner_of() as partner:
+        assert "Cannot GET" in (await partner.get("/api/esim/events", status=404, esimId="e"))["message"]
+
+
+async def test_events_can_have_an_envelope():
+    """Then what is at the top otherwise is under data."""
+    async with partner_of(event_envelope=True) as partner:
+        esim_id = (await partner.buy(partner.kind("plain")))["data"]["items"][0]["esimId"]
+        life = await partner.get("/api/esim/event", esimId=esim_id)
+        assert life.keys() == {"status", "data"}
+        assert life["data"]["events"][0]["status"] == "NEW"
+
+
+@pytest.mark.parametrize(("written", "form"), [("YYYYMMDD", "%Y%m%d"), ("YYYY-MM-DD", "%Y-%m-%d")])
+async def test_days_of_usage_are_written_in_one_of_two_ways(written, form):
+    """The day is that of the sandbox's clock in UTC."""
+    async with partner_of(usage_dates=written) as partner:
+        esim = await partner.applied("esim-greece-30days-1gb-all")
+        await partner.post("/_sandbox/esims", {"iccid": esim["iccid"], "usedData": 100})
+        used = (await partner.get("/api/esim/usage/details", iccid=esim["iccid"]))["data"]
+        assert [day["date"] for day in used["dataUsages"]] == [time.strftime(form, time.gmtime(used["startedAt"]))]
+
+
+async def test_usage_can_be_told_in_finer_units():
+    """Then data is in kilobytes and calls in seconds; unlimited stays the same number."""
+    async with partner_of(usage_units="KB") as partner:
+        esim = await partner.applied("esim-greece-30days-1gb-all")
+        await partner.post("/_sandbox/esims", {"iccid": esim["iccid"], "usedData": 100})
+        used = (await partner.get("/api/esim/usage/details", iccid=esim["iccid"]))["data"]
+        assert (used["allowedData"], used["remainingData"]) == (1024 * 1024, 924 * 1024)
+        assert used["dataUsages"][0]["usage"] == 100 * 1024
+        esim = await partner.applied("esim-greece-30days-100gb-50sms-10min-all")
+        used = (await partner.get("/api/esim/usage", iccid=esim["iccid"]))["data"]
+        assert (used["allowedVoice"], used["allowedSms"]) == (600, 50)
+        esim = await partner.applied("esim-greece-7days-un2gb-all")
+        assert (await partner.get("/api/esim/usage", iccid=esim["iccid"]))["data"]["allowedData"] == SENTINEL
 
 
 async def test_devices_are_a_bare_list_of_texts(partner):

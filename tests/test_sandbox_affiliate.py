@@ -4,9 +4,9 @@ import pytest
 from partner import partner_of
 
 FIELDS = {
-    "id", "name", "price", "validity", "plan", "dataAmount", "dataUnit", "data", "isUnlimited", "isActivated", "withKyc",
-    "withTopUp", "withSMS", "withCall", "withHotspot", "smsUnit", "callUnit", "smsLabel", "callLabel", "smsAmount",
-    "callAmount", "coverages", "networks", "signals", "link",
+    "id", "name", "price", "validity", "plan", "dataAmount", "dataUnit", "data", "isUnlimited", "isActivated",
+    "withKyc", "withTopUp", "withSMS", "withCall", "withHotspot", "smsUnit", "callUnit", "smsLabel", "callLabel",
+    "smsAmount", "callAmount", "coverages", "networks", "signals", "link",
 }  # fmt: skip
 
 

@@ -78,7 +78,7 @@ DAY = {"from": "2026-07-01T00:00:00Z", "to": "2026-07-02T00:00:00Z", "interval":
         ({**DAY, "to": "2026-06-30T00:00:00Z"}, "greater than"),
         ({"datetime": "yesterday"}, "ISO 8601"),
         ({"datetime": "0001-01-01T00:00:00+14:00"}, "ISO 8601"),
-        ({"datetime": "٢٠٢٦-٠٧-٠١T00:00:00Z"}, "ISO 8601"),
+        ({"datetime": "\u0662\u0660\u0662\u0666-\u0660\u0667-\u0660\u0661T00:00:00Z"}, "ISO 8601"),
         ({"amount": "5"}, "not allowed"),
         ({"source": ""}, "empty"),
     ],

@@ -1,5 +1,6 @@
 """How the sandbox is started, stopped and restarted: in a loop, in a thread, from the command line."""
 
+import inspect
 import json
 import signal
 import subprocess
@@ -8,12 +9,13 @@ import threading
 import urllib.error
 import urllib.request
 from contextlib import contextmanager
+from functools import partial
 
 import aiohttp
 import pytest
 
 from roamify_async.sandbox import Sandbox
-from roamify_async.sandbox.__main__ import main
+from roamify_async.sandbox.__main__ import _parser, main
 from roamify_async.sandbox.faults import FAULTS
 
 PLAIN = "esim-greece-30days-1gb-all"
@@ -89,6 +91,11 @@ async def test_latency_comes_before_each_answer():
         {"token": ""}, {"webhook_secret": "a b"}, {"host": "0.0.0.0"}, {"host": "example.com"}, {"port": 70_000},
         {"latency": -1}, {"page_counts": "pages"}, {"totals": -1}, {"totals": "yes"}, {"past_end": "first"},
         {"duplicate_reference": "refuse"}, {"instant_order_shows": "both"}, {"apply_needs_esim_id": 1},
+        {"event_path": "both"}, {"event_envelope": 1}, {"usage_dates": "DD"}, {"usage_units": "GB"},
+        {"sms_answer": ""}, {"link_again": True},
+        {"refund_key": "key"}, {"rates_envelope": None}, {"rates_need_pair": 0}, {"vouchers": "no"},
+        {"voucher_packages": "esim-greece-30days-1gb-all"}, {"voucher_packages": [1]}, {"voucher_mint_limit": 0},
+        {"voucher_mint_limit": 11}, {"policy_takes": -1}, {"affiliate": "a b"}, {"affiliate": "a/b"},
         {"compress": "no"}, {"latency": "1"}, {"latency": {"GET": 1}}, {"latency": {"GET /api/balance": -1}},
         {"faults": "drop"}, {"faults": ["drop"]}, {"faults": {"fault": "drop"}}, {"faults": [{"fault": "explode"}]},
     ],
@@ -182,6 +189,40 @@ def test_a_killed_program_loses_nothing(tmp_path):
     with command_line("--db", file) as (_, about):
         assert ask(about["url"], about["token"], "/_sandbox/state") == kept | {"requests": {}}
         assert ask(about["url"], about["token"], f"/api/esim?esimId={esim['id']}")["data"] == esim
+
+
+def test_a_killed_program_keeps_all_that_goes_with_orders(tmp_path):
+    """Vouchers, policies, refunds, links and messages are there after SIGKILL and a restart; a reset forgets them."""
+    file = str(tmp_path / "sandbox.db")
+    with command_line("--db", file) as (process, about):
+        api = partial(ask, about["url"], about["token"])
+        esim = buy(about["url"], about["token"])
+        api("/api/esim/vouchers", {"packageId": PLAIN, "quantity": 2, "referenceId": "batch"})
+        week = {"packageId": "insurance-saudi-arabia-individual-7days", "quantity": 1}
+        api("/api/insurance/order", {"items": [week]})
+        refund = api("/_sandbox/refunds", {"esimId": esim["id"]})
+        api("/_sandbox/refunds/decide", {"refundId": refund["refundId"], "status": "REFUNDED"})
+        link = api("/api/esim/link", {"esimId": esim["id"]})
+        api("/api/esim/sms", {"iccid": esim["iccid"], "message": "hello"})
+        kept = api("/_sandbox/state")
+        process.kill()
+        process.wait()
+    assert all(kept[name] for name in ("vouchers", "insuranceOrders", "policies", "refunds", "messages"))
+    with command_line("--db", file) as (_, about):
+        api = partial(ask, about["url"], about["token"])
+        assert api("/_sandbox/state") == kept | {"requests": {}}
+        assert api("/api/esim/link", {"esimId": esim["id"]}) == link
+        forgotten = api("/_sandbox/reset", {})
+        assert [name for name, value in forgotten.items() if value] == ["balance"]
+
+
+def test_the_program_takes_every_option_of_the_sandbox():
+    """What a Sandbox can be made with, the command line can say."""
+    assert {action.dest for action in _parser()._actions} - {"help"} == set(inspect.signature(Sandbox).parameters)
+    given = ["--no-vouchers", "--rates-bare", "--voucher-package", "a", "--voucher-package", "b", "--policy-takes", "2"]
+    chosen = vars(_parser().parse_args(given))
+    assert (chosen["vouchers"], chosen["rates_envelope"], chosen["policy_takes"]) == (False, False, 2)
+    assert chosen["voucher_packages"] == ["a", "b"]
 
 
 def test_a_killed_program_books_late_all_the_same(tmp_path):

@@ -1,5 +1,7 @@
 """The sandbox's vouchers, over real sockets with a plain HTTP client."""
 
+import time
+
 import aiohttp
 import pytest
 from partner import partner_of
@@ -12,6 +14,13 @@ FIELDS = {
     "id", "code", "redeemUrl", "status", "referenceId", "packageId", "package", "destination", "price", "currency",
     "esimId", "orderId", "notes", "redeemedAt", "createdAt", "updatedAt",
 }  # fmt: skip
+
+
+@pytest.fixture
+def tomorrow(monkeypatch):
+    """Give a way to let a day pass."""
+    true = time.time
+    return lambda: monkeypatch.setattr(time, "time", lambda: true() + 86_400)
 
 
 async def mint(partner, *, status=201, **body: object):
@@ -190,16 +199,17 @@ async def test_a_redeemed_voucher_stays(partner):
     await partner.post("/_sandbox/vouchers/redeem", {"code": "nothing"}, status=404)
 
 
-@pytest.mark.parametrize(("fault", "seconds", "at_once"), [("book_late", 0.0, True), ("book_late", 60.0, False)])
-async def test_a_late_batch_is_minted_when_it_is_due(partner, fault, seconds, at_once):
+async def test_a_late_batch_is_minted_when_it_is_due(partner, tomorrow):
     """A batch whose answer is lost is there once it is due, paid, and not before."""
-    partner.sandbox.fail("POST", PATH, fault, seconds=seconds)
+    partner.sandbox.fail("POST", PATH, "book_late", seconds=60.0)
     with pytest.raises(aiohttp.ServerDisconnectedError):
         await mint(partner, referenceId="late", quantity=2)
-    listed = (await partner.get(PATH, referenceId="late"))["data"]["vouchers"]
-    assert len(listed) == (2 if at_once else 0)
-    paid = 1000 - 2 * partner.sandbox.price(PLAIN) if at_once else 1000
-    assert (await partner.get("/api/balance"))["data"]["balance"] == paid
+    assert (await partner.get(PATH))["data"]["vouchers"] == []
+    assert (await partner.get("/api/balance"))["data"]["balance"] == 1000
+    tomorrow()
+    assert len((await partner.get(PATH, referenceId="late"))["data"]["vouchers"]) == 2
+    assert (await partner.get("/api/balance"))["data"]["balance"] == 1000 - 2 * partner.sandbox.price(PLAIN)
+    await mint(partner, referenceId="late", status=409)
 
 
 async def test_a_hidden_batch_is_paid_and_shown_to_nobody(partner):
@@ -214,6 +224,30 @@ async def test_a_hidden_batch_is_paid_and_shown_to_nobody(partner):
     await partner.get("/api/esim/order", status=404, orderId=kept["orderId"])
     await mint(partner, referenceId="hidden", status=409)
     assert (await partner.get("/api/balance"))["data"]["balance"] == 1000 - partner.sandbox.price(PLAIN)
+
+
+async def test_a_late_batch_that_is_too_dear_leaves_nothing(tomorrow):
+    """All of it is undone at its time, also what was booked of it before the balance was used up."""
+    async with partner_of(balance="2.00") as partner:
+        partner.sandbox.fail("POST", PATH, "book_late", seconds=60.0)
+        with pytest.raises(aiohttp.ServerDisconnectedError):
+            await mint(partner, quantity=2, referenceId="dear")
+        tomorrow()
+        state = partner.sandbox.state()
+        assert (state["balance"], state["vouchers"], state["orders"], state["esims"]) == ("2.00", [], [], [])
+        await mint(partner, referenceId="dear")
+
+
+async def test_a_late_revocation_finds_its_voucher(partner, tomorrow):
+    """The name in the path is kept with the request."""
+    voucher = (await mint(partner))["vouchers"][0]
+    # The client sends a PUT whose connection breaks once more by itself.
+    partner.sandbox.fail("PUT", f"/api/esim/voucher/{voucher['id']}/revoke", "book_late", seconds=60.0, times=None)
+    with pytest.raises(aiohttp.ServerDisconnectedError):
+        await revoke(partner, voucher["id"])
+    assert partner.sandbox.state()["vouchers"][0]["status"] == "ACTIVE"
+    tomorrow()
+    assert partner.sandbox.state()["vouchers"][0]["status"] == "CANCELLED"
 
 
 @pytest.mark.parametrize(("when", "minted"), [("before", 0), ("after", 1)])

@@ -26,7 +26,7 @@ def _parser() -> argparse.ArgumentParser:
             POST /_sandbox/esims, POST /_sandbox/catalogue, POST /_sandbox/refunds, POST /_sandbox/refunds/decide,
             POST /_sandbox/vouchers/redeem. Refunds are asked for and decided, and vouchers redeemed, with
               {"esimId": id, "reason": text}, {"refundId": id, "status": "REFUNDED", "reason": text}, {"code": code}
-            the catalogue is changed with
+            The catalogue is changed with
               {"remove": [packageId, ...], "add": [packageId, ...], "reprice": {packageId: "1.23", ...}}
             and a fault is scripted with
               {"method": "POST", "path": "/api/esim/order", "query": {}, "fault": "drop", "when": "after",
@@ -44,7 +44,7 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--host", help="loopback address to listen on (127.0.0.1)")
     add("--port", type=int, help="port to listen on; 0 is any free one (8787)", default=8787)
-    add("--db", metavar="FILE", help="SQLite file that keeps balance, orders and eSIMs over a restart")
+    add("--db", metavar="FILE", help="SQLite file that keeps balance, orders, eSIMs and the rest over a restart")
     add("--packages", type=int, metavar="N", help=f"size of the catalogue, {SMALLEST} to {LARGEST} (28000)")
     add("--seed", type=int, metavar="N", help="another seed makes another catalogue (0)")
     add("--balance", metavar="X", help="the partner's balance in dollars (1000.00)")
@@ -60,6 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--event-path", choices=("event", "events"), help="the path of eSIM events that is served (event)")
     add("--event-envelope", action="store_true", help="put eSIM events under data")
     add("--usage-dates", choices=("YYYYMMDD", "YYYY-MM-DD"), help="how the days of usage are written (YYYYMMDD)")
+    add("--usage-units", choices=("MB", "KB"), help="data in MB and calls in minutes, or KB and seconds (MB)")
     add("--sms-answer", choices=("data", "message"), help="what answers a sent message (data)")
     add("--link-again", choices=("same", "new"), help="the second link of an eSIM (same)")
     add("--refund-key", choices=("refundId", "id"), help="what a refund request calls its id (refundId)")

@@ -93,6 +93,8 @@ class Database:
             yield
         except BaseException:
             self.execute("ROLLBACK TO part" if part else "ROLLBACK")
+            if part:
+                self.execute("RELEASE part")  # else the part around this one would roll back to here only
             raise
         self.execute("RELEASE part" if part else "COMMIT")
 

@@ -7,11 +7,13 @@ from typing import Any
 
 from .answers import Answer, bare, invalid, page, refused, success
 from .packages import Json, Package
+from .plans import UNLIMITED
 from .records import Esim, Happening
 from .schema import Shape, count, enum, flag, iso_date, number, text
 from .views import esim as esim_view, item as item_view, top_up_package, usage as usage_view
 from .world import Call, World, known
 
+_FINER = {"allowedData": 1024, "remainingData": 1024, "allowedVoice": 60, "remainingVoice": 60}
 PENDING = "eSIM is still pending processing, please try again later"
 
 _APPLY = Shape({"esimId": text, "referenceId": text, "startDate": iso_date}, any_of=("esimId", "referenceId"))
@@ -67,16 +69,17 @@ def get_all(world: World, call: Call) -> Answer:
 
 
 def usage(world: World, call: Call) -> Answer:
-    """Show what is left of an eSIM's allowances."""
+    """Show what is left of an eSIM's allowances; undocumented: megabytes and minutes, or kilobytes and seconds."""
     return success(_used(world, _checkable(world, call)))
 
 
 def usage_details(world: World, call: Call) -> Answer:
-    """Show the same with the usage of each day; undocumented: megabytes, and how days are written."""
+    """Show the same with the usage of each day; undocumented: how days are written."""
     esim = _checkable(world, call)
     covered = _package(world, esim).group.shown["signals"][0]["name"]
+    finer = _FINER["remainingData"] if world.options.usage_units == "KB" else 1
     days = [
-        {"date": _day(world, used.date), "usage": used.megabytes, "location": covered}
+        {"date": _day(world, used.date), "usage": used.megabytes * finer, "location": covered}
         for used in world.store.usages(esim.id)
     ]
     return success(_used(world, esim) | {"dataUsages": days})
@@ -160,7 +163,14 @@ def _checkable(world: World, call: Call) -> Esim:
 
 
 def _used(world: World, esim: Esim) -> Json:
-    return usage_view(esim, world.bought(esim), world.store.usages(esim.id))
+    used = usage_view(esim, world.bought(esim), world.store.usages(esim.id))
+    if world.options.usage_units == "MB":
+        return used
+    return used | {name: _finer(used[name], _FINER[name]) for name in _FINER}
+
+
+def _finer(amount: int, parts: int) -> int:
+    return amount if amount == UNLIMITED else amount * parts
 
 
 def _happened(esim: Esim, happening: Happening, eid: str) -> Json:

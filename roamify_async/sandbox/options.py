@@ -20,6 +20,7 @@ DuplicateReference = Literal["accept", "conflict"]
 InstantOrderShows = Literal["items", "esims"]
 EventPath = Literal["event", "events"]
 UsageDates = Literal["YYYYMMDD", "YYYY-MM-DD"]
+UsageUnits = Literal["MB", "KB"]
 SmsAnswer = Literal["data", "message"]
 LinkAgain = Literal["same", "new"]
 RefundKey = Literal["refundId", "id"]
@@ -103,6 +104,12 @@ def _word(_options: object, attribute: "Attribute[Any]", value: object) -> None:
         raise ValueError(f"{attribute.name} must be a non-empty text of plain letters without spaces")
 
 
+def _part(options: object, attribute: "Attribute[Any]", value: str) -> None:
+    _word(options, attribute, value)
+    if "/" in value:
+        raise ValueError(f"{attribute.name} must be one part of a path, not {value!r}")
+
+
 def _texts(_options: object, attribute: "Attribute[Any]", value: object) -> None:
     entries = cast("Sequence[object]", value)
     if value is not None and not (isinstance(value, (list, tuple)) and all(isinstance(one, str) for one in entries)):
@@ -135,6 +142,7 @@ class Options:
     event_path: EventPath = field(validator=_one_of("event", "events"))
     event_envelope: bool = field(validator=_flag)
     usage_dates: UsageDates = field(validator=_one_of("YYYYMMDD", "YYYY-MM-DD"))
+    usage_units: UsageUnits = field(validator=_one_of("MB", "KB"))
     sms_answer: SmsAnswer = field(validator=_one_of("data", "message"))
     link_again: LinkAgain = field(validator=_one_of("same", "new"))
     refund_key: RefundKey = field(validator=_one_of("refundId", "id"))
@@ -144,7 +152,7 @@ class Options:
     voucher_packages: Sequence[str] | None = field(validator=_texts)
     voucher_mint_limit: int = field(validator=_whole(1, 10))
     policy_takes: float = field(validator=_seconds)
-    affiliate: str = field(validator=_word)
+    affiliate: str = field(validator=_part)
     compress: bool = field(validator=_flag)
     faults: Sequence[Mapping[str, object]] = field(validator=_faults)
 

@@ -78,7 +78,8 @@ def serve(world: World, method: str, path: str, call: Call) -> Answer:
 
 def route(method: str, path: str) -> tuple[Handler, dict[str, object]]:
     """Find who serves a request, and what its path names; a path without names comes before one with them."""
-    if handler := ROUTES.get((method, path)):
+    handler = ROUTES.get((method, path))
+    if handler and "{" not in path:
         return handler, {}
     for (served, form), handler in _FORMS.items():
         if served == method and (found := form.fullmatch(path)):

@@ -20,6 +20,7 @@ from .options import (
     RefundKey,
     SmsAnswer,
     UsageDates,
+    UsageUnits,
 )
 from .packages import Json
 from .routes import turn
@@ -51,6 +52,7 @@ class Sandbox(Server):
         event_path: EventPath = "event",
         event_envelope: bool = False,
         usage_dates: UsageDates = "YYYYMMDD",
+        usage_units: UsageUnits = "MB",
         sms_answer: SmsAnswer = "data",
         link_again: LinkAgain = "same",
         refund_key: RefundKey = "refundId",
@@ -84,6 +86,7 @@ class Sandbox(Server):
             event_path=event_path,
             event_envelope=event_envelope,
             usage_dates=usage_dates,
+            usage_units=usage_units,
             sms_answer=sms_answer,
             link_again=link_again,
             refund_key=refund_key,

@@ -11,7 +11,7 @@ from .orders import paying
 from .packages import Json, Package
 from .records import Voucher
 from .schema import Shape, any_text, at_most, count, enum, quantity, text
-from .store import DuplicateError, TooPoorError
+from .store import DuplicateError
 from .world import Call, World
 
 _MOST: Final = 10
@@ -135,8 +135,6 @@ def _mint(world: World, call: Call, package: Package, asked: int, reference_id: 
     with world.store.db.transaction():
         if reference_id and world.vouchers.listed(reference_id=reference_id, hidden=True):
             raise DuplicateError
-        if package.cents * minted > world.store.balance():
-            raise TooPoorError
         vouchers = [_voucher(world, call, package, reference_id, notes) for _ in range(minted)]
         world.vouchers.keep(*vouchers)
     return vouchers
