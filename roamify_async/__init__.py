@@ -8,6 +8,14 @@ from .api.countries import Country
 from .api.devices import Device
 from .api.esims import HistoryItem
 from .api.events import EsimEvent, EsimEvents, EventStatus
+from .api.insurance import (
+    InsuranceCountry,
+    InsuranceLine,
+    InsuranceOrder,
+    InsurancePackage,
+    InsuranceProduct,
+    OrderInsurance,
+)
 from .api.messages import EsimLink, SmsReceipt
 from .api.orders import CreateOrder, InstantOrder, Order, OrderItem, OrderLine, OrderStatus
 from .api.packages import (
@@ -19,12 +27,22 @@ from .api.packages import (
     Signal,
     Throttle,
 )
+from .api.policies import (
+    ApplyPolicy,
+    Coverage,
+    InsuranceRequirements,
+    Insurer,
+    IssuedPolicy,
+    Policy,
+    PolicyStatus,
+)
 from .api.profiles import Esim, EsimStatus, Profile
 from .api.refunds import Refund, RefundStatus
 from .api.service import Health
 from .api.topups import CreateTopUp, TopUpPackage
 from .api.usage import DataUsage, Usage, UsageDetails
 from .api.values import Apn, CallAllowance, DataAllowance, SmsAllowance
+from .api.vouchers import CreateVouchers, Voucher, VoucherBatch, VoucherRevocation, VoucherStatus
 from .client import AsyncRoamify, Roamify
 from .errors import (
     APIStatusError,
@@ -60,6 +78,7 @@ __all__ = [
     "AffiliateDestination",
     "AffiliatePackage",
     "Apn",
+    "ApplyPolicy",
     "AsyncRoamify",
     "AuthenticationError",
     "BadRequestError",
@@ -74,8 +93,10 @@ __all__ = [
     "ConnectError",
     "ConnectionLostError",
     "Country",
+    "Coverage",
     "CreateOrder",
     "CreateTopUp",
+    "CreateVouchers",
     "DataAllowance",
     "DataUsage",
     "DecodeError",
@@ -91,15 +112,26 @@ __all__ = [
     "Health",
     "HistoryItem",
     "InstantOrder",
+    "InsuranceCountry",
+    "InsuranceLine",
+    "InsuranceOrder",
+    "InsurancePackage",
+    "InsuranceProduct",
+    "InsuranceRequirements",
+    "Insurer",
+    "IssuedPolicy",
     "JournalError",
     "NotFoundError",
     "Order",
+    "OrderInsurance",
     "OrderItem",
     "OrderLine",
     "OrderStatus",
     "Package",
     "PackagePage",
     "PermissionDeniedError",
+    "Policy",
+    "PolicyStatus",
     "Profile",
     "Progress",
     "PurchaseInDoubtError",
@@ -124,6 +156,10 @@ __all__ = [
     "UnprocessableError",
     "Usage",
     "UsageDetails",
+    "Voucher",
+    "VoucherBatch",
+    "VoucherRevocation",
+    "VoucherStatus",
     "WebhookError",
     "__version__",
     "raw_answers",

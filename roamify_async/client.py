@@ -6,7 +6,7 @@ from types import TracebackType
 from typing import Any, Generic, Self, TypedDict, TypeVar, Unpack, overload
 
 from ._engine.access import Secret, access
-from ._engine.blocking import Blocking
+from ._engine.blocking import GRACE, Blocking
 from ._engine.engine import Engine
 from ._engine.facade import Awaiting, Way
 from ._engine.transport import ClientSession, Transport
@@ -16,12 +16,14 @@ from .api.affiliates import Affiliates
 from .api.countries import Countries
 from .api.devices import Devices
 from .api.esims import Esims
+from .api.insurance import Insurance
 from .api.orders import Orders
 from .api.packages import Packages
 from .api.rates import Rates
 from .api.refunds import Refunds
 from .api.service import Service
 from .api.topups import TopUps
+from .api.vouchers import Vouchers
 from .purchasing.settle import purchase
 from .settings import OnDoubt, Retries, Seconds, Settings, Timeouts
 
@@ -58,6 +60,8 @@ class _Client(Generic[Way]):
         self.orders: Orders[Way] = Orders(engine, way)
         self.esims: Esims[Way] = Esims(engine, way)
         self.topups: TopUps[Way] = TopUps(engine, way)
+        self.vouchers: Vouchers[Way] = Vouchers(engine, way)
+        self.insurance: Insurance[Way] = Insurance(engine, way)
         self.account: Account[Way] = Account(engine, way)
         self.refunds: Refunds[Way] = Refunds(engine, way)
         self.rates: Rates[Way] = Rates(engine, way)
@@ -208,7 +212,7 @@ class Roamify(_Client[Blocking]):
     ) -> None:
         secret, token = Secret(token), None
         engine = _engine("Roamify", secret, base_url, settings)
-        super().__init__(engine, Blocking(engine.transport.aclose, patience=engine.settings.settle_window))
+        super().__init__(engine, Blocking(engine.transport.aclose, patience=engine.settings.settle_window + GRACE))
 
     def __enter__(self) -> Self:
         """Open it."""

@@ -19,13 +19,13 @@ OnDoubt = Literal["raise", "look_up", "look_up_then_resend"]
 """What is done about a purchase of which it is not known whether it was booked."""
 
 
-def _seconds(value: Seconds) -> float:
+def seconds(value: Seconds) -> float:
     """Give a time in seconds; what is none is left to the validator, which knows the field's name."""
     return value.total_seconds() if isinstance(value, timedelta) else value
 
 
 def _seconds_or_none(value: Seconds | None) -> float | None:
-    return None if value is None else _seconds(value)
+    return None if value is None else seconds(value)
 
 
 def _number(field: "attrs.Attribute[Any]", value: object) -> float:
@@ -35,7 +35,8 @@ def _number(field: "attrs.Attribute[Any]", value: object) -> float:
     return value
 
 
-def _positive(_: object, field: "attrs.Attribute[Any]", value: float | None) -> None:
+def positive(_: object, field: "attrs.Attribute[Any]", value: float | None) -> None:
+    """Refuse what is no number above 0, but let ``None`` pass."""
     if value is not None and not _number(field, value) > 0:
         raise ValueError(f"{field.name} must be more than 0, not {value!r}")
 
@@ -55,7 +56,7 @@ def _kind(kind: type, what: str) -> Callable[[Any, "attrs.Attribute[Any]", Any],
     return check
 
 
-def _whole(_: object, field: "attrs.Attribute[Any]", value: object) -> None:
+def whole(_: object, field: "attrs.Attribute[Any]", value: object) -> None:
     """Refuse what is no whole number from 1 up."""
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(f"{field.name} must be a whole number, not {value!r}")
@@ -70,11 +71,11 @@ class Timeouts:
     ``float("inf")`` waits for ever.
     """
 
-    connect: float | None = attrs.field(default=None, converter=_seconds_or_none, validator=_positive)
+    connect: float | None = attrs.field(default=None, converter=_seconds_or_none, validator=positive)
     """To make a connection; 10 s by default."""
-    read: float | None = attrs.field(default=None, converter=_seconds_or_none, validator=_positive)
+    read: float | None = attrs.field(default=None, converter=_seconds_or_none, validator=positive)
     """Between two pieces of the answer; no limit of its own by default."""
-    total: float | None = attrs.field(default=None, converter=_seconds_or_none, validator=_positive)
+    total: float | None = attrs.field(default=None, converter=_seconds_or_none, validator=positive)
     """For the whole try, from the moment it leaves the queue; 30 s by default, more for slow endpoints."""
 
     def over(self, fallback: "Timeouts") -> "Timeouts":
@@ -94,13 +95,13 @@ DEFAULT_TIMEOUTS: Final = Timeouts(connect=10, total=30)
 class Retries:
     """How often and for how long a call is tried. What may be tried again at all is the endpoint's business."""
 
-    tries: int = attrs.field(default=5, validator=_whole)
+    tries: int = attrs.field(default=5, validator=whole)
     """How often a request is sent at the most; 1 never sends again."""
-    wait: float = attrs.field(default=0.5, converter=_seconds, validator=_not_negative)
+    wait: float = attrs.field(default=0.5, converter=seconds, validator=_not_negative)
     """Seconds before the second try; doubled for each further one, then cut by up to a half at random."""
-    longest_wait: float = attrs.field(default=10, converter=_seconds, validator=_not_negative)
+    longest_wait: float = attrs.field(default=10, converter=seconds, validator=_not_negative)
     """The longest such wait in seconds. A server's own ``Retry-After`` is honoured beyond it."""
-    deadline: float | None = attrs.field(default=None, converter=_seconds_or_none, validator=_positive)
+    deadline: float | None = attrs.field(default=None, converter=_seconds_or_none, validator=positive)
     """Seconds that all tries may take together, waits included; by default 120, or one whole try if that is longer.
 
     Waiting for a free place in the queue before the first try does not count.
@@ -141,11 +142,11 @@ class Settings:
     """Limits for one try; they beat an endpoint's own, which beat the default."""
     retries: Retries = attrs.field(factory=Retries, validator=_kind(Retries, "Retries"))
     """How often a call is tried."""
-    concurrency: int = attrs.field(default=16, validator=_whole)
+    concurrency: int = attrs.field(default=16, validator=whole)
     """Requests in flight at once; more wait in the client's queue, before their clock starts."""
-    rate: float | None = attrs.field(default=None, validator=_positive)
+    rate: float | None = attrs.field(default=None, validator=positive)
     """Requests a second at the most; ``None``: as many as come."""
-    settle_window: float = attrs.field(default=30, converter=_seconds, validator=_not_negative)
+    settle_window: float = attrs.field(default=30, converter=seconds, validator=_not_negative)
     """Seconds for which a purchase in doubt is looked for."""
     on_doubt: OnDoubt = attrs.field(default="look_up", validator=_policy)
     """What is done about a purchase in doubt."""

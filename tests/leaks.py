@@ -11,7 +11,12 @@ import pytest
 import roamify_async
 from roamify_async import RoamifyError
 
-TOKENS = ("roamify_sandbox_not_a_real_token", "secret-token", "not-the-right-token")
+TOKENS = (
+    "roamify_sandbox_not_a_real_token",
+    "secret-token",
+    "not-the-right-token",
+    "whsec_sandbox_not_a_real_secret",
+)
 CLIENT = Path(roamify_async.__file__).parent
 
 

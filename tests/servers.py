@@ -4,7 +4,7 @@ import asyncio
 import socket
 import ssl
 from base64 import b64encode
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, Self
 
@@ -148,6 +148,25 @@ def answering(*answers: bytes) -> Play:
     async def play(connection: Connection) -> None:
         while await connection.request():
             await connection.write(left.pop(0) if len(left) > 1 else left[0])
+
+    return play
+
+
+def routed(routes: Mapping[str, Sequence[bytes]]) -> Play:
+    """Answer each request with the next answer to its method and path, and with the last one from then on.
+
+    An answer of no bytes cuts the connection.
+    """
+    left = {route: list(answers) for route, answers in routes.items()}
+
+    async def play(connection: Connection) -> None:
+        while asked := await connection.request():
+            answers = left[asked.line.removesuffix(" HTTP/1.1").partition("?")[0]]
+            given = answers.pop(0) if len(answers) > 1 else answers[0]
+            if not given:
+                connection.abort()
+                return
+            await connection.write(given)
 
     return play
 

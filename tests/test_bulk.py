@@ -946,3 +946,30 @@ async def test_memory_does_not_grow_with_the_lines(sandbox):
 
     few, many = await asyncio.gather(peak(400), peak(4000))
     assert many <= 1.2 * few
+
+
+async def test_refused_token_before_the_first_line(either, sandbox):
+    """A token that is refused as soon as the balance is asked for is told by the report; nothing is sent."""
+    sandbox.fail("GET", "*", "401", times=None)
+    for requests in (several(3), iter(several(3))):
+        report = await either.orders.bulk(requests, concurrency=1)
+        assert [type(line.error) for line in report.lines] == [AuthenticationError]
+    assert posts(sandbox) == 0
+
+
+async def test_balance_that_cannot_be_read(either, sandbox):
+    """Where the balance cannot be read, the lines say why; it is asked for again by the next line."""
+    sandbox.fail("GET", "/api/balance", "500", times=10)
+    report = await either.orders.bulk(iter(several(3)), concurrency=1)
+    assert [type(line.error) for line in report.lines] == [ServerError, ServerError, type(None)]
+    assert statuses(report) == ["not_sent", "not_sent", "ordered"]
+
+
+@pytest.mark.parametrize(
+    "place", [slice(None), slice(2), slice(1, 3), slice(-2, None), slice(None, None, -1), slice(3, 0, -2), slice(9, 12)]
+)
+async def test_slices(client, place):
+    """Some of the lines are given as those of a list would be."""
+    report = await client.orders.bulk(several(5))
+    assert [line.position for line in report.lines[place]] == [*range(5)][place]
+    assert [line.position for line in report.ordered[place]] == [*range(5)][place]

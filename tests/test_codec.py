@@ -32,17 +32,16 @@ from roamify_async import (
     TopUpPackage,
 )
 from roamify_async._engine.codec import (
-    SAME,
     decode,
     encode,
     find_ids,
     parse,
     read,
     refusal,
-    wire,
     write,
 )
 from roamify_async._engine.facade import Endpoint, rows
+from roamify_async._engine.names import SAME, wire
 from roamify_async._engine.wire import HttpRequest, HttpResponse
 from roamify_async.api.account import Account, GetBalance
 from roamify_async.api.countries import Countries, ListCountries

@@ -10,7 +10,7 @@ import stat
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -89,6 +89,13 @@ def rows(path: Path, *columns: str) -> list[tuple[Any, ...]]:
         found = connection.execute(f"SELECT {', '.join(columns)} FROM lines ORDER BY position").fetchall()
     connection.close()
     return found
+
+
+def sql(path: Path, text: str) -> None:
+    """Change a journal by hand, as a crash at the wrong moment would."""
+    with sqlite3.connect(path) as connection:
+        connection.execute(text)
+    connection.close()
 
 
 @pytest.fixture
@@ -429,9 +436,7 @@ async def test_doubt_of_an_earlier_run_holds_its_money(client, sandbox, path):
 async def test_lines_that_were_taken_and_not_written(client, sandbox, path):
     """A journal in which lines are missing, because a crash came before they were written, is gone on with."""
     await client.orders.bulk([one(), one(reference="a"), one(), one(reference="b")], journal=path)
-    with sqlite3.connect(path) as connection:
-        connection.execute("DELETE FROM lines WHERE position IN (0, 1)")
-    connection.close()
+    sql(path, "DELETE FROM lines WHERE position IN (0, 1)")
     requests = [one(), one(reference="c"), one(), one(reference="b"), one(reference="c")]
     with pytest.raises(JournalError, match="line 3 is not the one"):
         await client.orders.bulk([*requests[:3], one(reference="x")], journal=path)
@@ -897,3 +902,136 @@ async def test_real_doubt_comes_back(client, sandbox, path):
     assert line.error.reason.body == "\x1f<<<this is no JSON>>>"
     assert line.error.request == line.request == several(1)[0]
     assert "orders.settle('r-0')" in str(line.error)
+
+
+# ---------------------------------------------------------------- what turns up twice after all
+
+
+async def second(sandbox: Sandbox, reference: str) -> None:
+    """Book what was sent first, late: one more order under a reference."""
+    async with AsyncRoamify(sandbox.token, base_url=sandbox.url, settings=QUICK) as other:
+        await other.orders.create([OrderItem(PLAIN)], reference_id=reference)
+
+
+def of_reference(sandbox: Sandbox, reference: str) -> set[str]:
+    """Give the ids of the orders under a reference."""
+    return {order["id"] for order in sandbox.state()["orders"] if order["referenceId"] == reference}
+
+
+async def test_late_twin_in_the_same_run(patient, sandbox, path):
+    """What was sent again is looked at once more at the end; booked twice by then, it is in doubt with both orders."""
+    sandbox.fail("POST", ORDER, "drop")
+    late = asyncio.Event()
+
+    async def requests() -> AsyncIterator[CreateOrder]:
+        yield one(reference="r-0")
+        await late.wait()
+        await second(sandbox, "r-0")
+        yield one(reference="r-1")
+
+    report = await patient.orders.bulk(requests(), journal=path, on_progress=lambda _: late.set())
+    assert statuses(report) == ["in_doubt", "ordered"]
+    error = report.lines[0].error
+    assert isinstance(error, PurchaseInDoubtError)
+    assert {order.id for order in error.found} == of_reference(sandbox, "r-0")
+    assert len(error.found) == 2
+    assert report.counts["in_doubt"] == 1
+
+
+async def test_late_twin_between_runs(patient, sandbox, path):
+    """What was sent again is looked at by each later run; one that was sent once is left alone."""
+    sandbox.fail("POST", ORDER, "drop")
+    report = await patient.orders.bulk(several(2), journal=path, concurrency=1)
+    assert statuses(report) == ["ordered", "ordered"]
+    assert rows(path, "resent", "final") == [(1, 0), (0, 1)]
+    assert statuses(await patient.orders.bulk(several(2), journal=path)) == ["ordered", "ordered"]
+    sent, looked = posts(sandbox), sandbox.state()["requests"]["GET /api/esim/orders"]
+    await second(sandbox, "r-0")
+    await second(sandbox, "r-1")
+    for _ in range(2):
+        report = await patient.orders.bulk(several(2), journal=path)
+        assert statuses(report) == ["in_doubt", "ordered"]
+        error = report.lines[0].error
+        assert {order.id for order in error.found} == of_reference(sandbox, "r-0")
+    assert posts(sandbox) == sent + 2
+    assert sandbox.state()["requests"]["GET /api/esim/orders"] > looked
+
+
+async def test_late_twin_of_what_was_cut_off(patient, sandbox, path):
+    """A line that a crash left under way under the policy that sends again may have been sent twice before it."""
+    await patient.orders.bulk(several(1), journal=path)
+    sql(path, "UPDATE lines SET status = 'sending', final = 0, resent = 1, answer = NULL")
+    assert statuses(await patient.orders.bulk(several(1), journal=path)) == ["ordered"]
+    assert rows(path, "resent", "final") == [(1, 0)]
+    await second(sandbox, "r-0")
+    assert statuses(await patient.orders.bulk(several(1), journal=path)) == ["in_doubt"]
+
+
+@pytest.mark.parametrize("policy", ["raise", "look_up"])
+async def test_what_is_sent_once_is_not_looked_at_again(client, sandbox, path, policy):
+    """Without the policy that sends again, a line that was bought is done."""
+    sandbox.fail("POST", ORDER, "drop", when="after")
+    for _ in range(3):
+        await client.with_settings(on_doubt=policy).orders.bulk(several(2), journal=path)
+    assert rows(path, "resent", "final") == [(0, 1), (0, 1)]
+    looked = sandbox.state()["requests"].get("GET /api/esim/orders", 0)
+    await client.with_settings(on_doubt=policy).orders.bulk(several(2), journal=path)
+    assert sandbox.state()["requests"].get("GET /api/esim/orders", 0) == looked
+
+
+async def test_refusal_after_sending_again(patient, sandbox, path):
+    """A line that was sent, not found and then refused is no final refusal: it is looked for by the next run."""
+    sandbox.fail("POST", ORDER, "drop")
+    sandbox.fail("POST", ORDER, "409")
+    report = await patient.orders.bulk(several(1), journal=path)
+    assert statuses(report) == ["refused"]
+    await second(sandbox, "r-0")
+    sent = posts(sandbox)
+    report = await patient.orders.bulk(several(1), journal=path)
+    assert statuses(report) == ["ordered"]
+    assert posts(sandbox) == sent
+
+
+async def test_esims_of_lines_that_were_bought_without(client, sandbox, path):
+    """A run with apply makes the eSIMs of lines that an earlier run bought without it, and buys nothing."""
+    await client.orders.bulk(several(3), journal=path)
+    report = await client.orders.bulk(several(3), journal=path, apply=True)
+    assert [[esim.status for esim in line.esims] for line in report.lines] == [["READY"]] * 3
+    assert posts(sandbox) == 3
+    applied = sandbox.state()["requests"]["POST /api/esim/apply"]
+    await client.orders.bulk(several(3), journal=path, apply=True)
+    assert sandbox.state()["requests"]["POST /api/esim/apply"] == applied == 3
+
+
+def test_commit_that_fails(path, monkeypatch):
+    """A commit that fails is taken back: the journal is as it was before, and the next one is whole."""
+    ledger = Ledger(path)
+    entries = [
+        Entry(position=position, digest="d", request="{}", reference=f"r-{position}", status="sending")
+        for position in range(2)
+    ]
+    real = ledger._connection
+
+    class Full:
+        """A connection whose disk is full at the first commit."""
+
+        is_full = True
+        in_transaction = property(lambda _: real.in_transaction)
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(real, name)
+
+        def execute(self, text: str, *values: Any) -> Any:
+            if text == "COMMIT" and Full.is_full:
+                Full.is_full = False
+                raise sqlite3.OperationalError("database or disk is full")
+            return real.execute(text, *values)
+
+    ledger._connection = Full()  # type: ignore[assignment]
+    with pytest.raises(JournalError, match="full"):
+        anyio.run(ledger.put, entries[0])
+    assert not real.in_transaction
+    ledger._turn = None  # of the loop that has ended
+    anyio.run(ledger.put, entries[1])
+    ledger.close()
+    assert rows(path, "reference") == [("r-1",)]

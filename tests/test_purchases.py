@@ -30,12 +30,17 @@ ORDER = "/api/esim/order"
 INSTANT = "/api/esim/order/instant"
 TOP_UP = "/api/esim/order/topup"
 APPLY = "/api/esim/apply"
+MINT = "/api/esim/vouchers"
+INSURE = "/api/insurance/order"
+INSURANCE = "insurance-saudi-arabia-individual-7days"
 LISTED = "GET /api/esim/orders"
 
 
 def under(sandbox: Sandbox, reference: str = "r") -> list[Any]:
-    """Give the orders under a reference in the server's books, hidden ones included."""
-    return [order for order in sandbox.state()["orders"] if order["referenceId"] == reference]
+    """Give the orders and vouchers under a reference in the server's books, hidden ones included."""
+    state = sandbox.state()
+    books = (*state["orders"], *state["insuranceOrders"], *state["vouchers"])
+    return [entry for entry in books if entry["referenceId"] == reference]
 
 
 def came(sandbox: Sandbox, what: str) -> int:
@@ -100,8 +105,37 @@ async def bulk(client: Any, _: str) -> str:
     return str(line.order.reference_id)
 
 
+async def mint(client: Any, _: str) -> str:
+    """Mint a voucher."""
+    batch = await client.vouchers.create(PLAIN, reference_id="r")
+    assert [voucher.package_id for voucher in batch.vouchers] == [PLAIN]
+    assert batch.missing == 0
+    return str(batch.reference_id)
+
+
+async def insure(client: Any, _: str) -> str:
+    """Order a policy."""
+    order = await client.insurance.order([OrderItem(INSURANCE)], reference_id="r")
+    assert [line.package_id for line in order.items] == [INSURANCE]
+    return str(order.reference_id)
+
+
 Way = Callable[[Any, str], Awaitable[str]]
-WAYS: dict[Way, str] = {create: ORDER, create_instant: INSTANT, top_up: TOP_UP, buy: ORDER, bulk: ORDER}
+WAYS: dict[Way, str] = {
+    create: ORDER,
+    create_instant: INSTANT,
+    top_up: TOP_UP,
+    buy: ORDER,
+    bulk: ORDER,
+    mint: MINT,
+    insure: INSURE,
+}
+LOOKED_UP: dict[Way, tuple[str, str]] = {
+    mint: (f"GET {MINT}", r"vouchers\.list\(reference_id='r'\)"),
+    insure: (f"GET {INSURE}", r"insurance\.get_order\(reference_id='r'\)"),
+}
+"""The request that looks a purchase up, and what an error says of it, where that is not as for orders."""
+AS_ORDERS = (LISTED, r"orders\.settle\('r'\)")
 
 
 @attrs.frozen
@@ -189,14 +223,15 @@ async def test_sent_again_after_a_proven_absence(either, sandbox, iccid, way):
 async def test_raised_at_once(either, sandbox, iccid, way, when):
     """Where nothing is to be looked up, a doubt is raised at once."""
     sandbox.fail("POST", WAYS[way], "drop", when=when)
-    before = came(sandbox, LISTED)
-    with pytest.raises(PurchaseInDoubtError, match=r"orders\.settle\('r'\)"):
+    look_up, advice = LOOKED_UP.get(way, AS_ORDERS)
+    before = came(sandbox, look_up)
+    with pytest.raises(PurchaseInDoubtError, match=advice):
         await way(either.with_settings(on_doubt="raise", settle_window=60), iccid)
-    assert came(sandbox, LISTED) - before == (way is buy)  # whose look is for an order of an earlier call
+    assert came(sandbox, look_up) - before == (way is buy)  # whose look is for an order of an earlier call
     assert len(under(sandbox)) == (when == "after")
 
 
-@pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
+@pytest.mark.parametrize("way", [way for way in WAYS if way not in LOOKED_UP], ids=lambda way: way.__name__)
 async def test_booked_later_than_the_window(client, sandbox, iccid, way):
     """An order that is booked later than the window leaves a doubt, and is found by its reference afterwards."""
     sandbox.fail("POST", WAYS[way], "book_late", seconds=0.12)
@@ -254,7 +289,14 @@ async def test_reference_that_is_taken(client):
         assert len(sandbox.state()["orders"]) == 1
 
 
-@pytest.mark.parametrize("way", [create, create_instant, top_up, buy, bulk], ids=lambda way: way.__name__)
+@pytest.mark.parametrize("way", [mint, insure], ids=lambda way: way.__name__)
+async def test_reference_is_taken_once(either, sandbox, way):
+    """Where the server takes each reference once, the same purchase is given again, and not made again."""
+    assert (await way(either, ""), await way(either, "")) == ("r", "r")
+    assert (came(sandbox, f"POST {WAYS[way]}"), len(under(sandbox))) == (2, 1)
+
+
+@pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
 async def test_doubt_is_looked_for_before_it_is_sent_again(either, sandbox, iccid, way):
     """A reference that was left in doubt is looked for by the next call with it, before that sends anything."""
     sandbox.fail("POST", WAYS[way], "drop")
@@ -270,7 +312,7 @@ async def test_doubt_is_looked_for_before_it_is_sent_again(either, sandbox, icci
     assert len(under(sandbox)) == 1
 
 
-@pytest.mark.parametrize("way", [create, create_instant, top_up, buy, bulk], ids=lambda way: way.__name__)
+@pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
 async def test_doubt_that_has_come_to_light(client, sandbox, iccid, way):
     """A reference left in doubt whose order shows itself later is found by the next call, which sends nothing."""
     sandbox.fail("POST", WAYS[way], "book_but_hide", seconds=0.1)

@@ -254,6 +254,7 @@ async def test_unlimited_leaves_gigabytes_aside(reader_of):
         ({"pageSize": "-3"}, '"pageSize" must be greater than or equal to 1'),
         ({"days": "week"}, '"days" must be a number'),
         ({"isUnlimited": "True"}, '"isUnlimited" must be a boolean'),
+        ({"isUnlimited": ["true", "true"]}, '"isUnlimited" must be a boolean'),
         ({"geography": "lunar"}, '"geography" must be one of [local, regional, global]'),
         ({"country": ""}, '"country" is not allowed to be empty'),
         ({"limit": "5"}, '"limit" is not allowed'),

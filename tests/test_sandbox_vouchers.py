@@ -1,6 +1,8 @@
 """The sandbox's vouchers, over real sockets with a plain HTTP client."""
 
 import time
+from contextlib import suppress
+from decimal import Decimal
 
 import aiohttp
 import pytest
@@ -250,9 +252,14 @@ async def test_a_late_revocation_finds_its_voucher(partner, tomorrow):
     assert partner.sandbox.state()["vouchers"][0]["status"] == "CANCELLED"
 
 
-@pytest.mark.parametrize(("when", "minted"), [("before", 0), ("after", 1)])
-async def test_a_server_error_mints_only_after(partner, when, minted):
-    """Of a batch that fails before it is done nothing stays."""
-    partner.sandbox.fail("POST", PATH, "503", when=when)
-    await mint(partner, status=503)
-    assert len(partner.sandbox.state()["vouchers"]) == minted
+@pytest.mark.parametrize(("when", "minted"), [("before", 0), ("after", 2)])
+@pytest.mark.parametrize("fault", ["drop", "reset", "truncated", "garbled", "409", "429", "500_empty", "503", "524"])
+async def test_a_broken_answer_mints_and_takes_money_only_after(partner, fault, when, minted):
+    """Of a batch that is hit before it is done nothing stays, of one that is hit after all."""
+    partner.sandbox.fail("POST", PATH, fault, when=when)
+    with suppress(aiohttp.ClientError):
+        async with partner.session.post(PATH, json={"packageId": PLAIN, "quantity": 2}) as response:
+            assert await response.read() is not None
+    state = partner.sandbox.state()
+    assert (len(state["vouchers"]), len(state["orders"]), len(state["esims"])) == (minted, minted, minted)
+    assert Decimal(state["balance"]) == 1000 - minted * partner.sandbox.price(PLAIN)

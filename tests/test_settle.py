@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 from hypothesis import given, strategies as st
 
-from roamify_async import CreateOrder, CreateTopUp, Order, OrderItem, OrderLine
+from roamify_async import CreateOrder, CreateTopUp, CreateVouchers, Order, OrderInsurance, OrderItem, OrderLine
 from roamify_async.errors import (
     ConfigurationError,
     ConnectError,
@@ -210,6 +210,19 @@ def test_doubt():
     assert "ServerError 502: Bad gateway" in str(error)
     assert "orders.settle('my-ref')" in str(error)
     assert (reason.reference_id, reason.package_ids) == ("my-ref", ("esim-a", "esim-b"))
+
+
+@pytest.mark.parametrize(
+    ("request_", "told"),
+    [
+        (CreateTopUp("8910", "esim-a", reference_id="it's"), 'orders.settle("it\'s")'),
+        (CreateVouchers("esim-a", reference_id="r"), "vouchers.list(reference_id='r')"),
+        (OrderInsurance([OrderItem("insurance-a")], reference_id="r"), "insurance.get_order(reference_id='r')"),
+    ],
+)
+def test_advice_of_a_doubt(request_, told):
+    """A doubt says how just this kind of purchase is looked up."""
+    assert f"Look it up with {told} before buying again" in str(doubt(request_, refusal(503)))
 
 
 def test_doubt_without_anything_found():

@@ -68,6 +68,8 @@ def test_kinds():
         "orders.create",
         "orders.create_instant",
         "topups.create",
+        "vouchers.create",
+        "insurance.order",
     }
 
 
@@ -79,6 +81,9 @@ def test_timeouts():
         "topups.create": 60,
         "esims.apply": 100,
         "esims.apply_order": 100,
+        "vouchers.create": 90,
+        "insurance.order": 60,
+        "insurance.apply": 90,
     }
 
 

@@ -23,7 +23,9 @@ from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, overrid
 
 from roamify_async.errors import APIStatusError, DecodeError, error_class
 
+from .direct import direct
 from .facade import MAYBE_DATA, Endpoint
+from .names import SAME, wire_names
 from .readers import READERS, State, read_json, read_optional_whole, read_text, refuse
 from .wire import HttpRequest, HttpResponse
 
@@ -31,36 +33,6 @@ T = TypeVar("T")
 
 JSON: Final = cast("type[Any]", Any)
 """Any JSON, as it was parsed: the answer of a row whose answer is not documented."""
-SAME: Final = "."
-"""Wire name of a field that is read from the same object as its owner."""
-
-
-def wire(name: str | None) -> dict[str, Any]:
-    """Say a field's name on the wire where it is not the camelCase of its own; ``None``: it is not on the wire."""
-    return {"wire": name}
-
-
-HINT: Final[dict[str, Any]] = {"hint": True}
-"""Says of a field that it is a hint only: what cannot be read counts as missing."""
-
-
-def _wire_names(kind: type[Any]) -> dict[str, str | None]:
-    """Give the wire's names of the fields of an attrs class."""
-
-    def camel(name: str) -> str:
-        head, *rest = name.split("_")
-        return head + "".join(map(str.capitalize, rest))
-
-    return {field.name: field.metadata.get("wire", camel(field.name)) for field in attrs.fields(kind)}
-
-
-def _overrides(kind: type[Any]) -> dict[str, Any]:
-    names = _wire_names(kind)
-    hooks = {field.name: _read_hint for field in attrs.fields(kind) if "hint" in field.metadata}
-    return {
-        name: override(omit=True) if key is None else override(rename=key, struct_hook=hooks.get(name))
-        for name, key in names.items()
-    }
 
 
 def _read_hint(value: Any, _: object) -> int | None:
@@ -69,12 +41,36 @@ def _read_hint(value: Any, _: object) -> int | None:
     return None
 
 
+def _slashed(day: date | None) -> str | None:
+    return None if day is None else f"{day:%d/%m/%Y}"
+
+
+SLASHED_DAY: Final[dict[str, Any]] = {"write": _slashed}
+"""Says of a date that it is written like ``31/12/2027``."""
+HINT: Final[dict[str, Any]] = {"read": _read_hint}
+"""Says of a field that it is a hint only: what cannot be read counts as missing."""
+
+
+def _overrides(kind: type[Any]) -> dict[str, Any]:
+    names, fields = wire_names(kind), attrs.fields_dict(kind)
+    return {
+        name: override(omit=True)
+        if key is None
+        else override(
+            rename=key,
+            struct_hook=fields[name].metadata.get("read"),
+            unstruct_hook=fields[name].metadata.get("write"),
+        )
+        for name, key in names.items()
+    }
+
+
 def _objects(kind: type[Any], converter: cattrs.Converter) -> Any:
     """Make the reader of an attrs class."""
     generated = make_dict_structure_fn(
         kind, converter, _cattrs_detailed_validation=converter.detailed_validation, **_overrides(kind)
     )
-    whole = SAME in _wire_names(kind).values()
+    whole = SAME in wire_names(kind).values()
 
     def read(value: Any, _: object) -> Any:
         if value.__class__ is not dict:
@@ -153,7 +149,7 @@ def read(value: object, kind: type[T]) -> T:
 def _problems(error: BaseException, path: str) -> Iterator[str]:
     """Say what is wrong and where, with the names that stand on the wire."""
     if isinstance(error, cattrs.ClassValidationError):
-        names, (located, others) = _wire_names(error.cl), error.group_exceptions()
+        names, (located, others) = wire_names(error.cl), error.group_exceptions()
         steps = [(inner, names[note.name]) for inner, note in located]
         places = [(inner, path if name == SAME else f"{path}.{name}") for inner, name in steps]
     elif isinstance(error, cattrs.IterableValidationError):
@@ -186,6 +182,11 @@ def decode(endpoint: Endpoint[..., T], response: HttpResponse) -> T:
     """Give the answer that a successful response holds; raises ``DecodeError`` where it is not as described."""
     if endpoint.read is not None:
         return endpoint.read(response)
+    kind: Any = endpoint.response
+    swift = direct(kind, endpoint.answer)
+    if swift is not None:
+        with suppress(Exception):  # It is not as described: the codec reads it after all, or says why not.
+            return cast("T", swift(response.body))
     try:
         value: Any = {} if _has_no_body(endpoint, response) else parse(response.body)
     except ValueError as error:
@@ -324,7 +325,9 @@ def encode(endpoint: Endpoint[..., Any], request: object) -> HttpRequest:
     if isinstance(request, HttpRequest):
         return request
     fields: dict[str, Any] = write(request)
-    path = re.sub(r"\{(\w+)\}", lambda match: quote(str(fields.pop(match.group(1))), safe=""), endpoint.path)
+    path = endpoint.path
+    if "{" in path:
+        path = re.sub(r"\{(\w+)\}", lambda match: quote(str(fields.pop(match.group(1))), safe=""), path)
     if endpoint.method == "GET":
         return HttpRequest(endpoint.method, path, query(fields))
     return HttpRequest(endpoint.method, path, body=json.dumps(fields, ensure_ascii=False).encode())

@@ -66,6 +66,8 @@ class Engine:
         self.under_way: set[str] = set()
         """References of purchases that are being made: one reference is one purchase."""
         self._purchase = purchase
+        self._limits: dict[float | None, Timeouts] = {}
+        """Of one try, by the time that the endpoint needs."""
 
     def view(self, settings: Settings, queue: Queue | None = None) -> "Engine":
         """Give an engine with other settings, and perhaps a queue of its own, that shares everything else."""
@@ -98,7 +100,7 @@ class Engine:
         transport, settings = self.transport, self.settings
         transport.open()
         wired = encode(endpoint, request)
-        timeouts = settings.timeouts.over(Timeouts(total=endpoint.timeout)).over(DEFAULT_TIMEOUTS)
+        timeouts = self._timeouts(endpoint.timeout)
         clock = _Clock(settings, timeouts)
         tries, sent, error = 0, _STRENGTH[0], None
         queue = self._queue or transport.queue
@@ -138,6 +140,13 @@ class Engine:
         if endpoint.check is not None:
             await endpoint.check(self, request, result)
         return result
+
+    def _timeouts(self, needed: float | None) -> Timeouts:
+        limits = self._limits.get(needed)
+        if limits is None:
+            limits = self.settings.timeouts.over(Timeouts(total=needed)).over(DEFAULT_TIMEOUTS)
+            self._limits[needed] = limits
+        return limits
 
     def _result(self, endpoint: Endpoint[..., T], outcome: Outcome) -> T | RoamifyError:
         if isinstance(outcome, NoResponse):

@@ -135,8 +135,8 @@ class LookUp(Generic[T]):
     """Gives the orders under the reference of a request."""
     become: Callable[[Engine, Any], Awaitable[T]]
     """Makes the row's own answer of an order that was found."""
-    missing: Callable[[Engine, Any], Awaitable[tuple[str, ...]]]
-    """Gives the package ids of a request that the server does not offer."""
+    missing: Callable[[Engine, Any], Awaitable[tuple[str, ...]]] | None = None
+    """Gives the package ids of a request that the server does not offer, where it answers a 500 to those."""
     traces: Callable[[Engine, Any, datetime], Awaitable[tuple[Any, ...]]] | None = None
     """Gives what else since a time speaks for a purchase that no order shows."""
 

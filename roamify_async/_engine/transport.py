@@ -12,6 +12,7 @@ import sys
 import warnings
 from collections.abc import Coroutine
 from contextlib import suppress
+from functools import lru_cache
 from typing import Any, Final, TypeVar, cast
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -96,6 +97,8 @@ class Transport:
         self._pid = os.getpid()
         self._closed = False
         self._env_proxy: str | None = None
+        self._headers: dict[str | None, dict[str, str]] = {}
+        """Of every request, by the user agent that it names."""
         self._tasks: set[asyncio.Task[Any]] = set()
         self.queue: Queue
         """Where requests wait for a place on the wire, before their clock starts; there once it is open."""
@@ -174,7 +177,7 @@ class Transport:
                 request.method,
                 URL(f"{self.access.base_url}{request.path}{'?' * bool(request.query)}{request.query}", encoded=True),
                 data=payload,
-                headers=self._headers(agent),
+                headers=self._headers.get(agent) or self._headers_of(agent),
                 timeout=_timeout(timeouts),
                 allow_redirects=False,
                 raise_for_status=False,
@@ -188,13 +191,14 @@ class Transport:
         except Exception as error:  # noqa: BLE001 -- aiohttp raises from several families, and not one may pass
             return self._failure(error, payload, session, proxy or self._env_proxy)
 
-    def _headers(self, agent: str | None) -> dict[str, str]:
-        return {
+    def _headers_of(self, agent: str | None) -> dict[str, str]:
+        headers = {
             "Authorization": f"Bearer {self.access.token}",
             "Accept": "application/json",
             "Content-Type": "application/json",
             "User-Agent": agent or AGENT,
         }
+        return self._headers.setdefault(agent, headers)
 
     def _redacted(self, body: bytes) -> bytes:
         token = self.access.token.encode()
@@ -278,6 +282,7 @@ def _proxy_of_environment(url: str) -> str | None:
     return getproxies().get(parts.scheme)
 
 
+@lru_cache
 def _timeout(timeouts: Timeouts) -> aiohttp.ClientTimeout:
     def limit(seconds: float | None) -> float | None:
         return None if seconds is None or math.isinf(seconds) else seconds

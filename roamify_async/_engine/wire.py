@@ -74,6 +74,8 @@ class Trail:
 
     first_left: datetime | None = None
     """When the first byte of its body may have left."""
+    resent: bool = False
+    """Whether it was sent again after it had been proven absent: then it may yet turn up twice."""
 
     def leave(self) -> None:
         """Note that bytes are about to leave."""

@@ -5,8 +5,8 @@ from typing import Final
 
 import attrs
 
-from roamify_async._engine.codec import wire
 from roamify_async._engine.facade import Endpoint, Resource, Way
+from roamify_async._engine.names import wire
 
 from .packages import Signal
 from .values import path_segment

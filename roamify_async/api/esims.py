@@ -8,12 +8,12 @@ import attrs
 from roamify_async._engine.crowd import all_of, gather
 from roamify_async._engine.facade import ACTION, Awaiting, Endpoint, Engine, Resource, Way, operation
 from roamify_async.errors import BadRequestError, PurchaseInDoubtError, RoamifyError
-from roamify_async.purchasing.settle import holds
 
+from .applying import patience, until_done
 from .events import GET_EVENTS
 from .messages import EsimLink, LinkEsim, SendSms, SmsReceipt, read_receipt
 from .orders import CreateOrder, ListOrders, Order, OrderItem, OrderLine, Orders, SettleOrder, ready_esims
-from .profiles import APPLY_ESIM, GET_ESIM, LIST_ESIMS, ApplyEsim, Esim, ListEsims, patience, until_ready
+from .profiles import APPLY_ESIM, GET_ESIM, LIST_ESIMS, ApplyEsim, Esim, ListEsims
 from .usage import GetUsage, GetUsageDetails, Usage, UsageDetails
 from .values import day, text
 
@@ -47,11 +47,15 @@ async def read_order_applied(engine: Engine, request: ApplyOrder, failure: Roami
     async def look() -> tuple[Esim, ...]:
         return await engine.send(LIST_ESIMS, ListEsims(reference_id=request.reference_id, limit=MOST_ESIMS))
 
+    async def all_ready() -> tuple[Esim, ...] | None:
+        esims = await look()
+        return esims if esims and all(esim.is_installable for esim in esims) else None
+
     async def apply(esim: Esim) -> Esim:
         return await engine.send(APPLY_ESIM, ApplyEsim(esim.id, start_date=request.start_date))
 
     if not isinstance(failure, BadRequestError) or "esimId" not in failure.message:
-        return await until_ready(look, patience(engine, failure), failure)
+        return await until_done(all_ready, patience(engine, failure), failure)
     return all_of(await gather(apply, await look()))
 
 
@@ -113,7 +117,7 @@ class Esims(Resource[Way]):
         orders = SettleOrder(wanted.reference_id).own(listed)
         if not orders:
             return None
-        if len(orders) == 1 and holds(orders[0], wanted.packages()):
+        if len(orders) == 1 and orders[0].holds(wanted.packages()):
             return orders[0]
         raise PurchaseInDoubtError(
             f"under the reference {wanted.reference_id} stands something else than this purchase",

@@ -5,7 +5,8 @@ from typing import Any
 
 import attrs
 
-from roamify_async._engine.codec import SAME, raw, read, wire
+from roamify_async._engine.codec import raw, read
+from roamify_async._engine.names import SAME, wire
 from roamify_async._engine.wire import HttpResponse
 
 from .values import exactly_one, text

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterable, Callable, Iterable, Mapping
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, ClassVar, Final, cast
 
 import attrs
 
@@ -14,10 +14,12 @@ from roamify_async._engine.crowd import all_of, gather
 from roamify_async._engine.engine import Engine as RunningEngine
 from roamify_async._engine.facade import PURCHASE, Awaiting, Endpoint, Engine, LookUp, Resource, Way, operation
 from roamify_async._engine.readers import State
+from roamify_async._engine.wire import Trail
 from roamify_async.errors import EsimsNotReadyError, NotFoundError, PurchaseInDoubtError, RoamifyError
-from roamify_async.purchasing.bulk import Progress, Trade, bulk
+from roamify_async.purchasing.bulk import Progress, bulk
+from roamify_async.purchasing.buyer import Trade
 from roamify_async.purchasing.report import BulkReport, Forms, Journal
-from roamify_async.purchasing.settle import Seen, make_sure, search
+from roamify_async.purchasing.settle import Seen, make_sure, refuse_second, search
 
 from .account import Account, GetBalance
 from .packages import ListPackages, Packages
@@ -38,13 +40,13 @@ class OrderStatus(State):
 
 @attrs.frozen
 class OrderItem:
-    """So many eSIMs of one package."""
+    """So many of one package."""
 
     package_id: str = attrs.field(validator=text)
     quantity: int = attrs.field(default=1, validator=whole)
 
 
-def _items(items: Iterable[OrderItem]) -> tuple[OrderItem, ...]:
+def order_items(items: Iterable[OrderItem]) -> tuple[OrderItem, ...]:
     """Take any iterable of items, and nothing that only looks like one."""
     if isinstance(items, str | bytes | Mapping | OrderItem) or not isinstance(items, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise TypeError(f"items must be a list of OrderItem, not {items!r}")
@@ -57,6 +59,14 @@ def _items(items: Iterable[OrderItem]) -> tuple[OrderItem, ...]:
     return taken
 
 
+def counted(items: Iterable[OrderItem]) -> Mapping[str, int]:
+    """Count how many of each package some items ask for."""
+    counts: Counter[str] = Counter()
+    for item in items:
+        counts[item.package_id] += item.quantity
+    return counts
+
+
 @attrs.frozen
 class CreateOrder:
     """Order eSIMs, paid from the balance; ``/esims/orders``.
@@ -65,17 +75,16 @@ class CreateOrder:
     order was booked.
     """
 
-    items: tuple[OrderItem, ...] = attrs.field(converter=_items)
+    look_up: ClassVar[str] = "orders.settle({!r})"
+
+    items: tuple[OrderItem, ...] = attrs.field(converter=order_items)
     """``OrderItem``s, at least one."""
     reference_id: str | None = attrs.field(default=None, kw_only=True, validator=optional(text))
     """Your own key for this purchase, by which it can be found again."""
 
     def packages(self) -> Mapping[str, int]:
         """Count the eSIMs of each package."""
-        wanted: Counter[str] = Counter()
-        for item in self.items:
-            wanted[item.package_id] += item.quantity
-        return wanted
+        return counted(self.items)
 
 
 @attrs.frozen(kw_only=True)
@@ -143,6 +152,12 @@ class Order:
     order_type: str | None = None
     created_at: datetime | None = None
     updated_at: datetime | None = None
+
+    def holds(self, packages: Mapping[str, int]) -> bool:
+        """Tell whether it holds these packages as often; one that shows only its eSIMs has to have as many."""
+        if self.items:
+            return Counter(line.package_id for line in self.items) == Counter(packages)
+        return bool(self.esims) and len(self.esims) == sum(packages.values())
 
 
 @attrs.define(kw_only=True)
@@ -274,10 +289,20 @@ class Orders(Resource[Way]):
         async def finish(order: Order) -> tuple[Esim, ...]:
             return await ready_esims(self.engine, order)
 
-        async def buy(engine: RunningEngine, request: CreateOrder, first_sent: datetime | None) -> Order:
-            return await make_sure(engine, Orders.create, request, first_sent=first_sent)
+        async def buy(engine: RunningEngine, request: CreateOrder, trail: Trail) -> Order:
+            return await make_sure(engine, Orders.create, request, trail)
 
-        trade = Trade(forms=Journal.forms, buy=buy, price=price, balance=balance, finish=finish if apply else None)
+        async def recheck(engine: RunningEngine, request: CreateOrder, trail: Trail) -> None:
+            await refuse_second(engine, Orders.create, request, trail)
+
+        trade = Trade(
+            forms=Journal.forms,
+            buy=buy,
+            recheck=recheck,
+            price=price,
+            balance=balance,
+            finish=finish if apply else None,
+        )
         return await bulk(
             cast("RunningEngine", self.engine),
             trade,

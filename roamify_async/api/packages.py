@@ -9,8 +9,9 @@ from typing import Final, TypedDict, Unpack
 import attrs
 
 from roamify_async._engine.arguments import refuse_unknown_arguments
-from roamify_async._engine.codec import HINT, SAME, wire
+from roamify_async._engine.codec import HINT
 from roamify_async._engine.facade import Awaiting, Endpoint, Engine, Resource, Way, operation, stream
+from roamify_async._engine.names import SAME, wire
 from roamify_async._engine.paging import Reading, Recent
 from roamify_async.errors import NotFoundError
 

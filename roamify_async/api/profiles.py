@@ -1,7 +1,6 @@
 """The eSIM itself, and how its profile is made."""
 
 import datetime as dt
-from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Final
 
@@ -10,16 +9,9 @@ import attrs
 from roamify_async._engine.engine import SHORTEST_DEADLINE
 from roamify_async._engine.facade import ACTION, Endpoint, Engine
 from roamify_async._engine.readers import State
-from roamify_async._engine.waiting import looks
-from roamify_async.errors import (
-    APIStatusError,
-    ConflictError,
-    DecodeError,
-    RoamifyError,
-    ServerError,
-    TransportError,
-)
+from roamify_async.errors import RoamifyError
 
+from .applying import patience, until_done
 from .values import Apn, CallAllowance, DataAllowance, SmsAllowance, day, exactly_one, optional, text, whole
 
 
@@ -128,44 +120,6 @@ GET_ESIM: Final = Endpoint("GET", "/api/esim", GetEsim, Esim)
 """The row of ``esims.get``."""
 
 
-def is_open_question(failure: RoamifyError) -> bool:
-    """Tell whether an apply that failed may be under way all the same, or done."""
-    if isinstance(failure, TransportError):
-        return failure.last_try != "no"
-    if isinstance(failure, APIStatusError) and "pending" in failure.message:
-        return True
-    return isinstance(failure, ServerError | ConflictError | DecodeError)
-
-
-async def until_ready(
-    look: Callable[[], Awaitable[tuple[Esim, ...]]], window: float, failure: RoamifyError
-) -> tuple[Esim, ...]:
-    """Read eSIMs until all can be installed; raise *failure* where they are not when the window has passed."""
-    async for _ in looks(window):
-        try:
-            esims = await look()
-        except (TransportError, ServerError):
-            continue
-        except RoamifyError:
-            break  # Reading is refused: what went wrong first says more.
-        if esims and all(esim.is_installable for esim in esims):
-            return esims
-    raise failure
-
-
-def patience(engine: Engine, failure: RoamifyError) -> float:
-    """Give the seconds for which eSIMs whose apply failed are read; raise a failure that leaves nothing open.
-
-    They have as long as a call may take; after a server error that does not speak of waiting, the settle window.
-    """
-    if not is_open_question(failure):
-        raise failure
-    settings = engine.settings
-    if isinstance(failure, ServerError) and "pending" not in failure.message:
-        return settings.settle_window
-    return settings.retries.deadline or SHORTEST_DEADLINE
-
-
 async def read_applied(engine: Engine, request: ApplyEsim, failure: RoamifyError) -> Esim:
     """Read the eSIM whose apply failed; it is never applied twice."""
     return await until_installable(engine, request.esim_id, patience(engine, failure), failure)
@@ -174,11 +128,11 @@ async def read_applied(engine: Engine, request: ApplyEsim, failure: RoamifyError
 async def until_installable(engine: Engine, esim_id: str, window: float, failure: RoamifyError) -> Esim:
     """Read one eSIM until it can be installed."""
 
-    async def look() -> tuple[Esim, ...]:
-        return (await engine.send(GET_ESIM, GetEsim(esim_id=esim_id)),)
+    async def look() -> Esim | None:
+        esim = await engine.send(GET_ESIM, GetEsim(esim_id=esim_id))
+        return esim if esim.is_installable else None
 
-    (esim,) = await until_ready(look, window, failure)
-    return esim
+    return await until_done(look, window, failure)
 
 
 APPLY_ESIM: Final = Endpoint("POST", "/api/esim/apply", ApplyEsim, Esim, kind=ACTION, timeout=100, recover=read_applied)

@@ -5,8 +5,9 @@ from typing import Any, Final
 
 import attrs
 
-from roamify_async._engine.codec import JSON, wire
+from roamify_async._engine.codec import JSON
 from roamify_async._engine.facade import Endpoint, Resource, Way
+from roamify_async._engine.names import wire
 
 from .values import one_of, optional, text
 

@@ -5,8 +5,8 @@ from typing import Any, Final
 
 import attrs
 
-from roamify_async._engine.codec import SAME, wire
 from roamify_async._engine.facade import MAYBE_DATA, Endpoint, Resource, Way
+from roamify_async._engine.names import SAME, wire
 from roamify_async._engine.readers import State
 
 from .values import text

@@ -3,14 +3,14 @@
 from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
-from typing import Final
+from typing import ClassVar, Final
 
 import attrs
 
 from roamify_async._engine.facade import PURCHASE, Endpoint, Engine, LookUp, Resource, Way
 
 from .esims import Esims, GetHistory, HistoryItem
-from .orders import ListOrders, Order, Orders, as_order
+from .orders import CreateOrder, ListOrders, Order, Orders, as_order
 from .values import Apn, CallAllowance, DataAllowance, SmsAllowance, amount, flag, optional, text, whole
 
 
@@ -36,6 +36,8 @@ class CreateTopUp:
     Without a ``reference_id`` the client makes one. Raises ``PurchaseInDoubtError`` where it is not known whether the
     top-up was booked.
     """
+
+    look_up: ClassVar[str] = CreateOrder.look_up
 
     iccid: str = attrs.field(validator=text)
     package_id: str = attrs.field(validator=text)

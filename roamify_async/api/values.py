@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import attrs
 
-from roamify_async._engine.codec import wire
+from roamify_async._engine.names import wire
 
 Validator = Callable[[Any, "attrs.Attribute[Any]", Any], None]
 
@@ -77,19 +77,22 @@ def path_segment(request: object, field: "attrs.Attribute[Any]", value: object) 
 
 
 def day(value: dt.date | str | None) -> dt.date | None:
+    """Read the first day of a journey where there is one."""
+    return None if value is None else read_day("start_date", value)
+
+
+def read_day(name: str, value: dt.date | str) -> dt.date:
     """Read a date or its ISO text; a ``datetime`` is refused, since its time would be dropped."""
     if isinstance(value, dt.datetime):
-        raise TypeError(
-            f"start_date must be a date, not a datetime: use {value.date()!r}, in the traveller's time zone"
-        )
-    if value is None or isinstance(value, dt.date):
+        raise TypeError(f"{name} must be a date, not a datetime: use {value.date()!r}, in the traveller's time zone")
+    if isinstance(value, dt.date):
         return value
     try:
         return dt.date.fromisoformat(value)
     except TypeError:
-        raise TypeError(f"start_date must be a date or its ISO text, not {value!r}") from None
+        raise TypeError(f"{name} must be a date or its ISO text, not {value!r}") from None
     except ValueError:
-        raise ValueError(f"start_date must be a date like 2027-07-01, not {value!r}") from None
+        raise ValueError(f"{name} must be a date like 2027-07-01, not {value!r}") from None
 
 
 def exactly_one(request: attrs.AttrsInstance) -> None:

@@ -5,6 +5,7 @@ write-ahead log keeps it whole, since a log needs shared memory that network fol
 whoever waits for the disk writes for all who came meanwhile.
 """
 
+import operator
 import os
 import sqlite3
 import tempfile
@@ -37,6 +38,7 @@ CREATE TABLE lines (
     status TEXT NOT NULL,
     final INTEGER NOT NULL DEFAULT 0,
     first_sent TEXT,
+    resent INTEGER NOT NULL DEFAULT 0,
     total TEXT,
     answer TEXT,
     esims TEXT,
@@ -47,7 +49,7 @@ CREATE INDEX by_status ON lines (status);
 """
 
 
-@attrs.frozen(kw_only=True)
+@attrs.define(kw_only=True)
 class Entry:
     """One line as the journal holds it; requests, answers and errors are JSON texts."""
 
@@ -62,6 +64,8 @@ class Entry:
     """Whether a later run leaves it alone."""
     first_sent: str | None = None
     """ISO time at which it was about to be sent first."""
+    resent: bool = False
+    """Whether it may have been sent more than once: later runs look whether it was booked more than once."""
     total: str | None = None
     """What it cost, or will have cost if it was booked."""
     answer: str | None = None
@@ -70,6 +74,7 @@ class Entry:
 
 
 COLUMNS: Final = tuple(field.name for field in attrs.fields(Entry))
+_row: Final = operator.attrgetter(*COLUMNS)
 _PUT: Final = f"INSERT OR REPLACE INTO lines ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"  # noqa: S608
 _GET: Final = f"SELECT {', '.join(COLUMNS)} FROM lines"  # noqa: S608
 
@@ -98,8 +103,8 @@ class Ledger:
         self.path.parent.rmdir()
 
     async def put(self, entry: Entry) -> None:
-        """Write a line, and wait until it is on the disk."""
-        change = _Change(entry)
+        """Write a line as it is now, and wait until it is on the disk."""
+        change = _Change(_row(entry))
         self._pending.append(change)
         if self._turn is None:
             self._turn = anyio.Lock()
@@ -117,11 +122,12 @@ class Ledger:
         with self._lock, _explained(self.path):
             self._connection.execute("BEGIN IMMEDIATE")
             try:
-                self._connection.executemany(_PUT, [attrs.astuple(change.entry) for change in batch])
+                self._connection.executemany(_PUT, [change.row for change in batch])
+                self._connection.execute("COMMIT")
             except BaseException:
-                self._connection.execute("ROLLBACK")
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
                 raise
-            self._connection.execute("COMMIT")
         for change in batch:
             change.is_written = True
 
@@ -190,13 +196,13 @@ class Ledger:
 
 @attrs.define(eq=False)
 class _Change:
-    entry: Entry
+    row: tuple[Any, ...]
     is_written: bool = False
 
 
 def _entry(row: Sequence[Any]) -> Entry:
     values = dict(zip(COLUMNS, row, strict=True))
-    values["final"] = bool(values["final"])
+    values["final"], values["resent"] = bool(values["final"]), bool(values["resent"])
     return Entry(**values)
 
 

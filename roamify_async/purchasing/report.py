@@ -1,12 +1,13 @@
 """What came of a bulk order, read from its journal line by line."""
 
 import html
+import itertools
 import json
 import weakref
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, ClassVar, Final, Generic, Self, TypeVar
+from typing import Any, ClassVar, Final, Generic, Self, TypeVar, overload
 
 import attrs
 
@@ -140,9 +141,22 @@ class Lines(Generic[OrderT, EsimT]):
         for entry in self._ledger.entries(*self._statuses):
             yield self._forms.line(entry)
 
-    def __getitem__(self, place: int) -> BulkLine[OrderT, EsimT]:
-        """Give one of them by its place."""
+    @overload
+    def __getitem__(self, place: int) -> BulkLine[OrderT, EsimT]: ...
+    @overload
+    def __getitem__(self, place: slice) -> tuple[BulkLine[OrderT, EsimT], ...]: ...
+    def __getitem__(self, place: int | slice) -> BulkLine[OrderT, EsimT] | tuple[BulkLine[OrderT, EsimT], ...]:
+        """Give one of them by its place, or some."""
         length = len(self)
+        if isinstance(place, slice):
+            places = range(length)[place]
+            between = range(min(places, default=0), max(places, default=-1) + 1, abs(places.step))
+            entries = self._ledger.entries(*self._statuses)
+            lines = [
+                self._forms.line(entry)
+                for entry in itertools.islice(entries, between.start, between.stop, between.step)
+            ]
+            return tuple(lines if places.step > 0 else reversed(lines))
         if not -length <= place < length:
             raise IndexError(f"there are {length} lines")
         return self._forms.line(self._ledger.nth(place % length, *self._statuses))

@@ -5,12 +5,11 @@ first byte is sent, one reference is one purchase, and what is not known is look
 """
 
 import logging
-from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from enum import Enum
 from http import HTTPStatus
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, ClassVar, Final, Protocol, TypeVar
 from uuid import uuid4
 
 import attrs
@@ -26,6 +25,7 @@ from roamify_async.errors import (
     ConnectError,
     DecodeError,
     PurchaseInDoubtError,
+    RateLimitError,
     RoamifyError,
     ServerError,
     TransportError,
@@ -47,6 +47,9 @@ REFUSED: Final = frozenset({400, 401, 402, 403, 404, 405, 413, 415, 422, 429})
 class PurchaseRequest(Protocol):
     """A request that buys."""
 
+    look_up: ClassVar[str]
+    """What a user calls to look it up, with ``{!r}`` for its reference."""
+
     @property
     def reference_id(self) -> str | None:
         """The caller's own key for it."""
@@ -54,6 +57,24 @@ class PurchaseRequest(Protocol):
 
     def packages(self) -> Mapping[str, int]:
         """How many of each package it buys."""
+        ...
+
+
+class Bought(Protocol):
+    """What a purchase came to: an order, or a batch of vouchers."""
+
+    @property
+    def reference_id(self) -> str | None:
+        """The reference that it carries."""
+        ...
+
+    @property
+    def created_at(self) -> datetime | None:
+        """When it was made."""
+        ...
+
+    def holds(self, packages: Mapping[str, int]) -> bool:
+        """Tell whether it is what one purchase of so many of these packages comes to."""
         ...
 
 
@@ -78,18 +99,17 @@ def meaning(failure: RoamifyError) -> Meaning:
     return Meaning.DOUBT
 
 
-def holds(order: Any, packages: Mapping[str, int]) -> bool:
-    """Tell whether an order holds these packages as often; one that shows only its eSIMs has to have as many."""
-    if order.items:
-        return Counter(line.package_id for line in order.items) == Counter(packages)
-    return bool(order.esims) and len(order.esims) == sum(packages.values())
+def is_lasting(failure: RoamifyError) -> bool:
+    """Tell whether asking again would not help."""
+    passing = isinstance(failure, TransportError | RateLimitError | ConfigurationError)
+    return not passing and meaning(failure) is not Meaning.DOUBT
 
 
-def is_ours(order: Any, request: PurchaseRequest, first_sent: datetime) -> bool:
+def is_ours(order: Bought, request: PurchaseRequest, first_sent: datetime) -> bool:
     """Tell whether an order is what a request bought: same reference, same packages as often, not older than it."""
     return (
         order.reference_id == request.reference_id
-        and holds(order, request.packages())
+        and order.holds(request.packages())
         and order.created_at is not None
         and order.created_at >= first_sent - CLOCK_SKEW
     )
@@ -154,19 +174,16 @@ async def purchase(engine: Engine, endpoint: Endpoint[..., T], request: Any, /) 
     """
     if request.reference_id is None:
         request = attrs.evolve(request, reference_id=str(uuid4()))
-    return await make_sure(engine, endpoint, request, first_sent=engine.doubts.get(request.reference_id))
+    return await make_sure(engine, endpoint, request, Trail(engine.doubts.get(request.reference_id)))
 
 
-async def make_sure(
-    engine: Engine, endpoint: Endpoint[..., T], request: Any, *, first_sent: datetime | None = None
-) -> T:
+async def make_sure(engine: Engine, endpoint: Endpoint[..., T], request: Any, trail: Trail) -> T:
     """Make sure that the purchase of *request* exists, once, and give its answer.
 
-    *first_sent* is when it was first sent, where that may have been: then it is looked for first, and sent only if the
-    settings allow that after a proven absence. Everything it needs is in its arguments, so that it can be called again
-    after a crash.
+    Where the trail says that it may have left before, it is looked for first, and sent only if the settings allow that
+    after a proven absence. Everything it needs is in its arguments, so that it can be called again after a crash.
     """
-    reference, trail = request.reference_id, Trail(first_sent)
+    reference = request.reference_id
     if reference in engine.under_way:
         raise ConflictError(
             "a purchase with this reference is under way in this client; nothing was sent",
@@ -190,6 +207,11 @@ async def make_sure(
     return _with_reference(answer, reference)
 
 
+async def refuse_second(engine: Engine, endpoint: Endpoint[..., Any], request: Any, trail: Trail) -> None:
+    """Raise ``PurchaseInDoubtError`` where a purchase that may have been sent more than once is seen more than once."""
+    await _Attempt(engine, endpoint, request, trail).alone(None)
+
+
 def _leave_word(engine: Engine, request: Any, trail: Trail, cut: BaseException) -> None:
     """Leave the reference of a purchase that is cut off in the log, and as a note on what cut it off."""
     if trail.first_left is None:
@@ -198,7 +220,7 @@ def _leave_word(engine: Engine, request: Any, trail: Trail, cut: BaseException) 
         engine.doubts[request.reference_id] = trail.first_left
         note = (
             f"the purchase with reference {request.reference_id} was cut off and may have been booked: "
-            f"look it up with orders.settle({request.reference_id!r}) before buying again"
+            f"look it up with {request.look_up.format(request.reference_id)} before buying again"
         )
     log.warning("%s", note)
     cut.add_note(note)
@@ -217,8 +239,6 @@ class _Attempt:
         self.trail = trail
         self.reason: RoamifyError | None = None
         """What the last sending came to, where it did not come to an answer."""
-        # A look-up that fails is made again by the search, as long as its window is open.
-        self.looking = engine.view(engine.settings.changed(retries=attrs.evolve(engine.settings.retries, tries=1)))
 
     async def run(self) -> Any:
         """Send it, or look for it where it was sent before; send it again as often as the settings allow."""
@@ -231,7 +251,7 @@ class _Attempt:
                 except RoamifyError as error:
                     self.reason = error.with_traceback(None)
                 else:
-                    return await self._alone(self._own(answer)) if sends > 1 else self._own(answer)
+                    return await self.alone(self._own(answer)) if sends > 1 else self._own(answer)
                 settled = await self._judge(self.reason)
                 if settled is not None:
                     return settled[0]
@@ -243,6 +263,7 @@ class _Attempt:
             sends = max(sends, 1)
             if policy != "look_up_then_resend" or not seen.is_absent or sends >= self.engine.settings.retries.tries:
                 raise self._doubt(self.reason or seen.failure, seen.others)
+            self.trail.resent = True
             log.info("purchase %s is not there: sent again", self.request.reference_id)
 
     def _own(self, answer: Any) -> Any:
@@ -270,6 +291,8 @@ class _Attempt:
 
     async def _refuse_missing(self, failure: RoamifyError) -> None:
         """Raise where the purchase names packages that are not offered: a 500 is what the server answers to a typo."""
+        if self.look_up.missing is None:
+            return
         try:
             missing = await self.look_up.missing(self.engine, self.request)
         except RoamifyError as error:
@@ -284,9 +307,12 @@ class _Attempt:
 
     async def _search(self, window: float | None = None) -> Seen:
         first_sent = self.trail.first_left or datetime.now(UTC)
+        # A look-up that fails is made again by the search, as long as its window is open.
+        settings = self.engine.settings
+        engine = self.engine.view(settings.changed(retries=attrs.evolve(settings.retries, tries=1)))
 
         async def look() -> Seen:
-            return await _look(self.looking, self.look_up, self.request, first_sent)
+            return await _look(engine, self.look_up, self.request, first_sent)
 
         return await search(look, self.engine.settings.settle_window if window is None else window)
 
@@ -301,7 +327,7 @@ class _Attempt:
         except RoamifyError as error:
             raise self._doubt(error.with_traceback(None), seen.ours) from None
 
-    async def _alone(self, answer: Any) -> Any:
+    async def alone(self, answer: Any) -> Any:
         """Give an answer to what was sent more than once, if it was booked no more than once."""
         seen = await self._search(window=0)
         if len(seen.ours) > 1:
@@ -335,7 +361,7 @@ def doubt(
     if reason is not None:
         reason.about(reference_id=request.reference_id, package_ids=tuple(request.packages()))
         facts = {name: getattr(reason, name) for name in ("sent", "method", "path", "request_id")}
-    advice = f"Look it up with orders.settle({request.reference_id!r}) before buying again"
+    advice = f"Look it up with {request.look_up.format(request.reference_id)} before buying again"
     seen = f"; under its reference stand {_ids(found)}" if found and not message else ""
     return PurchaseInDoubtError(
         message or f"the purchase may have been booked: {_shown(reason)}{seen}. {advice}",

@@ -24,8 +24,14 @@ def _parser() -> argparse.ArgumentParser:
         epilog=textwrap.dedent("""\
             control plane (no token): GET /_sandbox/state, GET|POST|DELETE /_sandbox/faults, POST /_sandbox/reset,
             POST /_sandbox/esims, POST /_sandbox/catalogue, POST /_sandbox/refunds, POST /_sandbox/refunds/decide,
-            POST /_sandbox/vouchers/redeem. Refunds are asked for and decided, and vouchers redeemed, with
+            POST /_sandbox/vouchers/redeem, GET|POST /_sandbox/clock, POST /_sandbox/balance, GET|POST|DELETE
+            /_sandbox/webhooks, POST /_sandbox/webhooks/send, POST /_sandbox/affiliate; and a page for a browser at /.
+            Refunds are asked for and decided, and vouchers redeemed, with
               {"esimId": id, "reason": text}, {"refundId": id, "status": "REFUNDED", "reason": text}, {"code": code}
+            Time is moved forward, and the balance added to, with
+              {"advance": "4h"}, {"add": "100.00"}
+            Webhooks go to a URL of this machine, are sent again or made up, and an affiliate is told of an order, with
+              {"url": URL}, {"id": number}, {"event": {...}}, {"orderId": id, "status": "completed"}
             The catalogue is changed with
               {"remove": [packageId, ...], "add": [packageId, ...], "reprice": {packageId: "1.23", ...}}
             and a fault is scripted with
@@ -57,6 +63,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--duplicate-reference", choices=("accept", "conflict"), help="a referenceId used twice (accept)")
     add("--instant-order-shows", choices=("items", "esims"), help="what an instant order holds when read (items)")
     add("--apply-needs-esim-id", action="store_true", help="refuse to apply by referenceId alone")
+    add("--low-balance", metavar="X", help="dollars from which on the partner is warned; 0 never warns (100.00)")
+    add("--webhook-url", metavar="URL", help="a receiver on this machine to send signed events to (none)")
+    add("--webhook-timeout", type=float, metavar="S", help="seconds in which a receiver acknowledges (3)")
+    add("--webhook-retry-after", type=_waits, metavar="S,S", help="seconds before each further try (1,5)")
+    add("--webhook-types", choices=("plain", "prefixed"), help="event types such as usage, or esim_usage (plain)")
+    add("--webhook-usage-list", choices=("data", "usage_data"), help="where usage_list stands in an event (data)")
     add("--event-path", choices=("event", "events"), help="the path of eSIM events that is served (event)")
     add("--event-envelope", action="store_true", help="put eSIM events under data")
     add("--usage-dates", choices=("YYYYMMDD", "YYYY-MM-DD"), help="how the days of usage are written (YYYYMMDD)")
@@ -81,6 +93,13 @@ def _json(text: str) -> object:
         return json.loads(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"{text!r} is no JSON: {error}") from None
+
+
+def _waits(text: str) -> list[float]:
+    try:
+        return [float(seconds) for seconds in text.split(",") if seconds]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of seconds such as '1,5'") from None
 
 
 async def _serve(sandbox: Sandbox) -> None:

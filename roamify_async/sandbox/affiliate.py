@@ -22,19 +22,23 @@ def packages(world: World, call: Call) -> Answer:
 
 
 def _group(group: Group, affiliate: str) -> Json:
-    place = group.place
+    place, signals = group.place, group.shown["signals"]
+    covered = {
+        "coverages": [signal["name"] for signal in signals],
+        "networks": sorted({network for signal in signals for network in signal["networks"]}),
+        "signals": signals,
+    }
     return {
         "id": _id(group.shown["id"]),
         "countryName": place.name,
         "countryCode": place.code,
         "region": place.geography,
-        "packages": [_package(package, affiliate) for package in group.sold],
+        "packages": [_package(package, affiliate) | covered for package in group.sold],
     }
 
 
 def _package(package: Package, affiliate: str) -> Json:
     shown, plan = package.shown, package.plan
-    signals = package.group.shown["signals"]
     same = ("price", "plan", "dataAmount", "dataUnit", "isUnlimited", "withSMS", "withCall", "withHotspot")
     return {
         "id": _id(package.id),
@@ -47,9 +51,6 @@ def _package(package: Package, affiliate: str) -> Json:
         "withTopUp": package.with_top_up,
         "smsLabel": "SMS" if plan.voice else "",
         "callLabel": "Minutes" if plan.voice else "",
-        "coverages": [signal["name"] for signal in signals],
-        "networks": sorted({network for signal in signals for network in signal["networks"]}),
-        "signals": signals,
         "link": f"{_SITE}/packages/{package.id}?ref={affiliate}",
     }
 

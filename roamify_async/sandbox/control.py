@@ -2,12 +2,12 @@
 
 import json
 from collections.abc import Callable
-from ipaddress import ip_address
 from typing import Any, Final, cast
 
-from . import refunds, vouchers
+from . import life, refunds, steering, vouchers
 from .answers import Answer, Refusal, bare, failed
 from .catalogue import Wanted
+from .given import near, only, texts
 from .packages import Json
 from .records import Esim
 from .routes import turn
@@ -22,7 +22,7 @@ _MOST_DATA: Final = 10**12
 
 def control(world: World, method: str, path: str, peer: str | None, body: bytes) -> Answer:
     """Serve one request of the control plane; ValueError of a handler becomes its 400."""
-    if not _near(peer):
+    if not near(peer):
         return failed(403, "The control plane serves loopback peers only")
     serve = _ROUTES.get((method, path.removeprefix(PREFIX)))
     if serve is None:
@@ -61,7 +61,7 @@ def _reset(world: World, _given: Json) -> Json:
 
 
 def _move(world: World, given: Json) -> Json:
-    _only(given, "esimId", "iccid", "status", "usedData")
+    only(given, "esimId", "iccid", "status", "usedData")
     esim = _found(world, given)
     megabytes = given.get("usedData", 0)
     if isinstance(megabytes, bool) or not isinstance(megabytes, int) or not 0 <= megabytes < _MOST_DATA:
@@ -70,36 +70,23 @@ def _move(world: World, given: Json) -> Json:
     status = given.get("status", "INSTALLED" if megabytes and esim.status == "READY" else esim.status)
     if status not in STATUSES:
         raise ValueError(f"status must be one of {', '.join(STATUSES)}, not {status!r}")
-    world.store.move(esim, status, megabytes)
+    world.webhooks.send(*life.move(world, esim, status, megabytes))
     return next(shown for shown in state(world)["esims"] if shown["id"] == esim.id)
 
 
 def _sell(world: World, given: Json) -> Json:
-    _only(given, "remove", "add", "reprice")
+    only(given, "remove", "add", "reprice")
     prices: object = given.get("reprice", {})
     if not isinstance(prices, dict):
         raise ValueError(f"reprice must be prices by packageId, not {prices!r}")  # noqa: TRY004 - becomes a 400
     reprice = cast("dict[str, Any]", prices)
-    world.change_catalogue(_texts(given, "remove"), _texts(given, "add"), reprice)
+    world.change_catalogue(texts(given, "remove"), texts(given, "add"), reprice)
     return {"packages": len(world.catalogue.select(Wanted()).packages)}
 
 
 def _redeem(world: World, given: Json) -> Json:
-    _only(given, "code")
+    only(given, "code")
     return vouchers.redeem(world, vouchers.by_code(world, str(given.get("code"))))
-
-
-def _texts(given: Json, name: str) -> list[str]:
-    texts: object = given.get(name, [])
-    if isinstance(texts, list) and all(isinstance(text, str) for text in cast("list[object]", texts)):
-        return cast("list[str]", texts)
-    raise ValueError(f"{name} must be a list of packageIds, not {texts!r}")
-
-
-def _only(given: Json, *allowed: str) -> None:
-    unknown = given.keys() - set(allowed)
-    if unknown:
-        raise ValueError(f"unknown {', '.join(sorted(map(repr, unknown)))}: give {', '.join(allowed)}")
 
 
 def _found(world: World, given: Json) -> Esim:
@@ -121,13 +108,6 @@ def _object(body: bytes) -> Json:
     return cast("Json", given)
 
 
-def _near(peer: str | None) -> bool:
-    try:
-        return peer is not None and ip_address(peer).is_loopback
-    except ValueError:
-        return False
-
-
 _ROUTES: Final[dict[tuple[str, str], Callable[[World, Json], Any]]] = {
     ("GET", "state"): _state,
     ("GET", "faults"): _faults,
@@ -136,6 +116,14 @@ _ROUTES: Final[dict[tuple[str, str], Callable[[World, Json], Any]]] = {
     ("POST", "reset"): _reset,
     ("POST", "esims"): _move,
     ("POST", "catalogue"): _sell,
+    ("GET", "clock"): steering.clock,
+    ("POST", "clock"): steering.move_clock,
+    ("POST", "balance"): steering.fund,
+    ("GET", "webhooks"): steering.webhooks,
+    ("POST", "webhooks"): steering.register,
+    ("DELETE", "webhooks"): steering.unregister,
+    ("POST", "webhooks/send"): steering.send,
+    ("POST", "affiliate"): steering.affiliate,
     ("POST", "refunds"): refunds.request,
     ("POST", "refunds/decide"): refunds.decide,
     ("POST", "vouchers/redeem"): _redeem,

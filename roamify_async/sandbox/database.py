@@ -8,6 +8,7 @@ from typing import Any, Final
 
 _TABLES: Final = """
 CREATE TABLE IF NOT EXISTS account (one INTEGER PRIMARY KEY CHECK (one = 1), balance INTEGER, catalogue TEXT);
+CREATE TABLE IF NOT EXISTS clock (one INTEGER PRIMARY KEY CHECK (one = 1), ahead REAL, lived REAL);
 CREATE TABLE IF NOT EXISTS orders (
     n INTEGER PRIMARY KEY, id TEXT UNIQUE, reference_id TEXT, kind TEXT, total INTEGER, created_at INTEGER);
 CREATE TABLE IF NOT EXISTS items (
@@ -44,8 +45,8 @@ CREATE INDEX IF NOT EXISTS refunds_esim ON refunds (esim_id);
 CREATE INDEX IF NOT EXISTS links_esim ON links (esim_id);
 """
 _FORGOTTEN: Final = (
-    "orders", "items", "esims", "events", "usages", "hidden", "late", "vouchers", "policies", "refunds", "links",
-    "messages",
+    "clock", "orders", "items", "esims", "events", "usages", "hidden", "late", "vouchers", "policies", "refunds",
+    "links", "messages",
 )  # fmt: skip
 
 

@@ -10,7 +10,9 @@ from aiohttp import web
 
 from .answers import Answer, failed
 from .control import PREFIX, control
+from .description import DESCRIBED, description
 from .mishaps import Accident, Outcome, strike
+from .page import page
 from .routes import PUBLIC, serve
 from .wire import response
 from .world import Call, Fate, World
@@ -24,8 +26,12 @@ async def handle(world: World, request: web.BaseRequest) -> web.StreamResponse:
         body = await request.read()
     except web.HTTPRequestEntityTooLarge:
         return response(request, failed(413, "request entity too large"), compress=False)
-    if request.path.startswith(PREFIX):
-        answer: Outcome = control(world, request.method, request.path, request.remote, body)
+    if request.path == "/" and request.method == "GET":
+        answer: Outcome = page(world, request.remote, still="still" in request.query)
+    elif request.path.startswith(PREFIX):
+        answer = control(world, request.method, request.path, request.remote, body)
+    elif (request.method, request.path) == DESCRIBED:
+        answer = description(f"{request.scheme}://{request.host}")
     else:
         answer = await _api(world, request, body)
     if isinstance(answer, web.StreamResponse):
@@ -39,10 +45,13 @@ async def _api(world: World, request: web.BaseRequest, body: bytes) -> Outcome:
         world.arrivals.note(what)
         hit = world.faults.take(request.method, request.path, set(request.query.items()))
         resets = world.resets
+        visit = world.visits.note(request.method, request.path, world.now(), hit.rule.fault if hit else "")
     if delay := world.options.delay(what):
         await asyncio.sleep(delay)
     give = partial(_serve, world, request, body, resets)
-    return give(Fate()) if hit is None else await strike(Accident(request, hit, give))
+    answer = give(Fate()) if hit is None else await strike(Accident(request, hit, give))
+    visit.status = answer.status if isinstance(answer, Answer) else "cut"
+    return answer
 
 
 def _serve(world: World, request: web.BaseRequest, body: bytes, resets: int, fate: Fate) -> Answer:

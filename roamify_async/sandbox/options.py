@@ -2,10 +2,13 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from decimal import Decimal
 from ipaddress import ip_address
 from os import PathLike
 from pathlib import Path
 from typing import Any, Final, Literal, cast
+from urllib.parse import urlsplit
 
 from attrs import Attribute, field, frozen
 
@@ -18,6 +21,8 @@ PageCounts = Literal["packages", "destinations"]
 PastEnd = Literal["empty", "last", "not_found"]
 DuplicateReference = Literal["accept", "conflict"]
 InstantOrderShows = Literal["items", "esims"]
+WebhookTypes = Literal["plain", "prefixed"]
+WebhookUsageList = Literal["data", "usage_data"]
 EventPath = Literal["event", "events"]
 UsageDates = Literal["YYYYMMDD", "YYYY-MM-DD"]
 UsageUnits = Literal["MB", "KB"]
@@ -49,18 +54,47 @@ def _whole(least: int, most: int | None = None) -> Validator:
     return check
 
 
-def _loopback(_options: object, _attribute: object, value: str) -> None:
+def _loops(host: str) -> bool:
     try:
-        loops = value == "localhost" or ip_address(value).is_loopback
+        return host == "localhost" or ip_address(host).is_loopback
     except ValueError:
-        loops = False
-    if not loops:
+        return False
+
+
+def _loopback(_options: object, _attribute: object, value: str) -> None:
+    if not _loops(value):
         raise ValueError(f"host must be a loopback address such as '127.0.0.1', not {value!r}")
+
+
+def receiver(url: object) -> str:
+    """Insist on the URL of a receiver on this machine: nothing of a sandbox leaves it; ValueError shows one."""
+    if isinstance(url, str) and url.isascii() and url.isprintable():
+        with suppress(ValueError):
+            parts = urlsplit(url)
+            if parts.scheme in {"http", "https"} and _loops(parts.hostname or "") and parts.port != 0:
+                return url
+    raise ValueError(f"url must be one on this machine such as 'http://127.0.0.1:8000/roamify', not {url!r}")
+
+
+def _receiver(_options: object, attribute: "Attribute[Any]", value: object) -> None:
+    if value is not None:
+        _explained(attribute, receiver, value)
 
 
 def _seconds(_options: object, attribute: "Attribute[Any]", value: object) -> None:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < math.inf:
         raise ValueError(f"{attribute.name} must be seconds, 0 or more, not {value!r}")
+
+
+def _threshold(value: Decimal | str | int) -> int:
+    return cents(value, "low_balance")
+
+
+def _waits(options: object, attribute: "Attribute[Any]", value: object) -> None:
+    if not isinstance(value, (list, tuple)):
+        raise ValueError(f"{attribute.name} must be a list of seconds such as (1, 5), not {value!r}")  # noqa: TRY004
+    for seconds in cast("Sequence[object]", value):
+        _seconds(options, attribute, seconds)
 
 
 def _by_request(latency: float | Mapping[str, float]) -> dict[str, float]:
@@ -155,6 +189,12 @@ class Options:
     affiliate: str = field(validator=_part)
     compress: bool = field(validator=_flag)
     faults: Sequence[Mapping[str, object]] = field(validator=_faults)
+    low_balance: int = field(converter=_threshold)
+    webhook_url: str | None = field(validator=_receiver)
+    webhook_timeout: float = field(validator=_seconds)
+    webhook_retry_after: Sequence[float] = field(validator=_waits)
+    webhook_types: WebhookTypes = field(validator=_one_of("plain", "prefixed"))
+    webhook_usage_list: WebhookUsageList = field(validator=_one_of("data", "usage_data"))
 
     def delay(self, what: str) -> float:
         """Tell the seconds before the answer to such a request."""

@@ -8,7 +8,7 @@ from .packages import Json, Package
 from .products import PREFIX
 from .records import Kind, Order
 from .schema import Shape, count, enum, list_of, quantity, text
-from .store import DuplicateError, TooPoorError
+from .store import DuplicateError
 from .views import esim as esim_view, item as item_view, order_head
 from .world import Call, World, known
 
@@ -70,12 +70,9 @@ def get_all(world: World, call: Call) -> Answer:
 
 @contextmanager
 def paying() -> Generator[None, None, None]:
-    """Refuse what the block cannot book."""
+    """Refuse a referenceId that is taken; a balance that is too low is refused where all answers are made."""
     try:
         yield
-    except TooPoorError:
-        message = "Insufficient partner balance, please make sure your have enough balance and try again"
-        raise refused(409, message) from None
     except DuplicateError:
         raise refused(409, "Order with the same referenceId already exists, please use another one") from None
 

@@ -3,6 +3,7 @@
 from typing import Final
 from uuid import uuid4
 
+from . import events
 from .answers import Answer, coded, success
 from .money import decimal, number
 from .packages import Json
@@ -58,7 +59,10 @@ def decide(world: World, given: Json) -> Json:
             world.store.credit(refund.amount)
         reason = body.get("reason", "") if status == "REJECTED" else ""
         world.refunds.change(refund.id, status=status, rejection_reason=reason)
-    return _shown(world, _found(world, refund.id))
+    decided = _found(world, refund.id)
+    if status in {"REFUNDED", "REJECTED"}:
+        world.webhooks.send(events.refund(world, decided))
+    return _shown(world, decided)
 
 
 def kept(world: World) -> list[Json]:

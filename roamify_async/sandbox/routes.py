@@ -9,7 +9,9 @@ from typing import Final
 from attrs import evolve
 
 from . import affiliate, contacts, esims, insurance, orders, policies, rates, reading, refunds, vouchers
-from .answers import Answer, Refusal, refused, success
+from .answers import Answer, Refusal, failed, refused, success
+from .funds import watched
+from .store import TooPoorError
 from .world import Call, Handler, World
 
 ROUTES: Final[dict[tuple[str, str], Handler]] = {
@@ -72,7 +74,7 @@ def serve(world: World, method: str, path: str, call: Call) -> Answer:
         if fate.late_by:
             world.store.postpone(json.dumps([method, path, call.query, call.body]), fate.late_by)
             return success({})
-        with world.store.rehearsal() if fate.rehearsed else nullcontext():
+        with world.rehearsal() if fate.rehearsed else nullcontext():
             return _answer(world, method, path, call)
 
 
@@ -91,16 +93,24 @@ def route(method: str, path: str) -> tuple[Handler, dict[str, object]]:
 def turn(world: World) -> Generator[None, None, None]:
     """Hold the world; what was to be done late and has come due is done before the block."""
     with world.lock:
-        while late := world.store.due():
-            with world.store.doing(late):
-                method, path, query, body = json.loads(late.request)
-                _answer(world, method, path, Call(query, body))
+        catch_up(world)
         yield
+
+
+def catch_up(world: World) -> None:
+    """Do what was to be done late and has come due."""
+    while late := world.store.due():
+        with world.store.doing(late):
+            method, path, query, body = json.loads(late.request)
+            _answer(world, method, path, Call(query, body))
 
 
 def _answer(world: World, method: str, path: str, call: Call) -> Answer:
     try:
         handler, parts = route(method, path)
-        return handler(world, evolve(call, path=parts))
+        with watched(world):
+            return handler(world, evolve(call, path=parts))
+    except TooPoorError:
+        return failed(409, "Insufficient partner balance, please make sure your have enough balance and try again")
     except Refusal as refusal:
         return refusal.answer

@@ -2,10 +2,13 @@
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
 from decimal import Decimal
 from os import PathLike
 
+from . import funds
 from .catalogue import Catalogue
+from .clock import span
 from .money import decimal
 from .options import (
     TOKEN,
@@ -21,11 +24,14 @@ from .options import (
     SmsAnswer,
     UsageDates,
     UsageUnits,
+    WebhookTypes,
+    WebhookUsageList,
 )
 from .packages import Json
 from .routes import turn
 from .server import Server
 from .state import state
+from .steering import advance
 
 
 class Sandbox(Server):
@@ -65,6 +71,12 @@ class Sandbox(Server):
         affiliate: str = "sandbox",
         compress: bool = True,
         faults: Sequence[Mapping[str, object]] = (),
+        low_balance: Decimal | str | int = "100.00",
+        webhook_url: str | None = None,
+        webhook_timeout: float = 3.0,
+        webhook_retry_after: Sequence[float] = (1.0, 5.0),
+        webhook_types: WebhookTypes = "plain",
+        webhook_usage_list: WebhookUsageList = "data",
     ) -> None:
         """Choose how the sandbox behaves; ValueError for a choice that does not exist."""
         options = Options(
@@ -99,6 +111,12 @@ class Sandbox(Server):
             affiliate=affiliate,
             compress=compress,
             faults=faults,
+            low_balance=low_balance,
+            webhook_url=webhook_url,
+            webhook_timeout=webhook_timeout,
+            webhook_retry_after=webhook_retry_after,
+            webhook_types=webhook_types,
+            webhook_usage_list=webhook_usage_list,
         )
         super().__init__(options)
 
@@ -109,7 +127,7 @@ class Sandbox(Server):
 
     @property
     def webhook_secret(self) -> str:
-        """The secret that its partner signs webhooks with."""
+        """The secret that it signs webhooks with."""
         return self._options.webhook_secret
 
     @property
@@ -137,7 +155,7 @@ class Sandbox(Server):
             return state(world)
 
     def reset(self) -> None:
-        """Return to the start: balance, all that is kept, catalogue, faults and counts."""
+        """Return to the start: balance, all that is kept, catalogue, faults, counts, time and webhooks."""
         self._running().reset()
 
     def fail(
@@ -173,13 +191,54 @@ class Sandbox(Server):
         with turn(world):
             world.change_catalogue(remove, add, reprice)
 
+    def advance(self, by: float | str | timedelta) -> None:
+        """Move the sandbox's time forward, by seconds or by a text such as `4h`: eSIMs are installed, used and expire.
+
+        What was to come late has come then, and the partner is told of what happened.
+        """
+        seconds = span(by.total_seconds() if isinstance(by, timedelta) else by)
+        world = self._running()
+        with turn(world):
+            advance(world, seconds)
+
+    def add_balance(self, amount: Decimal | str | int) -> None:
+        """Add dollars to the balance."""
+        world = self._running()
+        with turn(world):
+            funds.add(world, str(amount))
+
+    def deliveries(self) -> list[Json]:
+        """List the last webhook deliveries, oldest first: id, event, tries, last status, state and body."""
+        world = self._running()
+        with world.lock:
+            return [delivery.shown() for delivery in world.webhooks.recent()]
+
+    def wait_delivered(self, timeout: float = 10.0) -> None:
+        """Block until every event is acknowledged, given up or dropped; errors as those of `wait_for`."""
+        _refuse_to_block("wait_delivered", "delivered()")
+        world = self._running()
+        with world.lock:
+            future = world.webhooks.settled()
+        try:
+            future.result(timeout)
+        except TimeoutError:
+            future.cancel()
+            waiting = sum(delivery["state"] == "waiting" for delivery in self.deliveries())
+            raise TimeoutError(f"{timeout} s passed, and {waiting} events still wait to be delivered") from None
+
+    async def delivered(self) -> None:
+        """Wait until every event is acknowledged, given up or dropped."""
+        world = self._running()
+        with world.lock:
+            future = world.webhooks.settled()
+        await asyncio.wrap_future(future)
+
     def wait_for(self, what: str, count: int = 1, timeout: float = 10.0) -> None:
         """Block until so many requests such as `POST /api/esim/order` have come since the start or reset.
 
         TimeoutError after some seconds; RuntimeError in an event loop, which `arrived` is for.
         """
-        if _in_event_loop():
-            raise RuntimeError("wait_for would block this event loop: await arrived(...) instead")
+        _refuse_to_block("wait_for", "arrived(...)")
         world = self._running()
         with world.lock:
             future = world.arrivals.expect(what, count)
@@ -203,9 +262,9 @@ class Sandbox(Server):
         return self._world.catalogue if self._world else self._first_catalogue
 
 
-def _in_event_loop() -> bool:
+def _refuse_to_block(blocking: str, awaited: str) -> None:
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        return False
-    return True
+        return
+    raise RuntimeError(f"{blocking} would block this event loop: await {awaited} instead")

@@ -31,6 +31,7 @@ class Server:
         self._options = options
         self._world: World | None = None
         self._runner: web.ServerRunner | None = None
+        self._courier: asyncio.Task[None] | None = None
         self._door: socket.socket | None = None
         self._port = 0
         self._thread: threading.Thread | None = None
@@ -117,6 +118,7 @@ class Server:
         except BaseException:
             await self._end()
             raise
+        self._courier = asyncio.create_task(self._world.webhooks.run())
         self._port = int(self._door.getsockname()[1])
 
     async def _end(self) -> None:
@@ -126,6 +128,10 @@ class Server:
         if self._runner:
             await self._runner.cleanup()
             self._runner = None
+        if self._courier:
+            self._courier.cancel()
+            await asyncio.wait([self._courier])
+            self._courier = None
         if self._world:
             self._world.close()
             self._world = None

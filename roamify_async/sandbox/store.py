@@ -36,14 +36,16 @@ class Store:
         self.db = Database(path, catalogue=catalogue, balance=balance)
         self._opening = balance
         self._as_of: float | None = None
+        self._wind()
 
     def close(self) -> None:
         """Close the file; what was committed stays."""
         self.db.close()
 
     def reset(self) -> None:
-        """Forget every order and eSIM and what was to be done late, and restore the balance."""
+        """Forget every order and eSIM and what was to be done late, and restore the balance and the time."""
         self.db.empty(self._opening)
+        self._wind()
 
     def rehearsal(self) -> AbstractContextManager[None]:
         """Keep nothing of what the block changes."""
@@ -62,11 +64,16 @@ class Store:
     @contextmanager
     def doing(self, late: Late) -> Generator[None, None, None]:
         """Do in the block what was to be done late, as of its time; it is done and forgotten, or neither."""
-        self._as_of = late.due
+        with self.at(late.due), self.db.transaction():
+            self.db.execute("DELETE FROM late WHERE n = ?", (late.n,))
+            yield
+
+    @contextmanager
+    def at(self, moment: float) -> Generator[None, None, None]:
+        """Let what the block does be done at that moment."""
+        self._as_of = moment
         try:
-            with self.db.transaction():
-                self.db.execute("DELETE FROM late WHERE n = ?", (late.n,))
-                yield
+            yield
         finally:
             self._as_of = None
 
@@ -74,12 +81,30 @@ class Store:
         """Tell the time: what is done late happens at the time it was due."""
         return self._clock.now() if self._as_of is None else self._as_of
 
+    @contextmanager
+    def advance(self, seconds: float) -> Generator[float, None, None]:
+        """Move the clock forward; the block does what time brings since the moment it is given: all of it, or none."""
+        since = float(self.db.one("SELECT lived FROM clock"))
+        self._clock.ahead += seconds
+        try:
+            with self.db.transaction():
+                yield since
+                self.db.execute("UPDATE clock SET ahead = ?, lived = ?", (self._clock.ahead, self.now()))
+        except BaseException:
+            self._clock.ahead -= seconds
+            raise
+
+    @property
+    def ahead(self) -> float:
+        """How many seconds the clock was moved ahead."""
+        return self._clock.ahead
+
     def balance(self) -> int:
         """Count the cents left."""
         return int(self.db.one("SELECT balance FROM account"))
 
     def credit(self, amount: int) -> None:
-        """Pay cents back."""
+        """Add cents to the balance."""
         self.db.execute("UPDATE account SET balance = balance + ?", (amount,))
 
     def book(
@@ -167,12 +192,20 @@ class Store:
             if first_use:
                 self._record(esim.id, "ACTIVATED", at=now)
             if megabytes:
-                self._use(esim.id, megabytes, time.strftime("%Y%m%d", time.gmtime(now)))
+                self.use(esim.id, megabytes)
             self.db.execute(
                 "UPDATE esims SET status = ?1, updated_at = ?2,"
                 " started_at = CASE WHEN started_at = 0 AND ?1 = 'INSTALLED' THEN ?2 ELSE started_at END WHERE id = ?3",
                 (status, now, esim.id),
             )
+
+    def use(self, esim_id: str, megabytes: int) -> None:
+        """Let an eSIM use data today."""
+        self.db.execute(
+            "INSERT INTO usages VALUES (?, ?, ?)"
+            " ON CONFLICT (esim_id, date) DO UPDATE SET megabytes = megabytes + excluded.megabytes",
+            (esim_id, time.strftime("%Y%m%d", time.gmtime(self.now())), megabytes),
+        )
 
     def usages(self, esim_id: str) -> list[Usage]:
         """List what an eSIM used, day by day."""
@@ -183,6 +216,11 @@ class Store:
         """List the life of an eSIM, oldest first."""
         rows = self.db.execute("SELECT status, at FROM events WHERE esim_id = ? ORDER BY n", (esim_id,))
         return [Happening(*row) for row in rows]
+
+    def _wind(self) -> None:
+        self._clock.ahead = 0.0
+        self.db.execute("INSERT OR IGNORE INTO clock VALUES (1, 0, ?)", (self._clock.now(),))
+        self._clock.ahead = float(self.db.one("SELECT ahead FROM clock"))
 
     def _insert(self, order: Order, *, new_esims: bool) -> None:
         self.db.execute("UPDATE account SET balance = balance - ?", (order.total,))
@@ -213,13 +251,6 @@ class Store:
     def _record(self, esim_id: str, *statuses: str, at: int) -> None:
         self.db.executemany(
             "INSERT INTO events (esim_id, status, at) VALUES (?, ?, ?)", [(esim_id, status, at) for status in statuses]
-        )
-
-    def _use(self, esim_id: str, megabytes: int, date: str) -> None:
-        self.db.execute(
-            "INSERT INTO usages VALUES (?, ?, ?)"
-            " ON CONFLICT (esim_id, date) DO UPDATE SET megabytes = megabytes + excluded.megabytes",
-            (esim_id, date, megabytes),
         )
 
     def _items(self, column: str, value: str, *, hidden: bool) -> list[Item]:

@@ -5,6 +5,7 @@ from itertools import islice
 from typing import Final
 from uuid import uuid4
 
+from . import life
 from .answers import Answer, refused, success
 from .money import decimal, number
 from .orders import paying
@@ -90,7 +91,7 @@ def revoke(world: World, call: Call) -> Answer:
     with world.store.db.transaction():
         world.vouchers.change(voucher.id, status="CANCELLED")
         for esim in world.store.esims(order_id=voucher.order_id):
-            world.store.move(esim, "REVOKED", 0)
+            world.webhooks.send(*life.move(world, esim, "REVOKED", 0))
     return success({"id": voucher.id, "status": "CANCELLED"})
 
 

@@ -1,6 +1,7 @@
 """Everything one sandbox consists of, and what a handler of the API is given of a request."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
+from contextlib import contextmanager
 from decimal import Decimal
 from threading import RLock
 from typing import Any
@@ -17,6 +18,8 @@ from .packages import Package
 from .records import Esim, Link, Message, Policy, Refund, Voucher
 from .shelf import Shelf
 from .store import Store
+from .visits import Visits
+from .webhooks import Webhooks
 
 
 @define(eq=False)
@@ -31,6 +34,8 @@ class World:
     lock: Any = field(factory=RLock)  # the class of a lock has no public name in Python 3.11
     resets: int = 0
     """How often it was reset: what came before a reset books nothing after it."""
+    visits: Visits = field(factory=Visits, init=False)
+    webhooks: Webhooks = field(init=False)
     vouchers: Shelf[Voucher] = field(init=False)
     policies: Shelf[Policy] = field(init=False)
     refunds: Shelf[Refund] = field(init=False)
@@ -40,6 +45,7 @@ class World:
 
     def __attrs_post_init__(self) -> None:
         self._first_catalogue = self.catalogue
+        self.webhooks = Webhooks(self.options, self.now, self.lock)
         self.vouchers = Shelf(self.store, "vouchers", Voucher)
         self.policies = Shelf(self.store, "policies", Policy)
         self.refunds = Shelf(self.store, "refunds", Refund)
@@ -57,13 +63,21 @@ class World:
             self.store.close()
 
     def reset(self) -> None:
-        """Return to the start: balance, all that is kept, catalogue, faults and counts."""
+        """Return to the start: balance, all that is kept, catalogue, faults, counts, time and webhooks."""
         with self.lock:
             self.store.reset()
             self.faults.reset()
             self.arrivals.reset()
+            self.visits.reset()
+            self.webhooks.reset()
             self.catalogue = self._first_catalogue
             self.resets += 1
+
+    @contextmanager
+    def rehearsal(self) -> Generator[None, None, None]:
+        """Keep nothing of what the block changes, and tell nobody of it."""
+        with self.webhooks.quiet(), self.store.rehearsal():
+            yield
 
     def change_catalogue(
         self,

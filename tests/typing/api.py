@@ -20,10 +20,15 @@ from roamify_async import (
     Health,
     HistoryItem,
     InstantOrder,
+    InsuranceCountry,
+    InsuranceOrder,
+    InsuranceProduct,
+    Insurer,
     Order,
     OrderItem,
     Package,
     PackagePage,
+    Policy,
     RawAnswer,
     Refund,
     Roamify,
@@ -33,11 +38,14 @@ from roamify_async import (
     TopUpPackage,
     Usage,
     UsageDetails,
+    Voucher,
+    VoucherBatch,
+    VoucherRevocation,
     raw_answers,
 )
 
 
-async def awaiting(roamify: AsyncRoamify) -> None:
+async def awaiting(roamify: AsyncRoamify) -> None:  # noqa: PLR0915 -- one call a line
     """Everything is awaited."""
     assert_type(await roamify.countries.list(geography="local"), tuple[Country, ...])
     assert_type(await roamify.packages.page(page=2, country="Greece"), PackagePage)
@@ -73,6 +81,25 @@ async def awaiting(roamify: AsyncRoamify) -> None:
     assert_type(report, BulkReport[Order, Esim])
     assert_type(await roamify.topups.packages("1", days=7), tuple[TopUpPackage, ...])
     assert_type(await roamify.topups.create("1", "p", reference_id="r"), Order)
+    assert_type(await roamify.vouchers.create("p", quantity=2, reference_id="r", notes="n"), VoucherBatch)
+    assert_type(await roamify.vouchers.list(reference_id="r", limit=3), tuple[Voucher, ...])
+    assert_type(await roamify.vouchers.get("v"), Voucher)
+    assert_type(await roamify.vouchers.get_by_code("c"), Voucher)
+    assert_type(await roamify.vouchers.revoke("v"), VoucherRevocation)
+    assert_type(await roamify.insurance.countries(), tuple[InsuranceCountry, ...])
+    assert_type(await roamify.insurance.packages(country_code="SA", day=7), tuple[InsuranceProduct, ...])
+    assert_type(await roamify.insurance.package("insurance-p"), InsuranceProduct)
+    assert_type(await roamify.insurance.order([OrderItem("insurance-p")], reference_id="r"), InsuranceOrder)
+    assert_type(await roamify.insurance.get_order(reference_id="r"), InsuranceOrder)
+    assert_type(await roamify.insurance.list_orders(status="COMPLETED"), tuple[InsuranceOrder, ...])
+    traveller = Insurer("First", "Last", "Saudi Arabian", date_of_birth="1990-07-01", id_number="12345")
+    policy = await roamify.insurance.apply(
+        "p", start_date=date(2027, 7, 1), end_date="2027-07-07", mobile="966501234567", email="a@b.c", insurer=traveller
+    )
+    assert_type(policy, Policy)
+    assert_type(policy.start_date, date | None)
+    assert_type(await roamify.insurance.policy("p"), Policy)
+    assert_type(await roamify.insurance.policies(order_id="o"), tuple[Policy, ...])
     assert_type(await roamify.account.balance(), Balance)
     assert_type(await roamify.service.health(), Health)
     assert_type(await roamify.devices.list(), tuple[Device, ...])
@@ -117,6 +144,10 @@ def blocking(roamify: Roamify) -> None:
     assert_type(report.spent, Decimal)
     assert_type(roamify.topups.packages("1", days=7), tuple[TopUpPackage, ...])
     assert_type(roamify.topups.create("1", "p", reference_id="r"), Order)
+    assert_type(roamify.vouchers.create("p"), VoucherBatch)
+    assert_type(roamify.vouchers.list(), tuple[Voucher, ...])
+    assert_type(roamify.insurance.order([OrderItem("insurance-p")]), InsuranceOrder)
+    assert_type(roamify.insurance.policy("p"), Policy)
     assert_type(roamify.account.balance(), Balance)
     assert_type(roamify.service.health(), Health)
     assert_type(roamify.devices.list(), tuple[Device, ...])

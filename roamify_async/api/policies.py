@@ -1,0 +1,249 @@
+"""The insurance policy itself, and how it is issued."""
+
+import datetime as dt
+import re
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import attrs
+
+from roamify_async._engine.codec import SLASHED_DAY
+from roamify_async._engine.facade import ACTION, Endpoint, Engine
+from roamify_async._engine.readers import State
+from roamify_async.errors import RoamifyError
+
+from .applying import patience, until_done
+from .values import Validator, optional, read_day, text, whole
+
+OLDEST: Final = 120
+"""Years that a traveller may have at most."""
+
+
+class PolicyStatus(State):
+    """Where a policy is; the set is open."""
+
+    NEW = "NEW"
+    """Ordered; not applied for yet."""
+    PENDING = "PENDING"
+    """Being issued."""
+    ISSUED = "ISSUED"
+    ACTIVE = "ACTIVE"
+    EXPIRED = "EXPIRED"
+    CANCELLED = "CANCELLED"
+    REQUIRE_ACTION = "REQUIRE_ACTION"
+    UNKNOWN = "UNKNOWN"
+
+
+UNDECIDED: Final = frozenset({PolicyStatus.NEW, PolicyStatus.PENDING, PolicyStatus.UNKNOWN})
+"""The states of a policy that may be issued yet."""
+
+
+# ---------------------------------------------------------------- what a traveller tells
+# The checks do not repeat what they refuse: it is personal, and errors end up in logs.
+
+
+def matching(pattern: str, wanted: str) -> Validator:
+    """Make a check of personal text."""
+
+    def check(_: object, field: "attrs.Attribute[Any]", value: object) -> None:
+        if not isinstance(value, str):
+            raise TypeError(f"{field.name} must be text, not {type(value).__name__}")
+        if not re.fullmatch(pattern, value):
+            raise ValueError(f"{field.name} must be {wanted}")
+
+    return check
+
+
+_name = matching(r".*\S.*", "a name, not empty")
+_number = matching(r"[A-Za-z0-9]{5,20}", "5 to 20 letters and digits, without spaces or signs")
+_mobile = matching(r"[0-9]{8,15}", "8 to 15 digits in international form without + or spaces, like 966501234567")
+_email = matching(r"[^@\s]+@[^@\s]+", "an e-mail address, like layla@example.com")
+
+
+def _start(value: dt.date | str) -> dt.date:
+    return read_day("start_date", value)
+
+
+def _end(value: dt.date | str) -> dt.date:
+    return read_day("end_date", value)
+
+
+def _birth(value: dt.date | str | None) -> dt.date | None:
+    try:
+        return None if value is None else read_day("date_of_birth", value)
+    except (TypeError, ValueError) as wrong:
+        raise type(wrong)("date_of_birth must be a datetime.date, or ISO text like 1990-07-01") from None
+
+
+def _alive(_: object, field: "attrs.Attribute[Any]", value: dt.date | None) -> None:
+    today = datetime.now(UTC).date()
+    if value is not None and not (value < today and value.year >= today.year - OLDEST):
+        raise ValueError(f"{field.name} must be a day in the past, and at most {OLDEST} years ago")
+
+
+@attrs.frozen
+class Insurer:
+    """Who is insured: a citizen or resident of Saudi Arabia.
+
+    Which of the fields after the nationality are needed is said by the ``requirements`` of the package and of the
+    policy; what is not asked for is ignored. Only the nationality shows in its ``repr``.
+    """
+
+    first_name: str = attrs.field(repr=False, validator=_name)
+    last_name: str = attrs.field(repr=False, validator=_name)
+    nationality: str = attrs.field(validator=text)
+    """As in ``eligible_nationality`` of the product."""
+    date_of_birth: dt.date | None = attrs.field(
+        default=None, kw_only=True, repr=False, converter=_birth, validator=_alive, metadata=SLASHED_DAY
+    )
+    """A ``datetime.date`` or its ISO text."""
+    id_number: str | None = attrs.field(default=None, kw_only=True, repr=False, validator=optional(_number))
+    """5 to 20 letters and digits."""
+    passport_number: str | None = attrs.field(default=None, kw_only=True, repr=False, validator=optional(_number))
+    """5 to 20 letters and digits."""
+
+
+def _insurer(_: object, field: "attrs.Attribute[Any]", value: object) -> None:
+    if not isinstance(value, Insurer):
+        raise TypeError(f"{field.name} must be an Insurer(first_name, last_name, nationality, ...)")
+
+
+@attrs.frozen
+class ApplyPolicy:
+    """Have a policy issued; ``/insurance/apply``.
+
+    It is sent once: whether it was issued all the same after a failure is read from the policy. Raises
+    ``ConflictError`` where it was issued before, for other days or somebody else, and ``ServerError`` with status 502
+    where the insurance company refused or failed. How long it takes is not documented.
+    """
+
+    policy_id: str = attrs.field(validator=text)
+    start_date: dt.date = attrs.field(kw_only=True, converter=_start, metadata=SLASHED_DAY)
+    """First day: a ``datetime.date`` or its ISO text; tomorrow at the earliest."""
+    end_date: dt.date = attrs.field(kw_only=True, converter=_end, metadata=SLASHED_DAY)
+    """Last day: after the first one, and within the package's ``day``s."""
+    mobile: str = attrs.field(kw_only=True, repr=False, validator=_mobile)
+    """8 to 15 digits in international form, without ``+``."""
+    email: str = attrs.field(kw_only=True, repr=False, validator=_email)
+    insurer: Insurer = attrs.field(kw_only=True, validator=_insurer)
+    """Who is insured."""
+
+    def __attrs_post_init__(self) -> None:
+        """Refuse days in the wrong order."""
+        if self.end_date <= self.start_date:
+            raise ValueError(f"end_date must be after start_date, {self.start_date}; it is {self.end_date}")
+
+
+@attrs.frozen
+class GetPolicy:
+    """Get one policy; ``/insurance/policies``."""
+
+    policy_id: str = attrs.field(validator=text)
+
+
+@attrs.frozen(kw_only=True)
+class ListPolicies:
+    """List policies, the newest first; there are no pages, only a limit; ``/insurance/policies``."""
+
+    order_id: str | None = attrs.field(default=None, validator=optional(text))
+    """Those of this order only."""
+    status: str | None = attrs.field(default=None, validator=optional(text))
+    limit: int = attrs.field(default=50, validator=whole)
+
+
+# ---------------------------------------------------------------- what comes back
+
+
+@attrs.define(kw_only=True)
+class InsuranceRequirements:
+    """What has to be told of a traveller before a policy is issued."""
+
+    phone_number: bool = False
+    """``insurance.apply`` needs a ``mobile`` whether it is asked for here or not."""
+    date_of_birth: bool = False
+    id_number: bool = False
+    passport_number: bool = False
+
+
+@attrs.define(kw_only=True)
+class Coverage:
+    """What a policy covers, and for how long."""
+
+    insured_type: str | None = None
+    day: int | None = None
+    """Validity in days."""
+    benefits: tuple[str, ...] = ()
+
+
+@attrs.define(kw_only=True)
+class IssuedPolicy:
+    """What the insurance company made."""
+
+    policy_no: str | None = None
+    policy_issuance_date: dt.date | None = None
+    policy_link: str | None = None
+    """Where the document is."""
+
+
+@attrs.define(kw_only=True)
+class Policy:
+    """An insurance policy: reserved by an order, issued by ``insurance.apply``."""
+
+    policy_id: str
+    order_id: str | None = None
+    package_id: str = ""
+    package: str = ""
+    """Name of the package for people."""
+    country_name: str | None = None
+    type: str | None = None
+    status: PolicyStatus = PolicyStatus.UNKNOWN
+    start_date: dt.date | None = None
+    """``None`` before it is issued."""
+    end_date: dt.date | None = None
+    insurer_name: str | None = attrs.field(default=None, repr=False)
+    """First and last name of who is insured; ``None`` before it is issued."""
+    requirements: InsuranceRequirements = attrs.field(factory=InsuranceRequirements)
+    """What ``insurance.apply`` has to be told."""
+    coverage: Coverage = attrs.field(factory=Coverage)
+    policy: IssuedPolicy | None = None
+    """``None`` until it is issued."""
+    created_at: datetime | None = None
+    updated_at: datetime | None = None
+    expired_at: datetime | None = None
+
+    @property
+    def is_issued(self) -> bool:
+        """Whether the insurance company has made it and it holds."""
+        return self.status in {PolicyStatus.ISSUED, PolicyStatus.ACTIVE}
+
+
+GET_POLICY: Final = Endpoint("GET", "/api/insurance/policy", GetPolicy, Policy)
+"""The row of ``insurance.policy``."""
+
+
+def is_what_was_asked(policy: Policy, request: ApplyPolicy) -> bool:
+    """Tell whether a policy was issued for what a request says: the same days, the same name."""
+    name = f"{request.insurer.first_name} {request.insurer.last_name}"
+    return (policy.start_date, policy.end_date) == (request.start_date, request.end_date) and (
+        (policy.insurer_name or "").casefold().split() == name.casefold().split()
+    )
+
+
+async def read_issued(engine: Engine, request: ApplyPolicy, failure: RoamifyError) -> Policy:
+    """Read the policy whose issuing failed until it is issued; it is never applied for twice."""
+
+    async def look() -> Policy | None:
+        policy = await engine.send(GET_POLICY, GetPolicy(request.policy_id))
+        return None if policy.status in UNDECIDED else policy
+
+    policy = await until_done(look, patience(engine, failure), failure)
+    if policy.is_issued and is_what_was_asked(policy, request):
+        return policy
+    failure.args = (f"{failure.args[0]}; the policy is {policy.status}: see insurance.policy({policy.policy_id!r})",)
+    raise failure
+
+
+APPLY_POLICY: Final = Endpoint(
+    "POST", "/api/insurance/apply", ApplyPolicy, Policy, kind=ACTION, timeout=90, recover=read_issued
+)
+"""The row of ``insurance.apply``."""
