@@ -24,7 +24,7 @@ SOMETIMES = {
         "androidQuickInstall",
     },
     "Traveller": {"dateOfBirth", "idNumber", "passportNumber"},
-    "Refund": {"id"},
+    "Refund": {"id", "refundId"},
     "RefundFailure": {"refundId"},
 }  # fmt: skip
 """What even the sandbox leaves out at times."""

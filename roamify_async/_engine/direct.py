@@ -95,7 +95,7 @@ def _record(kind: Any) -> Any:
 @cache
 def _object(kind: Any) -> tuple[tuple[Part, ...], Make]:
     """Give the fields of a record for an attrs class, and the function that makes an object of one."""
-    if kind.__setattr__ is not object.__setattr__:
+    if not attrs.has(kind) or kind.__setattr__ is not object.__setattr__:
         raise NotDirectError(kind)
     hints, names = get_type_hints(kind), wire_names(kind)
     scope: dict[str, Any] = {
