@@ -52,11 +52,11 @@ def direct(kind: Any, answer: str) -> Callable[[bytes], Any] | None:
     What it gives raises anything where a body is not as described.
     """
     keys = answer.split(".") if answer else []
+    if not all(map(str.isidentifier, keys)):
+        return None
     try:
         read, make = _reading(kind)
     except NotDirectError:
-        return None
-    if not all(map(str.isidentifier, keys)):
         return None
     for key in reversed(keys):
         read = msgspec.defstruct("Envelope", [(key, read)], gc=False)
@@ -124,6 +124,8 @@ def _field(field: Any, name: str | None, hint: Any) -> tuple[tuple[Part, ...], s
     if name is None:
         return (), f"_{field.name}()" if factory else f"_{field.name}", factory or default
     if name == SAME:
+        if not attrs.has(hint):
+            raise NotDirectError(field)
         parts, make = _object(hint)
         return parts, f"_{field.name}(record)", make
     value = f"record.{name}"
