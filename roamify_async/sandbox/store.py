@@ -33,7 +33,7 @@ class Store:
     def __init__(self, path: Path | None, clock: Clock, *, catalogue: str, balance: int) -> None:
         """Open the file, or memory; a file keeps to the catalogue it was first opened with."""
         self._clock = clock
-        self.db = Database(path, catalogue=catalogue, balance=balance)
+        self.db: Database = Database(path, catalogue=catalogue, balance=balance)
         self._opening = balance
         self._as_of: float | None = None
         self._wind()
