@@ -31,8 +31,9 @@ class Access:
 
     def redact(self, text: str) -> str:
         """Take the token, and passwords in URLs, out of a text of somebody else's making."""
-        known = text.replace(self.token, "***") if len(self.token) >= SHORTEST_SECRET else text
-        return re.sub(r"//[^/@\s]+@", "//***@", known)
+        if len(self.token) >= SHORTEST_SECRET:
+            text = text.replace(self.token, "***")
+        return re.sub(r"//[^/@\s]+@", "//***@", text) if "@" in text else text
 
 
 def access(secret: "Secret", base_url: str | None, *, allow_http: bool) -> Access:

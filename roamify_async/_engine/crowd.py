@@ -36,7 +36,12 @@ class Queue:
 
     async def __aenter__(self) -> None:
         """Wait for a place, then for the rate."""
-        await self._places.acquire()
+        try:
+            self._places.acquire_nowait()
+        except anyio.WouldBlock:
+            await self._places.acquire()
+        if self._half is None and self._rate is None:
+            return
         try:
             if self._half is not None and anyio.current_time() < self._halved_until:
                 await self._half.acquire()

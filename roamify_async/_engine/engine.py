@@ -119,7 +119,8 @@ class Engine:
             tries += 1
             result = self._result(endpoint, outcome)
             if not isinstance(result, RoamifyError):
-                log.debug("%s %s: %s", wired.method, wired.path, _shown(outcome))
+                if log.isEnabledFor(logging.DEBUG):
+                    log.debug("%s %s: %s", wired.method, wired.path, _shown(outcome))
                 break
             error = result
             sent = max(sent, error.sent, key=_STRENGTH.index)
@@ -170,9 +171,10 @@ class _Clock:
 
     def start(self) -> float:
         """Start at the first call; give the seconds that are left of the allowance."""
+        now = anyio.current_time()
         if self._end is None:
-            self._end = anyio.current_time() + self._allowance
-        return self._end - anyio.current_time()
+            self._end = now + self._allowance
+        return self._end - now
 
     def left(self) -> float:
         """Give the seconds in which a next try must begin: before the call's end and the caller's own deadline."""
