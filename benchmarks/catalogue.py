@@ -31,7 +31,12 @@ def _ways(
 
 def measure(server: Serving, scale: Scale) -> Iterator[Line]:
     """Measure CPU time without latency, and wall time with it."""
-    ways = {"ours": ours.listed, "bare": peers.bare, "pydantic": peers.models, "msgspec": peers.structs}
+    ways: dict[str, Callable[..., Any]] = {
+        "ours": ours.listed,
+        "bare": peers.bare,
+        "pydantic": peers.models,
+        "msgspec": peers.structs,
+    }
     found = in_turns(_ways({**ways, "httpx": peers.sdk}, server, scale, 0), scale.rounds)
     cpu = {name: [cost.cpu for cost in costs] for name, costs in found.items()}
     told = f"list of {scale.packages:,} packages"
@@ -39,7 +44,7 @@ def measure(server: Serving, scale: Scale) -> Iterator[Line]:
     yield Line(f"{told}, CPU / aiohttp + pydantic", ratios(cpu, "ours", "pydantic"), goal=1)
     yield Line(f"{told}, CPU / aiohttp + msgspec", ratios(cpu, "ours", "msgspec"))
     yield Line(f"{told}, CPU / httpx + pydantic", ratios(cpu, "ours", "httpx"))
-    slow = {"ours": ours.listed, "bare": peers.bare, "requests": peers.script}
+    slow: dict[str, Callable[..., Any]] = {"ours": ours.listed, "bare": peers.bare, "requests": peers.script}
     found = in_turns(_ways(slow, server, scale, scale.latency), scale.rounds_of_long_ones)
     wall = {name: [cost.wall for cost in costs] for name, costs in found.items()}
     told += f", {scale.latency} ms, wall"

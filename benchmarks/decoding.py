@@ -17,7 +17,7 @@ from roamify_async._engine.wire import HttpResponse
 from roamify_async.api.packages import PackagePage, Packages
 
 from .measuring import Line, Scale, in_turns, ratios
-from .peers import read_dicts, read_models, read_structs
+from .peers import model_reader, read_dicts, struct_reader
 from .server import Serving, page_bodies
 
 
@@ -37,7 +37,7 @@ def measure(_: Serving, scale: Scale) -> Iterator[Line]:
     """Measure; the pages come from all over the catalogue."""
     pages = page_bodies(scale.packages)
     bodies = [*islice(cycle(pages[:: max(1, len(pages) // 20)]), scale.decodes)]
-    ways = {"ours": ours, "pydantic": read_models, "orjson": read_dicts, "msgspec": read_structs}
+    ways = {"ours": ours, "pydantic": model_reader(), "orjson": read_dicts, "msgspec": struct_reader()}
     for read in ways.values():
         read(bodies[0])
     costs = in_turns({name: partial(_seconds, read, bodies) for name, read in ways.items()}, scale.rounds)

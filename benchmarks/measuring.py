@@ -67,7 +67,7 @@ class Line:
     """One line of the table."""
 
     what: str
-    values: Sequence[float] = attrs.field(converter=tuple)
+    values: Sequence[float]
     """One a round."""
     goal: float | None = None
     """The most that the median may be; ``None``: only reported."""

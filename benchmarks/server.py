@@ -18,9 +18,6 @@ from typing import Any, Final
 
 import attrs
 
-from roamify_async.sandbox.making import destinations
-from roamify_async.sandbox.packages import as_groups
-
 ROOT: Final = Path(__file__).parents[1]
 PACKAGES: Final = 28_000
 """Rendered packages, unless it is said otherwise."""
@@ -35,6 +32,9 @@ NOW: Final = 4_000_000_000
 
 def page_bodies(packages: int) -> list[bytes]:
     """Render the sandbox's catalogue as pages."""
+    from roamify_async.sandbox.making import destinations
+    from roamify_async.sandbox.packages import as_groups
+
     every = [package for group in destinations(SEED, packages) for package in group.packages]
     starts = range(0, packages, SIZE)
     return [enveloped(f'{{"packages":{as_groups(every[start : start + SIZE])}}}') for start in starts]

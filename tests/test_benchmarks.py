@@ -13,7 +13,7 @@ for needed in ("httpx", "msgspec", "orjson", "pydantic", "requests"):
 import attrs
 from pydantic import BaseModel
 
-from benchmarks import measuring, ours, peers, table
+from benchmarks import measuring, models, ours, peers, table
 from benchmarks.measuring import Line, Scale, in_turns, ratios
 from benchmarks.server import SIZE, serving
 from roamify_async import AsyncRoamify
@@ -92,8 +92,8 @@ def fields(kind):
     return {*kind.model_fields} if issubclass(kind, BaseModel) else {*kind.__struct_fields__}
 
 
-@pytest.mark.parametrize("make", [lambda model: model, peers.struct])
-def test_peers_read_the_same_fields(make):
+@pytest.mark.parametrize("make", [lambda model: model, models.struct])
+def test_models_have_the_same_fields(make):
     """The models and structs have the fields of ours, and each key of the wire finds its field."""
     ours_of = {
         name: {field.name for field in attrs.fields(getattr(room, name))}
@@ -102,7 +102,7 @@ def test_peers_read_the_same_fields(make):
     ours_of["Package"] = {field.name for field in attrs.fields(room.Package)} - {"destination"}
     ours_of["Destination"] = {field.name for field in attrs.fields(room.Destination)} | {"packages"}
     ours_of["Page"] = {field.name for field in attrs.fields(room.PackagePage)} - {"groups"} | {"packages"}
-    assert {name: fields(make(getattr(peers, name))) for name in ours_of} == ours_of
+    assert {name: fields(make(getattr(models, name))) for name in ours_of} == ours_of
 
 
 def test_rounds_alternate():
