@@ -8,14 +8,14 @@ Both ways send the same orders through the same client to a server that keeps no
 import asyncio
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from typing import Any, Final
 
 from roamify_async import AsyncRoamify, CreateOrder, OrderItem, Settings
 
 from . import measuring
-from .measuring import Line, Scale, in_turns, ratios
+from .measuring import Line, Scale, each, in_turns, ratios
 from .server import Serving
 
 PLACES: Final = 64
@@ -62,15 +62,15 @@ async def journaled(url: str, count: int, *, own: bool = False) -> int:
 
 def measure(server: Serving, scale: Scale) -> Iterator[Line]:
     """Measure wall time with latency."""
-    url = server.url(latency=LATENCY)
-
-    def seconds(way: Callable[..., Any]) -> float:
-        cost = measuring.apart(way, {"url": url, "count": scale.orders}, warm={"url": url, "count": KINDS})
-        assert cost.answer == scale.orders, cost
-        return cost.wall
-
-    wall = in_turns({way.__name__: partial(seconds, way) for way in (bare, journaled)}, scale.rounds)
-    told = f"{scale.orders:,} orders, {LATENCY} ms, {PLACES} in flight, wall, journal / semaphore + gather"
+    url, count = server.url(latency=LATENCY), scale.orders
+    ways = {
+        way.__name__: partial(
+            measuring.apart, way, {"url": url, "count": count}, {"url": url, "count": KINDS}, gives=count
+        )
+        for way in (bare, journaled)
+    }
+    wall = each(in_turns(ways, scale.rounds), "wall")
+    told = f"{count:,} orders, {LATENCY} ms, {PLACES} in flight, wall, journal / semaphore + gather"
     yield Line(told, ratios(wall, "journaled", "bare"), goal=1.1)
 
 

@@ -1,6 +1,6 @@
 """What ``import roamify_async`` costs, against importing what it depends on.
 
-python -m benchmarks.imports
+Alone: ``python -m benchmarks.imports``.
 """
 
 import subprocess

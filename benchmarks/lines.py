@@ -10,23 +10,23 @@ from collections.abc import Iterator
 from functools import partial
 
 from . import bulk, measuring
-from .measuring import Line, Scale, in_turns, ratios
+from .measuring import Line, Scale, each, in_turns, ratios
 from .server import Serving
 
 
 def measure(server: Serving, scale: Scale) -> Iterator[Line]:
     """Measure the peak of fresh processes, without references and with the caller's own."""
-
-    def peak(count: int, *, own: bool) -> float:
-        cost = measuring.apart(bulk.journaled, {"url": server.url(), "count": count, "own": own})
-        assert cost.answer == count, cost
-        return cost.peak
-
-    few, many = scale.lines
     for own in (False, True):
-        peaks = in_turns({"few": partial(peak, few, own=own), "many": partial(peak, many, own=own)}, 1)
+        ways = {
+            str(count): partial(
+                measuring.apart, bulk.journaled, {"url": server.url(), "count": count, "own": own}, gives=count
+            )
+            for count in scale.lines
+        }
+        peaks = each(in_turns(ways, 1), "peak")
+        few, many = scale.lines
         told = f"bulk of {many:,} orders{' with references' * own}, peak memory / of {few:,}"
-        yield Line(told, ratios(peaks, "many", "few"), goal=1.2)
+        yield Line(told, ratios(peaks, str(many), str(few)), goal=1.2)
 
 
 if __name__ == "__main__":

@@ -115,12 +115,24 @@ class Cost:
     """What it gave."""
 
 
-def apart(way: Callable[..., Any], given: Mapping[str, Any], warm: Mapping[str, Any] | None = None) -> Cost:
-    """Run *way* in a process of its own, after a run with *warm* that makes what is made at first use."""
+def each(costs: Mapping[str, Sequence[Cost]], what: str) -> dict[str, list[float]]:
+    """Pick ``"cpu"``, ``"wall"`` or ``"peak"`` of all costs."""
+    return {name: [getattr(cost, what) for cost in found] for name, found in costs.items()}
+
+
+def apart(
+    way: Callable[..., Any], given: Mapping[str, Any], warm: Mapping[str, Any] | None = None, *, gives: object = None
+) -> Cost:
+    """Run *way* in a process of its own, after a run with *warm* that makes what is made at first use.
+
+    What it gives is checked, where it is known.
+    """
     command = [sys.executable, "-m", "benchmarks.measuring", f"{way.__module__}:{way.__name__}"]
     told = json.dumps([given, warm])
     done = subprocess.run([*command, told], check=True, stdout=subprocess.PIPE, text=True, cwd=ROOT)
-    return Cost(**json.loads(done.stdout))
+    cost = Cost(**json.loads(done.stdout))
+    assert gives in (None, cost.answer), cost
+    return cost
 
 
 def here(way: Callable[..., Any], given: Mapping[str, Any], warm: Mapping[str, Any] | None = None) -> Cost:

@@ -1,6 +1,6 @@
 """How much more memory it takes to go over a catalogue that is ten times as large.
 
-python -m benchmarks.memory
+Alone: ``python -m benchmarks.memory``.
 """
 
 import sys
@@ -8,21 +8,17 @@ from collections.abc import Iterator
 from functools import partial
 
 from . import measuring, ours
-from .measuring import Line, Scale, in_turns
+from .measuring import Line, Scale, each, in_turns
 from .server import Serving
 
 
 def measure(server: Serving, scale: Scale) -> Iterator[Line]:
     """Measure the peak of fresh processes."""
-
-    def peak(packages: int) -> float:
-        cost = measuring.apart(ours.iterated, {"url": server.url(packages)})
-        assert cost.answer == packages, cost
-        return cost.peak
-
-    peaks = in_turns(
-        {"few": partial(peak, scale.packages), "many": partial(peak, scale.many)}, scale.rounds_of_long_ones
-    )
+    ways = {
+        name: partial(measuring.apart, ours.iterated, {"url": server.url(packages)}, gives=packages)
+        for name, packages in {"few": scale.packages, "many": scale.many}.items()
+    }
+    peaks = each(in_turns(ways, scale.rounds_of_long_ones), "peak")
     grown = [many - few for many, few in zip(peaks["many"], peaks["few"], strict=True)]
     yield Line(f"iter over {scale.many:,} packages, peak memory - that of {scale.packages:,}", grown, 2, "MB")
 

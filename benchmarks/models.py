@@ -123,7 +123,7 @@ def struct(model: type[BaseModel]) -> Any:
 def _structs(kind: Any) -> Any:
     """Put structs in the place of models in an annotation."""
     if get_origin(kind) is tuple:
-        return tuple[_structs(get_args(kind)[0]), ...]
+        return tuple[_structs(get_args(kind)[0]), ...]  # type: ignore[misc]
     if isinstance(kind, UnionType):
         return reduce(operator.or_, map(_structs, get_args(kind)))
     return struct(kind) if issubclass(kind, BaseModel) else kind

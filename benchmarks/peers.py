@@ -43,7 +43,7 @@ def struct_reader() -> Callable[[bytes], tuple[Any, ...]]:
     from .models import Envelope, struct
 
     decode = msgspec.json.Decoder(struct(Envelope)).decode
-    return lambda body: decode(body).data.packages  # type: ignore[no-any-return]
+    return lambda body: decode(body).data.packages
 
 
 # ---------------------------------------------------------------- the whole catalogue; each way gives its length

@@ -1,6 +1,6 @@
 """How late other tasks of the same loop come while the catalogue is read: a task that wants to run every millisecond.
 
-python -m benchmarks.pulse
+Alone: ``python -m benchmarks.pulse``.
 """
 
 import asyncio
