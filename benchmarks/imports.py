@@ -26,7 +26,7 @@ def measure(_: Serving, scale: Scale) -> Iterator[Line]:
     """Measure, once the compiled files are there."""
     ways = {"ours": partial(seconds, "roamify_async"), "dependencies": partial(seconds, DEPENDENCIES)}
     seconds("roamify_async")
-    cpu = in_turns(ways, scale.imports)
+    cpu = in_turns(ways, scale.rounds_of_short_ones)
     yield Line("import roamify_async, CPU / its dependencies", ratios(cpu, "ours", "dependencies"), goal=1.4)
 
 

@@ -30,17 +30,17 @@ class Scale:
     """How much is measured."""
 
     rounds: int = 5
+    rounds_of_short_ones: int = 15
+    """Of what takes less than a second."""
     rounds_of_long_ones: int = 2
     """Of what takes a minute otherwise."""
     packages: int = PACKAGES
     few: int = 1_000
     many: int = 280_000
-    decodes: int = 300
+    decodes: int = 100
     """Pages read in one round."""
     calls: int = 2_000
     """Small calls, one after another."""
-    imports: int = 15
-    """Rounds of importing."""
     orders: int = 2_000
     lines: tuple[int, int] = (10_000, 100_000)
     """Of bulk orders whose memory is measured."""
@@ -50,12 +50,11 @@ class Scale:
 
 QUICK: Final = Scale(
     rounds=3,
+    rounds_of_short_ones=5,
     rounds_of_long_ones=1,
     packages=5_000,
     many=28_000,
-    decodes=100,
     calls=500,
-    imports=5,
     orders=500,
     lines=(1_000, 10_000),
 )
