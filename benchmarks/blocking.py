@@ -25,8 +25,12 @@ def measure(server: Serving, scale: Scale) -> Iterator[Line]:
 
     for latency, goal in ((scale.latency, 1.1), (0, 1.6)):
         ways = {"blocking": way(ours.iterated_blocking, latency), "awaited": way(ours.iterated, latency)}
-        wall = each(in_turns(ways, scale.rounds), "wall")
-        yield Line(f"{told}, {latency} ms, wall, Roamify / AsyncRoamify", ratios(wall, "blocking", "awaited"), goal)
+        found = in_turns(ways, scale.rounds)
+        for what, limit in (("wall", goal), ("CPU", None)):
+            costs = each(found, what.lower())
+            yield Line(
+                f"{told}, {latency} ms, {what}, Roamify / AsyncRoamify", ratios(costs, "blocking", "awaited"), limit
+            )
     if find_spec("uvloop") is not None:
         loops = {name: way(ours.iterated_blocking, 0, uvloop=name == "uvloop") for name in ("uvloop", "asyncio")}
         cpu = each(in_turns(loops, scale.rounds), "cpu")

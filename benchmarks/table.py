@@ -33,7 +33,7 @@ MET: Final = {True: "yes", False: "no", None: ""}
 
 
 def machine() -> dict[str, Any]:
-    """Tell where it is measured; neither host nor paths."""
+    """Tell where it is measured, and how busy it is there; neither host nor paths."""
     versions: dict[str, str] = {}
     for library in LIBRARIES:
         with suppress(PackageNotFoundError):
@@ -43,6 +43,7 @@ def machine() -> dict[str, Any]:
         "system": platform.system(),
         "machine": platform.machine(),
         "cores": os.cpu_count(),
+        "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
         "python": python,
         "libraries": versions,
     }
@@ -51,7 +52,8 @@ def machine() -> dict[str, Any]:
 def described(where: dict[str, Any]) -> str:
     """Give the machine in words."""
     libraries = ", ".join(f"{name} {number}" for name, number in where["libraries"].items())
-    return f"{where['system']} {where['machine']}, {where['cores']} cores, {where['python']}\n{libraries}"
+    load = "" if where["load"] is None else f" (load {where['load']:.1f})"
+    return f"{where['system']} {where['machine']}, {where['cores']} cores{load}, {where['python']}\n{libraries}"
 
 
 def shown(name: str, line: Line) -> str:
