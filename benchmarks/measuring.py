@@ -37,8 +37,9 @@ class Scale:
     packages: int = PACKAGES
     few: int = 1_000
     many: int = 280_000
-    decodes: int = 100
-    """Pages read in one round."""
+    decodes: int = 20
+    """Pages read in one round: few, so that what disturbs one way disturbs the next one too."""
+    rounds_of_decodes: int = 75
     calls: int = 2_000
     """Small calls, one after another."""
     orders: int = 2_000
@@ -51,6 +52,7 @@ class Scale:
 QUICK: Final = Scale(
     rounds=3,
     rounds_of_short_ones=5,
+    rounds_of_decodes=25,
     rounds_of_long_ones=1,
     packages=5_000,
     many=28_000,
@@ -77,6 +79,14 @@ class Line:
     def median(self) -> float:
         """What is claimed."""
         return statistics.median(self.values)
+
+    @property
+    def spread(self) -> tuple[float, float]:
+        """Between which values the middle half of the rounds lies."""
+        if len(self.values) == 1:
+            return self.median, self.median
+        low, _, high = statistics.quantiles(self.values, n=4, method="inclusive")
+        return low, high
 
     @property
     def is_met(self) -> bool | None:
