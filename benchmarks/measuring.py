@@ -30,6 +30,8 @@ class Scale:
     """How much is measured."""
 
     rounds: int = 5
+    rounds_here: int = 75
+    """Of what runs in this process, in a blink: so that what disturbs one way disturbs the next one too."""
     rounds_of_short_ones: int = 15
     """Of what takes less than a second."""
     rounds_of_long_ones: int = 2
@@ -38,10 +40,9 @@ class Scale:
     few: int = 1_000
     many: int = 280_000
     decodes: int = 20
-    """Pages read in one round: few, so that what disturbs one way disturbs the next one too."""
-    rounds_of_decodes: int = 75
-    calls: int = 2_000
-    """Small calls, one after another."""
+    """Pages read in one round."""
+    calls: int = 100
+    """Small calls, one after another, in one round."""
     orders: int = 2_000
     lines: tuple[int, int] = (10_000, 100_000)
     """Of bulk orders whose memory is measured."""
@@ -51,12 +52,11 @@ class Scale:
 
 QUICK: Final = Scale(
     rounds=3,
+    rounds_here=25,
     rounds_of_short_ones=5,
-    rounds_of_decodes=25,
     rounds_of_long_ones=1,
     packages=5_000,
     many=28_000,
-    calls=500,
     orders=500,
     lines=(1_000, 10_000),
 )

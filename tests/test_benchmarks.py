@@ -22,8 +22,8 @@ from roamify_async.api import packages as room
 
 TINY = Scale(
     rounds=1,
+    rounds_here=1,
     rounds_of_short_ones=1,
-    rounds_of_decodes=1,
     rounds_of_long_ones=1,
     packages=200,
     few=50,
