@@ -7,19 +7,17 @@ import sys
 from collections.abc import Iterator
 from functools import partial
 
-from . import measuring, ours, peers
-from .measuring import Line, Scale, each, in_turns, ratios
+from . import ours, peers
+from .measuring import Line, Scale, each, here, in_turns, ratios
 from .server import Serving
 
 
 def measure(server: Serving, scale: Scale) -> Iterator[Line]:
-    """Measure."""
-    url, calls = server.url(), scale.calls
-    ways = {
-        name: partial(measuring.apart, ask, {"url": url, "calls": calls}, {"url": url, "calls": 20}, gives=calls)
-        for name, ask in {"ours": ours.balances, "bare": peers.balances}.items()
-    }
-    cpu = each(in_turns(ways, scale.rounds), "cpu")
+    """Measure, a connection for each round."""
+    given = {"url": server.url(), "calls": scale.calls}
+    ways = {"ours": partial(here, ours.balances, given), "bare": partial(here, peers.balances, given)}
+    in_turns(ways, 1)  # what is made at first use is made now
+    cpu = each(in_turns(ways, scale.rounds_here), "cpu")
     yield Line("balance, one call, CPU / aiohttp + orjson", ratios(cpu, "ours", "bare"), goal=1.35)
 
 

@@ -40,7 +40,7 @@ def measure(_: Serving, scale: Scale) -> Iterator[Line]:
     ways = {"ours": ours, "pydantic": model_reader(), "orjson": read_dicts, "msgspec": struct_reader()}
     for read in ways.values():
         read(bodies[0])
-    costs = in_turns({name: partial(_seconds, read, bodies) for name, read in ways.items()}, scale.rounds_of_short_ones)
+    costs = in_turns({name: partial(_seconds, read, bodies) for name, read in ways.items()}, scale.rounds_here)
     yield Line("a page of 50 packages, CPU / pydantic v2", ratios(costs, "ours", "pydantic"), goal=0.6)
     yield Line("a page of 50 packages, CPU / orjson dicts", ratios(costs, "ours", "orjson"))
     yield Line("a page of 50 packages, CPU / msgspec Structs", ratios(costs, "ours", "msgspec"))

@@ -30,6 +30,8 @@ class Scale:
     """How much is measured."""
 
     rounds: int = 5
+    rounds_here: int = 75
+    """Of what runs in this process, in a blink: so that what disturbs one way disturbs the next one too."""
     rounds_of_short_ones: int = 15
     """Of what takes less than a second."""
     rounds_of_long_ones: int = 2
@@ -37,10 +39,10 @@ class Scale:
     packages: int = PACKAGES
     few: int = 1_000
     many: int = 280_000
-    decodes: int = 100
+    decodes: int = 20
     """Pages read in one round."""
-    calls: int = 2_000
-    """Small calls, one after another."""
+    calls: int = 100
+    """Small calls, one after another, in one round."""
     orders: int = 2_000
     lines: tuple[int, int] = (10_000, 100_000)
     """Of bulk orders whose memory is measured."""
@@ -50,11 +52,11 @@ class Scale:
 
 QUICK: Final = Scale(
     rounds=3,
+    rounds_here=25,
     rounds_of_short_ones=5,
     rounds_of_long_ones=1,
     packages=5_000,
     many=28_000,
-    calls=500,
     orders=500,
     lines=(1_000, 10_000),
 )
@@ -77,6 +79,14 @@ class Line:
     def median(self) -> float:
         """What is claimed."""
         return statistics.median(self.values)
+
+    @property
+    def spread(self) -> tuple[float, float]:
+        """Between which values the middle half of the rounds lies."""
+        if len(self.values) == 1:
+            return self.median, self.median
+        low, _, high = statistics.quantiles(self.values, n=4, method="inclusive")
+        return low, high
 
     @property
     def is_met(self) -> bool | None:

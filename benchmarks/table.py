@@ -59,7 +59,7 @@ def described(where: dict[str, Any]) -> str:
 def shown(name: str, line: Line) -> str:
     """Give a line as a row of the table."""
     unit = f" {line.unit}" * bool(line.unit)
-    spread = f"{min(line.values):.2f} to {max(line.values):.2f}"
+    spread = "{:.2f} to {:.2f}".format(*line.spread)
     goal = "" if line.goal is None else f"<= {line.goal:g}"
     return ROW.format(name, line.what, f"{line.median:.2f}{unit}", spread, goal, MET[line.is_met]).rstrip()
 
@@ -82,7 +82,11 @@ def main(arguments: Sequence[str] | None = None, only: Sequence[str] = ()) -> in
     choice = parser.parse_args(arguments)
     where, found = machine(), list[tuple[str, Line]]()
     print(
-        described(where), "", ROW.format("benchmark", "what", "median", "spread", "goal", "met"), sep="\n", flush=True
+        described(where),
+        "",
+        ROW.format("benchmark", "what", "median", "middle half", "goal", "met"),
+        sep="\n",
+        flush=True,
     )
     with serving() as server:
         for name, line in lines(only or choice.only or NAMES, server, QUICK if choice.quick else Scale()):

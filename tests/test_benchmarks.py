@@ -22,6 +22,7 @@ from roamify_async.api import packages as room
 
 TINY = Scale(
     rounds=1,
+    rounds_here=1,
     rounds_of_short_ones=1,
     rounds_of_long_ones=1,
     packages=200,
@@ -111,7 +112,9 @@ def test_rounds_alternate():
 
 
 def test_a_goal_is_met_or_not():
-    """The median of the rounds decides."""
+    """The median of the rounds decides, and the spread is that of their middle half."""
+    assert Line("x", [9, 1, 2, 3, 4]).spread == (2, 4)
+    assert Line("x", [5]).spread == (5, 5)
     assert Line("x", [1, 2, 9], goal=2).is_met is True
     assert Line("x", [1, 3, 3], goal=2).is_met is False
     assert Line("x", [1]).is_met is None
