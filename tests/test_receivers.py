@@ -51,7 +51,7 @@ def framework(request) -> str:
 @asynccontextmanager
 async def told(framework: str, handler: webhooks.Handler, **options: object) -> AsyncIterator[tuple[Partner, str]]:
     """Run a receiver in a framework, and a sandbox that tells it of all and tries again at once; give the URL."""
-    async with receiving(framework, Receiver(handler, SECRET)) as url:
+    async with receiving(framework, Receiver(handler, SECRET, deadline=20)) as url:
         given = {"webhook_url": url, "webhook_retry_after": (0, 0), "webhook_timeout": 20}
         async with partner_of(**{**given, **options}) as partner:
             yield partner, url
