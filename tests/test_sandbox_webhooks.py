@@ -316,7 +316,7 @@ async def test_a_test_can_make_up_an_event():
     """Whatever has a category and a type is signed and sent as it is."""
     event = {"event_category": "esim", "event_type": "teleported", "data": {"to": "Ελλάδα"}}
     async with listened() as (partner, receiver):
-        await partner.post(SEND, {"event": event})
+        await partner.post(SEND, {"id": None, "event": event})
         assert await told(partner, receiver) == [event]
 
 
@@ -417,7 +417,7 @@ async def test_an_affiliate_is_told_of_an_order():
         ]
         assert newest["data"]["order_data"]["order_status"] == "completed"
         assert newest["data"]["order_data"]["order_id"] != first["id"]
-        for wrong in ({"orderId": "nowhere"}, {"status": "COMPLETED"}, {"total": 1}):
+        for wrong in ({"orderId": "nowhere"}, {"orderId": []}, {"status": "COMPLETED"}, {"total": 1}):
             await partner.post("/_sandbox/affiliate", wrong, status=400)
 
 

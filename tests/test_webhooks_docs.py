@@ -4,36 +4,18 @@ import asyncio
 import io
 import json
 import re
-from collections.abc import Awaitable, Callable
-from pathlib import Path
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import aiohttp
-import anyio.lowlevel
-import httpx
 import pytest
-from aiohttp import web
-from anyio import to_thread
 from deliveries import EVENTS, SECRET, body_of, headers_of, parsed
+from receivers import BLOCKS, FRAMEWORKS, PAGE, Scope, prepare_django, receiving, run
 
 from roamify_async import webhooks
 
-PAGE = Path(__file__).parent.parent / "docs" / "webhooks.md"
-BLOCKS = re.findall(r"```python\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
 HANDLER = BLOCKS[0]
-POSTING = "app.router.add_post", "Starlette(", "FastAPI(", "Flask(", "urlpatterns"
 
-Scope = dict[str, Any]
 Post = Callable[[bytes, dict[str, str]], Awaitable[tuple[int, bytes]]]
-
-
-def run(*parts: str, into: Scope | None = None) -> Scope:
-    """Run the blocks that hold these words, one after the other, in one namespace."""
-    scope: Scope = {"__name__": "page_on_webhooks"} if into is None else into
-    for part in parts:
-        (block,) = (block for block in BLOCKS if part in block)
-        exec(compile(block, PAGE.name, "exec"), scope)
-    return scope
 
 
 @pytest.fixture(autouse=True)
@@ -43,22 +25,10 @@ def _environment(monkeypatch, tmp_path):
     monkeypatch.setenv("ROAMIFY_WEBHOOK_SECRET", SECRET)
 
 
-@pytest.fixture(scope="session")
-def django():
-    """Set Django up, which can be done once in a process."""
-    from django.conf import settings
-
-    settings.configure(ALLOWED_HOSTS=["*"], SECRET_KEY="not-a-secret", MIDDLEWARE=[
-        "django.middleware.common.CommonMiddleware", "django.middleware.csrf.CsrfViewMiddleware",
-    ])  # fmt: skip
-    import django
-
-    django.setup()
-
-
 @pytest.mark.parametrize("block", BLOCKS, ids=range(len(BLOCKS)))
-def test_blocks_run(block, django):
+def test_blocks_run(block):
     """Each block runs as it stands, after the one with the handler."""
+    prepare_django()
     scope: Scope = {"__name__": "page_on_webhooks"}
     exec(compile(HANDLER, PAGE.name, "exec"), scope)
     exec(compile(block, PAGE.name, "exec"), scope)
@@ -104,146 +74,57 @@ async def test_handler_tells_events_apart(capsys):
 # ---------------------------------------------------------------- real frameworks
 
 
-class Handling:
-    """A handler that keeps what it is given, and fails so often first."""
-
-    def __init__(self) -> None:
-        """Begin with nothing seen."""
-        self.seen: list[webhooks.WebhookEvent] = []
-        self.failures = 0
-
-    async def __call__(self, event: webhooks.WebhookEvent) -> None:
-        """Keep an event, or fail."""
-        await anyio.lowlevel.checkpoint()
-        if self.failures:
-            self.failures -= 1
-            raise RuntimeError("not now")
-        self.seen.append(event)
-
-
-def app_of(part: str, handling: Handling) -> Scope:
-    """Run the page's code for one framework, with another handler in it."""
-    scope = run("async def handle")
-    scope["receiver"] = webhooks.Receiver(handling)
-    return run(part, into=scope)
-
-
-@pytest.fixture(params=POSTING)
-async def served(request, django):
-    """Give a handler, and a function that posts to it through the real framework."""
-    handling = Handling()
-    scope = app_of(request.param, handling)
-    app = scope.get("app")
-    if isinstance(app, web.Application):
-        runner = web.AppRunner(app)
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        url = f"http://127.0.0.1:{runner.addresses[0][1]}/roamify"
-        async with aiohttp.ClientSession() as session:
-
-            async def post(body: bytes, headers: dict[str, str]) -> tuple[int, bytes]:
-                async with session.post(url, data=io.BytesIO(body), headers=headers) as response:
-                    return response.status, await response.read()
-
-            yield handling, post
-        await runner.cleanup()
-    elif "urlpatterns" in scope or "request" in scope:
-        blocking = django_poster(scope) if "urlpatterns" in scope else flask_poster(scope)
+@pytest.fixture(params=FRAMEWORKS)
+async def served(request) -> AsyncIterator[tuple[list[webhooks.WebhookEvent], Post]]:
+    """Give the events that are handled, and a function that posts to the page's code in a framework."""
+    seen: list[webhooks.WebhookEvent] = []
+    receiver = webhooks.Receiver(seen.append, SECRET)
+    async with receiving(request.param, receiver) as url, aiohttp.ClientSession() as session:
 
         async def post(body: bytes, headers: dict[str, str]) -> tuple[int, bytes]:
-            return await to_thread.run_sync(blocking, body, headers)
+            async with session.post(url, data=io.BytesIO(body), headers=headers) as response:
+                return response.status, await response.read()
 
-        yield handling, post
-    else:
-        transport = httpx.ASGITransport(app=scope["app"])
-        async with httpx.AsyncClient(transport=transport, base_url="http://app") as browser:
-
-            async def post(body: bytes, headers: dict[str, str]) -> tuple[int, bytes]:
-                response = await browser.post("/roamify", content=body, headers=headers)
-                return response.status_code, response.content
-
-            yield handling, post
+        yield seen, post
 
 
-def flask_poster(scope: Scope) -> Callable[[bytes, dict[str, str]], tuple[int, bytes]]:
-    """Post through Flask."""
-
-    def post(body: bytes, headers: dict[str, str]) -> tuple[int, bytes]:
-        response = scope["app"].test_client().post("/roamify", data=body, headers=headers)
-        return response.status_code, response.data
-
-    return post
-
-
-def django_poster(scope: Scope) -> Callable[[bytes, dict[str, str]], tuple[int, bytes]]:
-    """Post through Django, its check of forged forms included."""
-    from django.test import Client, override_settings
-
-    urls = type("Urls", (), {"urlpatterns": scope["urlpatterns"]})
-
-    def post(body: bytes, headers: dict[str, str]) -> tuple[int, bytes]:
-        with override_settings(ROOT_URLCONF=urls):
-            response = Client(enforce_csrf_checks=True).post(
-                "/roamify", data=body, content_type="application/json", headers=headers
-            )
-        return response.status_code, response.content
-
-    return post
-
-
-@pytest.mark.parametrize("name", ["usage", "refunded"])
-async def test_frameworks_take_what_is_signed(served, name):
-    """A signed event is handled and acknowledged in Roamify's words; delivered again, it is only acknowledged."""
-    handling, post = served
-    body = body_of(EVENTS[name])
-    for _ in range(2):
-        status, answer = await post(body, headers_of(body))
-        assert (status, json.loads(answer)) == (200, {"code": 200, "status": "success"})
-    assert [event.key for event in handling.seen] == [parsed(EVENTS[name]).key]
+async def test_frameworks_acknowledge_in_the_words_of_the_documentation(served):
+    """The answer to an event is what Roamify's documentation suggests."""
+    _, post = served
+    body = body_of(EVENTS["refunded"])
+    status, answer = await post(body, headers_of(body))
+    assert (status, json.loads(answer)) == (200, {"code": 200, "status": "success"})
 
 
 async def test_frameworks_refuse_what_is_forged(served):
-    """Another secret, another body, the same JSON written anew, and no signature: 401, and nothing is handled."""
-    handling, post = served
+    """Another body, no signature, and no body: 401, and nothing is handled."""
+    seen, post = served
     body = body_of(EVENTS["top_up"])
     forgeries = [
-        (body, headers_of(body, "another-secret")),
         (body.replace(b"20.1", b"99.1"), headers_of(body)),
-        (json.dumps(json.loads(body), indent=1).encode(), headers_of(body)),
         (body, {"Content-Type": "application/json"}),
         (b"", headers_of(body)),
     ]
     for forged, headers in forgeries:
         assert (await post(forged, headers))[0] == 401
-    assert not handling.seen
+    assert not seen
 
 
 async def test_frameworks_keep_the_raw_body(served):
     """Bytes that no JSON writer would write are verified as they came."""
-    handling, post = served
+    seen, post = served
     body = b' {"event_category":\t"voucher", "event_type":"\\u00e9", "data":{"a":1.10, "a":1.10}}\r\n'
     assert (await post(body, headers_of(body)))[0] == 200
-    assert [event.type for event in handling.seen] == ["é"]
+    assert [event.type for event in seen] == ["é"]
 
 
 async def test_frameworks_say_what_cannot_be_read(served):
     """What is signed and is no event is 400; what is too large is 413."""
-    handling, post = served
+    seen, post = served
     assert (await post(b"[]", headers_of(b"[]")))[0] == 400
     large = b" " * (2**20 + 1)
     assert (await post(large, headers_of(large)))[0] == 413
-    assert not handling.seen
-
-
-async def test_frameworks_ask_for_what_failed(served):
-    """A handler that fails is a 500, and the next delivery is handled."""
-    handling, post = served
-    handling.failures = 1
-    body = body_of(EVENTS["rejected"])
-    statuses = [(await post(body, headers_of(body)))[0] for _ in range(3)]
-    assert statuses == [500, 200, 200]
-    assert len(handling.seen) == 1
+    assert not seen
 
 
 # ---------------------------------------------------------------- de-duplication

@@ -72,12 +72,13 @@ def send(world: World, given: Json) -> Json:
     only(given, "id", "event")
     if world.webhooks.url is None:
         raise ValueError("there is no url to send to: POST one to /_sandbox/webhooks")
-    if (given.get("id") is None) == (given.get("event") is None):
+    id = given.get("id")
+    if (id is None) == (given.get("event") is None):
         raise ValueError("exactly one of id, event must be given")
-    if "id" in given:
-        found = [delivery for delivery in world.webhooks.recent() if delivery.id == given["id"]]
+    if id is not None:
+        found = [delivery for delivery in world.webhooks.recent() if delivery.id == id]
         if not found:
-            raise ValueError(f"there is no delivery {given['id']!r}")
+            raise ValueError(f"there is no delivery {id!r}")
         world.webhooks.send_body(found[0].event, found[0].body)
     else:
         world.webhooks.send(_event(given["event"]))
@@ -87,10 +88,10 @@ def send(world: World, given: Json) -> Json:
 def affiliate(world: World, given: Json) -> Json:
     """Tell an affiliate of an order, the newest one unless another is named."""
     only(given, "orderId", "status")
-    state = given.get("status", "completed")
+    id, state = given.get("orderId"), given.get("status", "completed")
     if state not in _ORDER_STATES:
         raise ValueError(f"status must be one of {', '.join(_ORDER_STATES)}, not {state!r}")
-    orders = world.store.orders(id=given.get("orderId"), limit=1, hidden=True)
+    orders = world.store.orders(id=None if id is None else str(id), limit=1, hidden=True)
     if not orders:
         raise ValueError("no such order")
     return send(world, {"event": events.affiliate_order(world, orders[0], state)})

@@ -148,9 +148,12 @@ class Webhooks:
     async def _try(self, session: aiohttp.ClientSession, delivery: Delivery) -> None:
         signature = hmac.new(self._options.webhook_secret.encode(), delivery.body, "sha256").hexdigest()
         headers = {"Content-Type": "application/json", "X-Roamify-Signature": signature}
-        delivery.tries += 1
+        with self._lock:
+            url = self.url
+            if url is None or self._open.get(delivery.id) is not delivery:
+                return  # dropped since it was found due, by another thread
+            delivery.tries += 1
         status = None
-        url = self.url or ""
         with suppress(aiohttp.ClientError, OSError):  # a timeout is an OSError
             async with asyncio.timeout(self._options.webhook_timeout) as limit:
                 self._trying = delivery, limit
