@@ -12,7 +12,8 @@ from typing import Final
 from .measuring import Line, Scale, in_turns, ratios
 from .server import ROOT, Serving
 
-DEPENDENCIES: Final = "aiohttp, attrs, cattrs, anyio, aiolimiter, yarl"
+DEPENDENCIES: Final = "aiohttp, attrs, cattrs, msgspec, anyio, aiolimiter, yarl"
+CLIENTS: Final = "roamify_async; roamify_async.AsyncRoamify"
 CODE: Final = "import time; begun = time.process_time(); import {}; print(time.process_time() - begun)"
 
 
@@ -24,10 +25,15 @@ def seconds(modules: str) -> float:
 
 def measure(_: Serving, scale: Scale) -> Iterator[Line]:
     """Measure, once the compiled files are there."""
-    ways = {"ours": partial(seconds, "roamify_async"), "dependencies": partial(seconds, DEPENDENCIES)}
-    seconds("roamify_async")
+    ways = {
+        "ours": partial(seconds, "roamify_async"),
+        "clients": partial(seconds, CLIENTS),
+        "dependencies": partial(seconds, DEPENDENCIES),
+    }
+    seconds(CLIENTS)
     cpu = in_turns(ways, scale.rounds_of_short_ones)
     yield Line("import roamify_async, CPU / its dependencies", ratios(cpu, "ours", "dependencies"), goal=1.4)
+    yield Line("the same with both clients and all rooms", ratios(cpu, "clients", "dependencies"))
 
 
 if __name__ == "__main__":
