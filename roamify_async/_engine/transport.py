@@ -10,6 +10,7 @@ import os
 import platform
 import sys
 import warnings
+import weakref
 from collections.abc import Coroutine
 from contextlib import suppress
 from functools import lru_cache
@@ -133,6 +134,7 @@ class Transport:
             raise ConfigurationError("the session given to the client was closed")
         if self._session is None:
             self._session = self._new_session()
+            _open_ones.add(self)
             if self._settings.trust_env or (self._theirs is not None and self._theirs.trust_env):
                 self._env_proxy = _proxy_of_environment(self.access.base_url)
         return self._session
@@ -245,16 +247,22 @@ class Transport:
         session: aiohttp.ClientSession | None = getattr(self, "_session", None)
         if session is None or session.closed:
             return
-        if os.getpid() != self._pid:
-            # The sockets are the parent's, and so is the selector that closing them would take them out of.
-            if session.connector is not None:
-                session.connector._closed = True  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
-            session.detach()
-            return
         self._let_go(session)
         warnings.warn(
             f"{self.name} was dropped unclosed: use it in a with block, or close it", ResourceWarning, 2, self
         )
+
+    def disown(self) -> None:
+        """Leave the connections to the process that this one was forked from.
+
+        Closing them would take the parent's sockets out of the selector that both share; and whether this object or the
+        connector is collected first, which closes them, is chance.
+        """
+        session, self._session = self._session, None
+        if session is not None and session.connector is not None:
+            if self._theirs is None:
+                session.connector._closed = True  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+            session.detach()
 
     def _let_go(self, session: aiohttp.ClientSession) -> None:
         connector = session.connector
@@ -268,6 +276,18 @@ class Transport:
             with suppress(StopIteration, RuntimeError):
                 closing.send(None)
             closing.close()
+
+
+_open_ones: "weakref.WeakSet[Transport]" = weakref.WeakSet()
+
+
+def _disown_all() -> None:
+    for transport in [*_open_ones]:
+        transport.disown()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_disown_all)
 
 
 async def _closing(connector: aiohttp.BaseConnector) -> None:
