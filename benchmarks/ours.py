@@ -1,6 +1,5 @@
 """The ways that are measured: the clients as their users write them."""
 
-import asyncio
 import sys
 from typing import Any
 
@@ -22,16 +21,9 @@ async def iterated(url: str) -> int:
         return count
 
 
-def iterated_blocking(url: str, *, uvloop: bool | None = None) -> int:
-    """Go over the whole catalogue without a loop of one's own; give its length.
-
-    True: in uvloop, False: as if it were not installed, None: as it comes.
-    """
-    if uvloop:
-        import uvloop as loops
-
-        asyncio.set_event_loop_policy(loops.EventLoopPolicy())
-    elif uvloop is False:
+def iterated_blocking(url: str, *, uvloop: bool = False) -> int:
+    """Go over the whole catalogue without a loop of one's own, in uvloop or as if there were none; give its length."""
+    if not uvloop:
         modules: dict[str, Any] = sys.modules
         modules["uvloop"] = None
     with Roamify("token", base_url=url) as roamify:

@@ -757,3 +757,12 @@ def test_pool_of_forks(served):
     """
     code, out, err, _ = script(body, served)
     assert (code, out.splitlines(), err) == (0, ["this Roamify was made before a fork, 1000", "1000"], "")
+
+
+def test_uvloop(served):
+    """Where uvloop is installed, the blocking client runs in it."""
+    pytest.importorskip("uvloop")
+    with Roamify(served.token, base_url=served.url) as roamify:
+        loop = roamify._way.open().loop
+        assert type(loop).__module__.startswith("uvloop")
+        assert roamify.account.balance().balance == 1000

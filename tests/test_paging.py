@@ -20,6 +20,7 @@ from roamify_async import (
     ServerError,
 )
 from roamify_async._engine.paging import Plan, Reading, Recent
+from roamify_async.api import packages
 from roamify_async.api.packages import Destination, DestinationGroup, Package, PackagePage
 from roamify_async.sandbox import Sandbox
 
@@ -218,6 +219,41 @@ async def test_error_behind_the_end():
         return page_of(*(f"{number}-{m}" for m in range(50))) if number < 4 else PackagePage()
 
     assert len([page async for page in read(fetch, window=8)]) == 3
+
+
+async def test_pages_that_are_ready():
+    """A page that has come is ready to be handed over with the one before it; an error, or one on its way, is not."""
+    came = asyncio.Event()
+
+    async def fetch(number: int) -> PackagePage:
+        if number == 3:
+            await came.wait()
+        if number == 4:
+            raise ServerError("broken", status=500)
+        return page_of(*(f"{number}-{n}" for n in range(50)))
+
+    pages = Reading(fetch, Plan(window=4, size=50), asyncio.get_running_loop().create_task)
+    assert not pages.is_ready
+    ready = []
+    for number in (1, 2, 3):
+        if number == 3:
+            came.set()
+        await pages.next()
+        for _ in range(5):
+            await asyncio.sleep(0)
+        ready.append(pages.is_ready)
+    await pages.aclose()
+    assert ready == [True, False, False]
+
+
+async def test_iterator_hands_over_what_is_ready(sandbox, client, monkeypatch):
+    """An iterator gives several pages at a time where they have come, each package once and in order."""
+    monkeypatch.setattr(Reading, "is_ready", property(lambda reading: reading._plan.taken % 4))
+    sizes = [len(batch) async for batch in client.packages.iter(page_size=20)._batches]
+    assert [package.package_id async for package in client.packages.iter(page_size=20)] == served_ids(sandbox)
+    assert (max(sizes), sum(sizes)) == (80, 300)
+    monkeypatch.setattr(packages, "MOST_AT_ONCE", 30)
+    assert max([len(batch) async for batch in client.packages.iter(page_size=20)._batches]) == 40
 
 
 async def test_endless_list():

@@ -9,6 +9,7 @@ import weakref
 from collections.abc import Awaitable, Callable
 from concurrent.futures import CancelledError, Future, wait
 from contextlib import suppress
+from importlib.util import find_spec
 from typing import Any, Final, Generic, TypeVar
 
 import anyio
@@ -63,7 +64,7 @@ def _serve(started: "Future[tuple[BlockingPortal, asyncio.AbstractEventLoop]]") 
             started.set_result((portal, asyncio.get_running_loop()))
             await portal.sleep_until_stopped()
 
-    anyio.run(serve, backend="asyncio")
+    anyio.run(serve, backend="asyncio", backend_options={"use_uvloop": find_spec("uvloop") is not None})
 
 
 LINGER: Final = 0.05

@@ -118,6 +118,12 @@ class Reading(Generic[PageT]):
         page = await self._take()
         return page if page is not None and page.ids else None
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether the next page is there already, and no error."""
+        task = self._under_way.get(self._plan.taken + 1)
+        return task is not None and task.done() and not task.cancelled() and not isinstance(task.result(), RoamifyError)
+
     async def _take(self) -> PageT | None:
         """Give the next page, or None where it is refused and the one behind it is refused or empty as well."""
         plan = self._plan
@@ -149,7 +155,8 @@ class Reading(Generic[PageT]):
 
     async def _outcome_of(self, number: int) -> PageT | RoamifyError:
         task = self._under_way[number]
-        await asyncio.wait([task])
+        if not task.done():
+            await asyncio.wait([task])
         del self._under_way[number]
         if task.cancelled():
             raise ConfigurationError("the client was closed while its pages were read")

@@ -18,6 +18,9 @@ from roamify_async.errors import NotFoundError
 from .countries import Countries, Country, ListCountries
 from .values import amount, check_whole, flag, geography, optional, text, whole
 
+MOST_AT_ONCE: Final = 400
+"""Packages that an iterator hands over at a time, where so many are there already."""
+
 
 class Filters(TypedDict, total=False):
     """What narrows the catalogue down."""
@@ -291,9 +294,14 @@ class Packages(Resource[Way]):
         window = concurrency or self.engine.settings.concurrency
         seen = Recent(2 * window)
         pages = self._pages(page_size, concurrency, filters)
+        batch: list[Package] = []
         try:
             while (page := await pages.next()) is not None and (new := seen.new(page.ids)):
-                yield tuple(package for key, package in page.by_id().items() if key in new)
+                batch += [package for key, package in page.by_id().items() if key in new]
+                if len(batch) >= MOST_AT_ONCE or not pages.is_ready:
+                    yield tuple(batch)
+                    batch = []
+            yield tuple(batch)
         finally:
             await pages.aclose()
 
