@@ -19,7 +19,8 @@ from roamify_async._engine.wire import HttpResponse
 SAMPLES = Path(__file__).parent / "samples"
 ROOMS = {name: type(room) for name, room in vars(AsyncRoamify("token")).items() if isinstance(room, Resource)}
 ROWS = {f"{name}.{call}": row for name, room in ROOMS.items() for call, row in rows(room).items()}
-NAMES = {**vars(roamify_async), "Decimal": Decimal, "datetime": datetime, "date": date, "UTC": UTC}
+NAMES = {name: getattr(roamify_async, name) for name in roamify_async.__all__}
+NAMES |= {"Decimal": Decimal, "datetime": datetime, "date": date, "UTC": UTC}
 
 
 def sample(name: str) -> dict:
