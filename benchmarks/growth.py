@@ -7,12 +7,12 @@ import sys
 from collections.abc import Iterator
 from functools import partial
 
-from . import measuring, ours
+from . import measuring, ours, peers
 from .measuring import Line, Scale, in_turns, ratios
 from .server import SIZE, Serving
 
 
-def _cost(server: Serving, packages: int, times: int) -> float:
+def _ours(server: Serving, packages: int, times: int) -> float:
     """Read a catalogue so many times, for a short run would tell of its noise; give the seconds a package."""
     given = {"url": server.url(packages), "times": times}
     warm = {"url": server.url(10 * SIZE)}
@@ -20,15 +20,28 @@ def _cost(server: Serving, packages: int, times: int) -> float:
     return cost.cpu / (packages * times)
 
 
+def _bare(server: Serving, packages: int) -> float:
+    """Read a catalogue with aiohttp and orjson alone; give the seconds a package."""
+    given = {"url": server.url(packages), "pages": packages // SIZE}
+    warm = {"url": server.url(10 * SIZE), "pages": 10}
+    return measuring.apart(peers.bare, given, warm, gives=packages).cpu / packages
+
+
 def measure(server: Serving, scale: Scale) -> Iterator[Line]:
     """Measure the CPU time of a package."""
-    sizes = (scale.few, scale.packages, scale.many)
-    ways = {str(size): partial(_cost, server, size, max(1, scale.packages // size)) for size in sizes}
+    few, packages, many = sizes = (scale.few, scale.packages, scale.many)
+    ways = {str(size): partial(_ours, server, size, max(1, packages // size)) for size in sizes}
+    ways |= {f"bare {size}": partial(_bare, server, size) for size in (packages, many)}
     costs = in_turns(ways, scale.rounds_of_long_ones)
-    for size, goal in ((scale.few, None), (scale.many, 1.15)):
-        # A small one pays for a window of pages that are asked for beyond its end.
-        told = f"list of {size:,} packages, CPU a package / of {scale.packages:,}"
-        yield Line(told, ratios(costs, str(size), str(scale.packages)), goal)
+    # A small one pays for a window of pages that are asked for beyond its end.
+    yield Line(f"list of {few:,} packages, CPU a package / of {packages:,}", ratios(costs, str(few), str(packages)))
+    grown = ratios(costs, str(many), str(packages))
+    yield Line(f"list of {many:,} packages, CPU a package / of {packages:,}", grown)
+    told = f"list of {many:,} packages, CPU a package / of {packages:,}, aiohttp + orjson dicts"
+    bare = ratios(costs, f"bare {many}", f"bare {packages}")
+    yield Line(told, bare)
+    both = [one / other for one, other in zip(grown, bare, strict=True)]
+    yield Line("what ours grows by / what aiohttp + orjson dicts grow by", both, goal=1.15)
 
 
 if __name__ == "__main__":

@@ -345,7 +345,7 @@ def test_secret_comes_from_the_environment(monkeypatch):
     monkeypatch.delenv("ROAMIFY_WEBHOOK_SECRET", raising=False)
     with pytest.raises(ConfigurationError, match="ROAMIFY_WEBHOOK_SECRET"):
         Receiver(repr)
-    monkeypatch.setenv("ROAMIFY_WEBHOOK_SECRET", SECRET)
+    monkeypatch.setenv("ROAMIFY_WEBHOOK_SECRET", f" {SECRET}\n")
     assert Receiver(repr).receive_blocking(BODY, SIGNATURE).status == 200
 
 

@@ -28,6 +28,8 @@ async def handle(world: World, request: web.BaseRequest) -> web.StreamResponse:
         return response(request, failed(413, "request entity too large"), compress=False)
     if request.path == "/" and request.method == "GET":
         answer: Outcome = page(world, request.remote, still="still" in request.query)
+    elif request.path.startswith(PREFIX) and _is_foreign(request):
+        answer = failed(403, "The control plane serves no pages of other origins")
     elif request.path.startswith(PREFIX):
         answer = control(world, request.method, request.path, request.remote, body)
     elif (request.method, request.path) == DESCRIBED:
@@ -63,6 +65,11 @@ def _serve(world: World, request: web.BaseRequest, body: bytes, resets: int, fat
     if understood is _UNREADABLE:
         return failed(400, "Invalid JSON body")
     return serve(world, request.method, request.path, Call(_query(request), understood, fate))
+
+
+def _is_foreign(request: web.BaseRequest) -> bool:
+    """Tell whether a page in a browser asks that came from elsewhere; other programs name no origin."""
+    return request.headers.get("Origin", own := f"{request.scheme}://{request.host}") != own
 
 
 def _authorized(world: World, request: web.BaseRequest) -> bool:

@@ -54,7 +54,7 @@ ANSWERS: Final[dict[Claim, Answer]] = {"new": TOOK, "busy": BUSY, "done": TOOK}
 
 
 def _keys(secret: Secret | None) -> Keys:
-    return Keys.of(os.environ.get("ROAMIFY_WEBHOOK_SECRET", "") if secret is None else secret)
+    return Keys.of(os.environ.get("ROAMIFY_WEBHOOK_SECRET", "").strip() if secret is None else secret)
 
 
 @attrs.frozen
