@@ -151,7 +151,7 @@ def test_a_file_keeps_to_its_catalogue(tmp_path):
     before = threading.enumerate()
     with pytest.raises(ValueError, match="seed=0 packages=100"):
         Sandbox(packages=100, seed=1, db=tmp_path / "sandbox.db").__enter__()
-    assert threads() == before
+    assert threading.enumerate() == before
 
 
 def test_a_taken_port_is_an_os_error():
