@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import anyio
 import attrs
 import pytest
 
@@ -276,6 +277,16 @@ async def test_another_order_under_the_reference(either, sandbox, policy):
     assert [order.id for order in caught.value.found] == [other.id]
     assert [order["id"] for order in under(sandbox)] == [other.id]
     assert came(sandbox, f"POST {ORDER}") == 2
+
+
+async def test_deadline_that_has_passed(client, sandbox):
+    """Within a deadline that is over nothing is bought, although a connection is open already."""
+    await client.account.balance()
+    with anyio.move_on_after(-1) as scope:
+        await client.orders.create([OrderItem(PLAIN)], reference_id="r")
+    assert scope.cancelled_caught
+    await client.account.balance()
+    assert (came(sandbox, f"POST {ORDER}"), under(sandbox)) == (0, [])
 
 
 async def test_reference_that_is_taken(client):

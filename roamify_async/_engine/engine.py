@@ -7,6 +7,7 @@ from http import HTTPStatus
 from typing import Any, Final, Protocol, TypeVar
 
 import anyio
+from anyio.lowlevel import checkpoint_if_cancelled
 
 from roamify_async.errors import (
     ConnectError,
@@ -106,6 +107,9 @@ class Engine:
         queue = self._queue or transport.queue
         while True:
             async with queue:
+                if endpoint.kind is not Kind.READ:
+                    # On a connection that is open it would be written before the next await that cancels.
+                    await checkpoint_if_cancelled()
                 left = clock.start()
                 if error is not None and left <= 0:
                     raise error
