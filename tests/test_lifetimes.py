@@ -21,6 +21,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
+import anyio
 import pytest
 from conftest import QUICK, InThread
 from servers import Connection, Raw, answer
@@ -464,6 +465,21 @@ def test_opened_by_many_threads_at_once(served):
         assert roamify.account.balance().balance == 1000
         roamify.close()
         assert threads() == []
+
+
+def test_no_loop_can_be_made(served, monkeypatch):
+    """Where no event loop can be made, the call says why, and does not wait for one; later calls try again."""
+
+    def run(*_: object, **__: object) -> None:
+        raise OSError("too many open files")
+
+    roamify = Roamify(served.token, base_url=served.url)
+    with monkeypatch.context() as patch:
+        patch.setattr(anyio, "run", run)
+        with pytest.raises(OSError, match="too many open files"):
+            roamify.service.health()
+    assert roamify.service.health()
+    roamify.close()
 
 
 def test_closed_by_many_threads_at_once(served):

@@ -64,7 +64,12 @@ def _serve(started: "Future[tuple[BlockingPortal, asyncio.AbstractEventLoop]]") 
             started.set_result((portal, asyncio.get_running_loop()))
             await portal.sleep_until_stopped()
 
-    anyio.run(serve, backend="asyncio", backend_options={"use_uvloop": find_spec("uvloop") is not None})
+    try:
+        anyio.run(serve, backend="asyncio", backend_options={"use_uvloop": find_spec("uvloop") is not None})
+    except BaseException as error:
+        if started.done():
+            raise
+        started.set_exception(error)  # No loop could be made: the one who waits for it is told why.
 
 
 LINGER: Final = 0.05
