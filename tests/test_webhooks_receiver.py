@@ -296,6 +296,56 @@ async def test_cancelled_delivery_leaves_no_mark():
     assert seen == [EVENT]
 
 
+async def test_slow_store_does_not_pass_the_deadline(deadlines):
+    """Where the store does not answer in time, the delivery does; what is claimed too late is given back."""
+    store, go = Watched(), threading.Event()
+    claim = store.claim
+
+    def claiming(key: str) -> webhooks.Claim:
+        deadlines.reach()
+        go.wait(10)
+        return claim(key)
+
+    async def handler(event: WebhookEvent) -> None:
+        pass
+
+    store.claim = claiming  # type: ignore[method-assign]
+    receiver = Receiver(handler, SECRET, store=store)
+    assert await status(receiver) == 500
+    go.set()
+    assert await asyncio.to_thread(store.ended.wait, 10)
+    store.claim = claim  # type: ignore[method-assign]
+    assert await status(receiver) == 200
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+async def test_delivery_cancelled_while_it_claims_leaves_no_mark(moment):
+    """A delivery that is cancelled while a thread still claims the event, or just has, gives the claim back."""
+    loop, store = asyncio.get_running_loop(), Watched()
+    claim, go, tasks = store.claim, threading.Event(), list[asyncio.Task[int]]()
+
+    def claiming(key: str) -> webhooks.Claim:
+        found: webhooks.Claim = "busy"
+        if moment == "after":
+            found = claim(key)
+        loop.call_soon_threadsafe(tasks[0].cancel)
+        loop.call_soon_threadsafe(go.set)
+        go.wait(10)
+        return claim(key) if moment == "before" else found
+
+    async def handler(event: WebhookEvent) -> None:
+        pass
+
+    store.claim = claiming  # type: ignore[method-assign]
+    receiver = Receiver(handler, SECRET, store=store)
+    tasks.append(asyncio.create_task(status(receiver)))
+    with pytest.raises(asyncio.CancelledError):
+        await tasks[0]
+    assert await asyncio.to_thread(store.ended.wait, 10)
+    store.claim = claim  # type: ignore[method-assign]
+    assert await status(receiver) == 200
+
+
 @pytest.mark.parametrize("step", ["claim", "finish"])
 @pytest.mark.parametrize("kind", ["async", "plain"])
 async def test_broken_store_is_a_failure(step, kind, caplog):

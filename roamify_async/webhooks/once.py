@@ -4,7 +4,7 @@ import math
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager
-from threading import Lock
+from threading import Lock, Thread
 from time import monotonic
 from typing import Literal, Protocol
 
@@ -98,7 +98,7 @@ def once(event: WebhookEvent, store: Store) -> Generator[Claim, None, None]:
 @asynccontextmanager
 async def once_awaited(event: WebhookEvent, store: Store) -> AsyncGenerator[Claim, None]:
     """Do as ``once`` does, in an ``async with`` block; the store is called in a thread."""
-    claim = await to_thread.run_sync(store.claim, event.key)
+    claim = await _claimed(event.key, store)
     if claim != "new":
         yield claim
         return
@@ -110,3 +110,31 @@ async def once_awaited(event: WebhookEvent, store: Store) -> AsyncGenerator[Clai
         # Also when cancelled: an event that stays claimed would never be handled.
         with anyio.CancelScope(shield=True):
             await to_thread.run_sync(end, event.key)
+
+
+async def _claimed(key: str, store: Store) -> Claim:
+    """Claim a key in a thread, which is left behind at the deadline, and where the task is cancelled.
+
+    What it has claimed then is given back, or nobody would handle the event until the claim lapses.
+    """
+    lock, is_left = Lock(), False
+    claims: list[Claim] = []
+
+    def claim() -> Claim:
+        found = store.claim(key)
+        with lock:
+            claims.append(found)
+            is_unwanted = is_left and found == "new"
+        if is_unwanted:
+            store.release(key)
+        return found
+
+    try:
+        return await to_thread.run_sync(claim, abandon_on_cancel=True)
+    except BaseException:
+        with lock:
+            is_left = True
+            is_unwanted = "new" in claims
+        if is_unwanted:
+            Thread(target=store.release, args=(key,), name="roamify_async webhook").start()
+        raise
