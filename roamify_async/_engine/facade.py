@@ -139,6 +139,8 @@ class LookUp(Generic[T]):
     """Gives the package ids of a request that the server does not offer, where it answers a 500 to those."""
     traces: Callable[[Engine, Any, datetime], Awaitable[tuple[Any, ...]]] | None = None
     """Gives what else since a time speaks for a purchase that no order shows."""
+    offers: str = ""
+    """What a user calls to see what it does offer."""
 
 
 class Endpoint(operation[P, T]):

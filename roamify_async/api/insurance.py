@@ -237,7 +237,7 @@ class Insurance(Resource[Way]):
     """One package, in its product."""
     order: Final = Endpoint(
         "POST", "/api/insurance/order", OrderInsurance, InsuranceOrder,
-        kind=PURCHASE, timeout=60, look_up=LookUp(_find, _as_found, _missing),
+        kind=PURCHASE, timeout=60, look_up=LookUp(_find, _as_found, _missing, offers="insurance.packages()"),
     )  # fmt: skip
     """Order policies."""
     get_order: Final = Endpoint("GET", "/api/insurance/order", GetInsuranceOrder, InsuranceOrder)

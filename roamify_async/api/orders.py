@@ -236,12 +236,13 @@ class Orders(Resource[Way]):
 
     create: Final = Endpoint(
         "POST", "/api/esim/order", CreateOrder, Order,
-        kind=PURCHASE, timeout=60, look_up=LookUp(find_orders, as_order, missing_packages),
+        kind=PURCHASE, timeout=60, look_up=LookUp(find_orders, as_order, missing_packages, offers="packages.list()"),
     )  # fmt: skip
     """Order eSIMs; their profiles are made by ``esims.apply``."""
     create_instant: Final = Endpoint(
         "POST", "/api/esim/order/instant", CreateOrder, InstantOrder,
-        kind=PURCHASE, timeout=60, look_up=LookUp(find_orders, as_instant_order, missing_packages),
+        kind=PURCHASE, timeout=60,
+        look_up=LookUp(find_orders, as_instant_order, missing_packages, offers="packages.list()"),
     )  # fmt: skip
     """Order eSIMs that come ready to install."""
     get: Final = Endpoint("GET", "/api/esim/order", GetOrder, Order)

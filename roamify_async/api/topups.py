@@ -100,6 +100,6 @@ class TopUps(Resource[Way]):
     """What an eSIM can be topped up with."""
     create: Final = Endpoint(
         "POST", "/api/esim/order/topup", CreateTopUp, Order,
-        kind=PURCHASE, timeout=60, look_up=LookUp(_find, as_order, _missing, _traces),
+        kind=PURCHASE, timeout=60, look_up=LookUp(_find, as_order, _missing, _traces, "topups.packages()"),
     )  # fmt: skip
     """Top an eSIM up."""

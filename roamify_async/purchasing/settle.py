@@ -301,7 +301,7 @@ class _Attempt:
         if missing:
             names = ", ".join(map(repr, missing))
             failure.args = (
-                f"there is no package {names} (the server answered: {failure.args[0]}); see packages.list()",
+                f"there is no package {names} (the server answered: {failure.args[0]}); see {self.look_up.offers}",
             )
             raise failure
 
