@@ -124,7 +124,8 @@ class _Client(Generic[Way]):
         *params* that are ``None`` are left out; *json* may hold requests, dates and Decimals as well.
 
         ``GET`` and ``HEAD`` are repeated as all reads are; everything else is sent again only where it was provably
-        never sent, or refused with a 429. It makes sure of no purchase: buy with ``orders`` and ``topups``.
+        never sent, or refused with a 429. It makes sure of no purchase: buy with ``orders``, ``topups``,
+        ``vouchers`` and ``insurance``.
 
         Raises ``ValueError`` for a path that is no path, and what all calls raise.
         """
