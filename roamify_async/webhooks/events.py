@@ -74,7 +74,7 @@ class WebhookEvent:
 
 
 @attrs.frozen(kw_only=True, field_transformer=snake)
-class EsimEvent(WebhookEvent):
+class AnyEsimEvent(WebhookEvent):
     """Something about an eSIM that was sold."""
 
     iccid: str | None = None
@@ -87,7 +87,7 @@ class EsimEvent(WebhookEvent):
 
 
 @attrs.frozen(kw_only=True, field_transformer=snake)
-class EsimStatusEvent(EsimEvent):
+class EsimStatusEvent(AnyEsimEvent):
     """An eSIM came into another state: ``esim``, ``status``."""
 
 
@@ -118,7 +118,7 @@ class DayUsed:
 
 
 @attrs.frozen(kw_only=True, field_transformer=snake)
-class EsimUsageEvent(EsimEvent):
+class EsimUsageEvent(AnyEsimEvent):
     """What is left of an eSIM: ``esim``, ``usage``; every 4 hours, and at 25, 50, 75, 90 and 100 % used."""
 
     package_id: str | None = None
