@@ -80,7 +80,7 @@ if TYPE_CHECKING:
     from .purchasing.report import BulkLine, BulkReport
     from .settings import DEVELOPMENT, PRODUCTION, Retries, Settings, Timeouts
 
-HOMES = (
+_HOMES = (
     "errors",
     "settings",
     "_engine.answers",
@@ -207,10 +207,10 @@ if not TYPE_CHECKING:  # or checkers would take any name for one that is there
 
     def __getattr__(name: str) -> object:
         """Import what is used for the first time."""
-        if name in HOMES:
+        if name in _HOMES:
             return import_module(f".{name}", __name__)
         if name in __all__:
-            for home in HOMES:
+            for home in _HOMES:
                 module = import_module(f".{home}", __name__)
                 if hasattr(module, name):
                     globals()[name] = getattr(module, name)

@@ -181,7 +181,7 @@ class IssuedPolicy:
 
     policy_no: str | None = None
     policy_issuance_date: dt.date | None = None
-    policy_link: str | None = None
+    policy_link: str | None = attrs.field(default=None, repr=False)
     """Where the document is."""
 
 

@@ -110,9 +110,8 @@ class Buyer:
             held = price
             entry.status, entry.total, entry.error = "sending", str(price), None
             entry.first_sent = (trail.first_left or datetime.now(UTC)).isoformat()
-            entry.resent = (
-                self.engine.settings.on_doubt == "look_up_then_resend"
-            )  # For one who finds it so after a crash.
+            # For one who finds it so after a crash.
+            entry.resent = self.engine.settings.on_doubt == "look_up_then_resend"
             await self.ledger.put(entry)
             order = await self.trade.buy(self.engine, wanted, trail)
         except JournalError:
@@ -141,9 +140,8 @@ class Buyer:
         engine, held = self.engine, Decimal(entry.total or 0)
         trail = Trail(datetime.fromisoformat(entry.first_sent or ""), entry.resent)
         try:
-            await self.budget.refuse(
-                await self.budget.price(wanted) - held
-            )  # What it may have cost is counted already.
+            # What it may have cost is counted already.
+            await self.budget.refuse(await self.budget.price(wanted) - held)
         except RoamifyError as error:
             log.info("line %d is looked up only: %s", entry.position, error)
             engine = engine.view(engine.settings.changed(on_doubt="look_up"))

@@ -26,7 +26,7 @@ Status = Literal["sending", "ordered", "refused", "in_doubt", "not_sent"]
 
 MARK: Final = 0x526F616D
 """What SQLite keeps as the file's application id."""
-VERSION: Final = 1
+VERSION: Final = 2
 """Of the table below."""
 
 SCHEMA: Final = """

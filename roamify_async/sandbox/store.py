@@ -71,11 +71,11 @@ class Store:
     @contextmanager
     def at(self, moment: float) -> Generator[None, None, None]:
         """Let what the block does be done at that moment."""
-        self._as_of = moment
+        before, self._as_of = self._as_of, moment
         try:
             yield
         finally:
-            self._as_of = None
+            self._as_of = before
 
     def now(self) -> float:
         """Tell the time: what is done late happens at the time it was due."""

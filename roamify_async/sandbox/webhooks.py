@@ -179,12 +179,13 @@ class Webhooks:
 
     def _tell(self) -> None:
         if not self._open:
-            waiting, self._waiting = self._waiting, []
-            for future in waiting:
-                if future.set_running_or_notify_cancel():
-                    future.set_result(None)
+            for future in self._no_longer_waiting():
+                future.set_result(None)
 
     def _fail(self) -> None:
-        for future in self._waiting:
-            if future.set_running_or_notify_cancel():
-                future.set_exception(RuntimeError("the sandbox stopped"))
+        for future in self._no_longer_waiting():
+            future.set_exception(RuntimeError("the sandbox stopped"))
+
+    def _no_longer_waiting(self) -> list["Future[None]"]:
+        waiting, self._waiting = self._waiting, []
+        return [future for future in waiting if future.set_running_or_notify_cancel()]
