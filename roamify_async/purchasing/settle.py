@@ -243,6 +243,7 @@ class _Attempt:
     async def run(self) -> Any:
         """Send it, or look for it where it was sent before; send it again as often as the settings allow."""
         policy, sends = self.engine.settings.on_doubt, 0
+        is_new = self.trail.first_left is None
         while True:
             if sends or self.trail.first_left is None:
                 sends += 1
@@ -252,7 +253,7 @@ class _Attempt:
                     self.reason = error.with_traceback(None)
                 else:
                     return await self.alone(self._own(answer)) if sends > 1 else self._own(answer)
-                settled = await self._judge(self.reason)
+                settled = await self._judge(self.reason, is_new=is_new and sends == 1)
                 if settled is not None:
                     return settled[0]
             if self.reason is not None and policy == "raise":
@@ -274,17 +275,20 @@ class _Attempt:
         strange = DecodeError(f"the answer carries another reference: {reference}", ids=(answer.id,))
         raise self._doubt(strange, (answer,))
 
-    async def _judge(self, failure: RoamifyError) -> tuple[Any] | None:
-        """Raise what is no doubt; give our order that stands in the way of itself; else nothing."""
+    async def _judge(self, failure: RoamifyError, *, is_new: bool) -> tuple[Any] | None:
+        """Raise what is no doubt; give our order that stands in the way of itself; else nothing.
+
+        Where a reference is refused that is new to this client, several orders under it are not ours.
+        """
         what = meaning(failure)
         if what is Meaning.NOTHING:
             raise failure
         if what is Meaning.CONFLICT:
             seen = await self._search(window=0)
-            if seen.ours:
+            if seen.ours and not (is_new and len(seen.ours) > 1):
                 return (await self._take(seen),)
             if seen.failure is None:
-                raise _with_others(failure, seen.others)
+                raise _with_others(failure, seen.ours + seen.others)
         elif isinstance(failure, ServerError) and failure.status == HTTPStatus.INTERNAL_SERVER_ERROR:
             await self._refuse_missing(failure)
         return None
