@@ -13,6 +13,8 @@ PRODUCTION: Final = "https://api.getroamify.com"
 DEVELOPMENT: Final = "https://api-dev.getroamify.com"
 """Roamify's own test environment."""
 
+MOST_A_SECOND: Final = 1_000_000
+"""The highest rate; beyond it a limit is none."""
 Seconds = float | timedelta
 """A time: seconds as a number, or a ``timedelta``."""
 OnDoubt = Literal["raise", "look_up", "look_up_then_resend"]
@@ -39,6 +41,12 @@ def positive(_: object, field: "attrs.Attribute[Any]", value: float | None) -> N
     """Refuse what is no number above 0, but let ``None`` pass."""
     if value is not None and not _number(field, value) > 0:
         raise ValueError(f"{field.name} must be more than 0, not {value!r}")
+
+
+def _rate(instance: object, field: "attrs.Attribute[Any]", value: float | None) -> None:
+    positive(instance, field, value)
+    if value is not None and value > MOST_A_SECOND:
+        raise ValueError(f"{field.name} must be at most {MOST_A_SECOND:,} a second, not {value!r}; None is no limit")
 
 
 def _not_negative(_: object, field: "attrs.Attribute[Any]", value: float) -> None:
@@ -131,7 +139,10 @@ def _printable(_: object, field: "attrs.Attribute[Any]", value: str | None) -> N
 def _traces(value: Iterable[object]) -> tuple[object, ...]:
     if isinstance(value, str) or not isinstance(value, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise TypeError(f"trace_configs must be a list of aiohttp.TraceConfig, not {value!r}")
-    return tuple(value)
+    traces = tuple(value)
+    if not all(callable(getattr(trace, "freeze", None)) for trace in traces):
+        raise TypeError(f"trace_configs must hold aiohttp.TraceConfig objects, not {traces!r}")
+    return traces
 
 
 @attrs.frozen(kw_only=True)
@@ -144,7 +155,7 @@ class Settings:
     """How often a call is tried."""
     concurrency: int = attrs.field(default=16, validator=whole)
     """Requests in flight at once; more wait in the client's queue, before their clock starts."""
-    rate: float | None = attrs.field(default=None, validator=positive)
+    rate: float | None = attrs.field(default=None, validator=_rate)
     """Requests a second at the most; ``None``: as many as come."""
     settle_window: float = attrs.field(default=30, converter=seconds, validator=_not_negative)
     """Seconds for which a purchase in doubt is looked for."""

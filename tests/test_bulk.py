@@ -973,3 +973,20 @@ async def test_slices(client, place):
     report = await client.orders.bulk(several(5))
     assert [line.position for line in report.lines[place]] == [*range(5)][place]
     assert [line.position for line in report.ordered[place]] == [*range(5)][place]
+
+
+@pytest.mark.parametrize("rate", [float("inf"), 10**400, 1_000_001])
+async def test_rates_that_are_no_limit(client, rate):
+    """A rate that limits nothing is refused."""
+    with pytest.raises(ValueError, match="at most 1,000,000 a second"):
+        await client.orders.bulk(several(1), rate=rate)
+
+
+async def test_no_more_workers_than_lines(client, sandbox):
+    """However many may be in flight, a few lines take a few workers."""
+    tasks: list[int] = []
+    report = await client.orders.bulk(
+        several(3), concurrency=100_000, on_progress=lambda _: tasks.append(len(asyncio.all_tasks()))
+    )
+    assert report.counts["ordered"] == 3
+    assert max(tasks) < 20

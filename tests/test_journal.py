@@ -1035,3 +1035,19 @@ def test_commit_that_fails(path, monkeypatch):
     anyio.run(ledger.put, entries[1])
     ledger.close()
     assert rows(path, "reference") == [("r-1",)]
+
+
+async def test_second_look_comes_a_window_later(patient, sandbox, path):
+    """What was sent again is looked at once more when another settle window has passed."""
+    sandbox.fail("POST", ORDER, "drop")
+    begun = anyio.current_time()
+    await patient.with_settings(settle_window=0.2).orders.bulk(several(1), journal=path)
+    assert anyio.current_time() - begun >= 0.4
+
+
+async def test_esims_of_what_was_sent_again(patient, sandbox, path):
+    """A line that was sent again stays open for later looks, also when its eSIMs are made."""
+    sandbox.fail("POST", ORDER, "drop")
+    report = await patient.orders.bulk(several(1), journal=path, apply=True)
+    assert [len(line.esims) for line in report.lines] == [1]
+    assert rows(path, "resent", "final") == [(1, 0)]

@@ -4,6 +4,7 @@ import math
 import ssl
 from datetime import timedelta
 
+import aiohttp
 import attrs
 import pytest
 import trustme
@@ -227,4 +228,18 @@ def test_certificates(tmp_path):
 
 def test_trace_configs_are_kept_in_order():
     """Trace configurations come from any iterable, and are kept in their order."""
-    assert Settings(trace_configs=iter([1, 2])).trace_configs == (1, 2)
+    traces = (aiohttp.TraceConfig(), aiohttp.TraceConfig())
+    assert Settings(trace_configs=iter(traces)).trace_configs == traces
+
+
+@pytest.mark.parametrize("rate", [math.inf, 10**400, 1_000_001])
+def test_rate_that_is_no_limit(rate):
+    """A rate that limits nothing is refused, and told what does."""
+    with pytest.raises(ValueError, match="None is no limit"):
+        Settings(rate=rate)
+
+
+def test_traces_of_another_kind():
+    """What is no trace configuration is refused where it is given."""
+    with pytest.raises(TypeError, match=r"aiohttp\.TraceConfig"):
+        Settings(trace_configs=[5])

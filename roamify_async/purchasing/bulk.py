@@ -11,11 +11,13 @@ from typing import Any, Final, cast
 import anyio
 import attrs
 from anyio import CancelScope
+from anyio.abc import TaskGroup
 
 from roamify_async._engine.caller import in_caller
 from roamify_async._engine.crowd import Queue, all_of, gather
 from roamify_async._engine.engine import Engine
 from roamify_async.errors import BudgetError, ConfigurationError, JournalError, RoamifyError
+from roamify_async.settings import MOST_A_SECOND
 
 from .budget import Budget
 from .buyer import Buyer, Trade, fresh
@@ -54,6 +56,8 @@ class Run:
         self.source = source
         self.on_progress = on_progress
         self.total: int | None = None
+        self.vacancies: int = 0
+        """Workers that may join."""
         self.counts: dict[str, int] = {"ordered": 0, "refused": 0, "in_doubt": 0, "not_sent": 0}
         self.spent: Decimal = Decimal(0)
         self.landings: set[asyncio.Future[None]] = set()
@@ -67,9 +71,12 @@ class Run:
             self._tell(entry)
         self._left = filter(is_open, ledger.entries())
 
-    async def work(self) -> None:
-        """Take line after line until there are no more."""
+    async def work(self, group: TaskGroup) -> None:
+        """Take line after line until there are no more; there are never more workers than lines."""
         while (taken := await self._next()) is not None:
+            if self.vacancies:
+                self.vacancies -= 1
+                group.start_soon(self.work, group)
             entry, request = taken
             landing = asyncio.get_running_loop().create_future()
             self.landings.add(landing)
@@ -156,8 +163,8 @@ async def bulk(
 def _pace(rate: float | None) -> float | None:
     if rate is not None and (isinstance(rate, bool) or not isinstance(rate, int | float)):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise TypeError(f"rate must be a number of lines a second, not {rate!r}")
-    if rate is not None and not rate > 0:
-        raise ValueError(f"rate must be more than 0, not {rate!r}")
+    if rate is not None and not 0 < rate <= MOST_A_SECOND:
+        raise ValueError(f"rate must be more than 0 and at most {MOST_A_SECOND:,} a second, not {rate!r}")
     return rate
 
 
@@ -213,8 +220,8 @@ async def _all(engine: Engine, run: Run, places: int) -> None:
     async def work() -> None:
         async with anyio.create_task_group() as group:
             # Some wait for the disk while others are on the wire, whose places the queue counts.
-            for _ in range(places + places // 2):
-                group.start_soon(run.work)
+            run.vacancies = places + places // 2 - 1
+            group.start_soon(run.work, group)
         await run.look_again()
 
     task = engine.transport.spawn(work())
