@@ -107,6 +107,7 @@ _HOMES = (
     "purchasing.report",
 )
 """Where the names are looked for, one after another; with the clients come all rooms."""
+_PARTS = ("purchasing", "sandbox", "webhooks")
 
 __all__ = [
     "DEVELOPMENT",
@@ -207,7 +208,7 @@ if not TYPE_CHECKING:  # or checkers would take any name for one that is there
 
     def __getattr__(name: str) -> object:
         """Import what is used for the first time."""
-        if name in _HOMES:
+        if name in _HOMES or name in _PARTS:
             return import_module(f".{name}", __name__)
         if name in __all__:
             for home in _HOMES:

@@ -1,6 +1,7 @@
 """What a caller gets wrong is said clearly, in both clients, before anything is sent where that can be known."""
 
 from datetime import UTC, date, datetime
+from decimal import Decimal
 
 import pytest
 
@@ -133,3 +134,18 @@ async def test_unknown_package(either):
         await either.packages.get("esim-nowhere")
     assert caught.value.package_ids == ("esim-nowhere",)
     assert (await either.packages.get(PACKAGE)).package_id == PACKAGE
+
+
+@pytest.mark.parametrize(
+    "gbs", [Decimal("NaN"), Decimal("sNaN"), Decimal("Infinity"), float("nan"), float("inf"), 0, -1]
+)
+async def test_amounts_that_are_none(either, gbs):
+    """What is no finite number above 0 is no amount of data."""
+    with pytest.raises(ValueError, match="gbs must be more than 0"):
+        await either.packages.page(gbs=gbs)
+
+
+async def test_countries_that_cannot_be_had(either, sandbox):
+    """An empty page is given where the countries cannot be asked for: the page itself came."""
+    sandbox.fail("GET", "/api/esim/countries", "403_html")
+    assert len(await either.packages.page(country="Greece", days=999)) == 0

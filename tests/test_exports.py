@@ -35,6 +35,12 @@ def test_names_are_what_checkers_see(name, home):
     assert getattr(roamify_async, name) is getattr(import_module(home), name)
 
 
+@pytest.mark.parametrize("part", ["errors", "webhooks", "sandbox", "purchasing", "client"])
+def test_parts_are_imported_at_their_first_use(part):
+    """The package's parts can be reached from it."""
+    assert getattr(roamify_async, part) is import_module(f"roamify_async.{part}")
+
+
 def test_names_that_are_not_there():
     """A name that is not there is an ``AttributeError``, and an ``ImportError`` where it is imported."""
     with pytest.raises(AttributeError, match="has no attribute 'Ordre'"):

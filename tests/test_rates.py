@@ -119,3 +119,9 @@ async def test_history(opened, envelope):
             await client.rates.get(source="XXX", target="EUR")
         currencies = await client.rates.currencies()
         assert "EUR" in {currency["code"] for currency in (currencies["data"] if envelope else currencies)}
+
+
+def test_end_before_start():
+    """A time that ends before it begins is refused."""
+    with pytest.raises(ValueError, match="end must not be before start"):
+        GetRates(start=datetime(2027, 7, 2, tzinfo=UTC), end=datetime(2027, 7, 1, tzinfo=UTC), interval="day")

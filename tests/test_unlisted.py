@@ -314,3 +314,31 @@ async def test_settings(opened):
         await client.with_settings(user_agent="mine/1").request("GET", "/api/x", params={"a": 1})
         (asked,) = server.requests
         assert (asked.line, asked.get("User-Agent")) == ("GET /api/x?a=1 HTTP/1.1", "mine/1")
+
+
+FAR = datetime.max.replace(tzinfo=timezone(-timedelta(hours=5)))
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "told"),
+    [
+        ({"params": [("a", "b")]}, TypeError, "params must be a dict"),
+        ({"params": "a=b"}, TypeError, "params must be a dict"),
+        ({"params": {"a": float("nan")}}, ValueError, "can be written"),
+        ({"params": {"a": Decimal("Infinity")}}, ValueError, "can be written"),
+        ({"params": {"a": FAR}}, ValueError, "beyond the times"),
+        ({"json": {"a": Decimal("Infinity")}}, ValueError, "JSON has no number for"),
+        ({"json": {"a": Decimal("sNaN")}}, ValueError, "JSON has no number for"),
+        ({"json": {"a": FAR}}, ValueError, "beyond the times"),
+    ],
+)
+async def test_what_cannot_be_written(either, sandbox, given, error, told):
+    """What no query and no JSON can hold is a clear error before anything is sent."""
+    with pytest.raises(error, match=told):
+        await either.request("POST", "/api/esim/sms", **given)
+    assert not sandbox.state()["requests"]
+
+
+async def test_answer_of_any_values(either):
+    """An answer may be said to be a dict of whatever."""
+    assert (await either.request("GET", "/api/balance", answer=dict[str, object]))["status"] == "success"

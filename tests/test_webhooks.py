@@ -416,3 +416,9 @@ def test_all_names_are_documented():
     for name in webhooks.__all__:
         value = getattr(webhooks, name)
         assert not isinstance(value, type) or (value.__doc__ or "")[0].isupper()
+
+
+def test_one_secret_signs():
+    """A body is signed with one secret, and several are refused in words."""
+    with pytest.raises(TypeError, match="one text"):
+        webhooks.sign(b"{}", ["a", "b"])  # type: ignore[arg-type]

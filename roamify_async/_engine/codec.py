@@ -117,7 +117,7 @@ def _reader(*, detailed: bool) -> cattrs.Converter:
     for kind, hook in READERS.items():
         converter.register_structure_hook(kind, hook)
     converter.register_structure_hook(State, _read_state)
-    converter.register_structure_hook_func(lambda kind: kind is Any, read_json)
+    converter.register_structure_hook_func(lambda kind: kind is Any or kind is object, read_json)
     converter.register_structure_hook_factory(attrs.has, _objects)
     converter.register_structure_hook_factory(lambda kind: getattr(kind, "__origin__", kind) in {tuple, list}, _arrays)
     converter.register_structure_hook_factory(lambda kind: getattr(kind, "__origin__", kind) is dict, _mappings)
@@ -299,7 +299,10 @@ def _record(kind: type[Any], converter: cattrs.Converter) -> Any:
 def _moment(moment: datetime) -> str:
     if moment.tzinfo is None:
         raise ValueError(f"{moment!r} has no time zone, so it is no moment: pass tzinfo=UTC, or another zone")
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    try:
+        return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    except OverflowError:
+        raise ValueError(f"{moment!r} is beyond the times that can be written in UTC") from None
 
 
 @cache

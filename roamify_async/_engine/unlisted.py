@@ -1,6 +1,7 @@
 """Calls that no row describes: a row made on the fly, and bytes that the caller chose."""
 
 import json as jsons
+import math
 import re
 from collections.abc import Mapping
 from datetime import date
@@ -74,8 +75,12 @@ def _checked(path: object, access: Access) -> str:
 
 def _plain(params: Mapping[str, Simple | None]) -> dict[str, object]:
     """Give parameters as values of a query, without what is ``None``."""
+    if not isinstance(params, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(f"params must be a dict of names and values, not {params!r}")
     given = {name: value for name, value in params.items() if value is not None}
     for name, value in given.items():
+        if isinstance(value, float | Decimal) and not math.isfinite(value):
+            raise ValueError(f"params[{name!r}] must be a number that can be written, not {value}")
         if not isinstance(value, Simple):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TypeError(f"params[{name!r}] must be text, a number, True, False or a date, not {value!r}")
     return {name: write(value) for name, value in given.items()}
@@ -96,6 +101,8 @@ def _writable(value: object) -> Any:
 
 def _number(value: Decimal) -> int | float:
     """Give a number that is written with the same value, and refuse one of which JSON's writer would lose digits."""
+    if not value.is_finite():
+        raise ValueError(f"json holds {value}, which JSON has no number for")
     if value == value.to_integral_value():
         return int(value)
     if Decimal(repr(float(value))) != value:

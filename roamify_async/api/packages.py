@@ -13,7 +13,7 @@ from roamify_async._engine.codec import HINT
 from roamify_async._engine.facade import Awaiting, Endpoint, Engine, Resource, Way, operation, stream
 from roamify_async._engine.names import SAME, wire
 from roamify_async._engine.paging import Reading, Recent
-from roamify_async.errors import NotFoundError
+from roamify_async.errors import NotFoundError, RoamifyError
 
 from .countries import Countries, Country, ListCountries
 from .values import amount, check_whole, flag, geography, optional, text, whole
@@ -244,7 +244,10 @@ async def check_country(engine: Engine, request: ListPackages, page: PackagePage
     """Tell an empty search from a country that does not exist; an empty page alone does not say."""
     if len(page) or request.page > 1 or (request.country is None and request.country_code is None):
         return
-    countries = await engine.send(Countries.list, ListCountries())
+    try:
+        countries = await engine.send(Countries.list, ListCountries())
+    except RoamifyError:  # The page itself came.
+        return
     _refuse_unknown("country", request.country, {country.name for country in countries}, countries)
     _refuse_unknown("country_code", request.country_code, {country.code for country in countries}, countries)
 

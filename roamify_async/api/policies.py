@@ -77,7 +77,10 @@ def _birth(value: dt.date | str | None) -> dt.date | None:
 
 def _alive(_: object, field: "attrs.Attribute[Any]", value: dt.date | None) -> None:
     today = datetime.now(UTC).date()
-    if value is not None and not (value < today and value.year >= today.year - OLDEST):
+    if value is None:
+        return
+    age = today.year - value.year - ((today.month, today.day) < (value.month, value.day))
+    if value >= today or age > OLDEST:
         raise ValueError(f"{field.name} must be a day in the past, and at most {OLDEST} years ago")
 
 

@@ -60,6 +60,8 @@ class GetRates:
             raise ValueError(f"pass datetime, or start, end and interval; datetime and {' and '.join(given)} given")
         if given and (self.start is None or self.end is None):
             raise ValueError(f"pass start and end together; only {' and '.join(given)} given")
+        if self.start is not None and self.end is not None and self.end < self.start:
+            raise ValueError(f"end must not be before start: {self.end} is before {self.start}")
 
 
 class Rates(Resource[Way]):

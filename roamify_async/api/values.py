@@ -40,7 +40,7 @@ def amount(_: object, field: "attrs.Attribute[Any]", value: object) -> None:
     """Refuse what is no number above 0."""
     if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
         raise TypeError(f"{field.name} must be a number, not {value!r}")
-    if not 0 < value < float("inf"):
+    if not (value.is_finite() if isinstance(value, Decimal) else value < float("inf")) or value <= 0:
         raise ValueError(f"{field.name} must be more than 0, not {value}")
 
 

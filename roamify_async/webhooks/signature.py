@@ -83,8 +83,10 @@ def verify(body: bytes, signature: str | None, secret: Secret) -> None:
 
 def sign(body: bytes, secret: str) -> str:
     """Sign a body as Roamify does, for tests."""
-    (signature,) = Keys.of(secret).signatures(body)
-    return signature
+    signatures = Keys.of(secret).signatures(body)
+    if len(signatures) != 1:
+        raise TypeError("secret must be one text: a body is signed with one")
+    return signatures[0]
 
 
 def _problem_with(signature: object) -> str | None:
