@@ -1,6 +1,9 @@
 """The documented flow, in both clients, against the sandbox over real sockets."""
 
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+
+import pytest
 
 from roamify_async import OrderItem
 
@@ -25,3 +28,19 @@ async def test_flow(either, sandbox):
     after = (await either.account.balance()).balance
     assert before - after == order.total + top_up.total
     assert Decimal(sandbox.state()["balance"]) == after
+
+
+async def test_buying_without_the_date_that_is_needed(either, sandbox):
+    """A package that needs a date is refused before it is paid for; with the date, it is bought."""
+    package = sandbox.kinds["travel_date"][0]
+    with pytest.raises(ValueError, match=f"{package} needs a start_date"):
+        await either.esims.buy(package)
+    assert sandbox.state()["orders"] == []
+    (esim,) = await either.esims.buy(package, start_date=datetime.now(UTC).date() + timedelta(days=3))
+    assert esim.status == "READY"
+
+
+async def test_buying_while_the_catalogue_is_down(either, sandbox):
+    """That the catalogue cannot be asked keeps nobody from buying."""
+    sandbox.fail("GET", "/api/esim/packages", "500", times=None)
+    assert len(await either.esims.buy(sandbox.kinds["plain"][0])) == 1

@@ -1,6 +1,7 @@
 """eSIMs: their profiles, their states, and what was used of them."""
 
 import datetime as dt
+from contextlib import suppress
 from typing import Final
 
 import attrs
@@ -13,6 +14,7 @@ from .applying import patience, until_done
 from .events import GET_EVENTS
 from .messages import EsimLink, LinkEsim, SendSms, SmsReceipt, read_receipt
 from .orders import CreateOrder, ListOrders, Order, OrderItem, OrderLine, Orders, SettleOrder, ready_esims
+from .packages import ListPackages, Packages
 from .profiles import APPLY_ESIM, GET_ESIM, LIST_ESIMS, ApplyEsim, Esim, ListEsims
 from .usage import GetUsage, GetUsageDetails, Usage, UsageDetails
 from .values import day, text
@@ -97,16 +99,26 @@ class Esims(Resource[Way]):
     ) -> tuple[Esim, ...]:
         """Order eSIMs and make their profiles; give them once they can be installed.
 
-        Called again with its reference it goes on where it stopped. Raises ``EsimsNotReadyError`` where some are not
-        ready, and what ``orders.create`` raises.
+        Called again with its reference it goes on where it stopped. Raises ``ValueError``, and buys nothing, where the
+        package needs a *start_date* and none is given; ``EsimsNotReadyError`` where some eSIMs are not ready; and what
+        ``orders.create`` raises.
         """
         wanted = CreateOrder([OrderItem(package_id, quantity)], reference_id=reference_id)
         start = day(start_date)
         order = await self._found(wanted)
         if order is None:
+            if start is None:
+                await self._refuse_undated(package_id)
             order = await self.engine.send(Orders.create, wanted)
-
         return await ready_esims(self.engine, order, start)
+
+    @operation
+    async def _refuse_undated(self: "Esims[Awaiting]", package_id: str) -> None:
+        """Refuse a package that needs a date before it is paid for."""
+        with suppress(RoamifyError):  # What cannot be told now, the order and the profiles tell.
+            for package in await self.engine.send(Packages.page, ListPackages(package_id=package_id)):
+                if package.package_id == package_id and package.requirements.travel_date:
+                    raise ValueError(f"{package_id} needs a start_date, the day of the journey; nothing was bought")
 
     @operation
     async def _found(self: "Esims[Awaiting]", wanted: CreateOrder) -> Order | None:
