@@ -12,7 +12,7 @@ from functools import partial
 from itertools import cycle, islice
 from typing import Any
 
-from roamify_async._engine.codec import decode
+from roamify_async._engine.envelope import decode
 from roamify_async._engine.wire import HttpResponse
 from roamify_async.api.packages import PackagePage, Packages
 

@@ -21,7 +21,7 @@ from typing import Any, Final
 import attrs
 
 from roamify_async import AsyncRoamify, RoamifyError
-from roamify_async._engine.codec import decode, refusal
+from roamify_async._engine.envelope import decode, refusal
 from roamify_async._engine.facade import Endpoint, Resource, rows
 from roamify_async._engine.retry import is_success
 from roamify_async._engine.wire import HttpResponse

@@ -31,15 +31,8 @@ from roamify_async import (
     ServerError,
     TopUpPackage,
 )
-from roamify_async._engine.codec import (
-    decode,
-    encode,
-    find_ids,
-    parse,
-    read,
-    refusal,
-    write,
-)
+from roamify_async._engine.codec import parse, read, write
+from roamify_async._engine.envelope import decode, encode, find_ids, refusal
 from roamify_async._engine.facade import Endpoint, rows
 from roamify_async._engine.names import SAME, wire
 from roamify_async._engine.wire import HttpRequest, HttpResponse

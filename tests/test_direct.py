@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from roamify_async import AsyncRoamify, DecodeError
-from roamify_async._engine import codec
+from roamify_async._engine import codec, envelope
 from roamify_async._engine.direct import direct
 from roamify_async._engine.facade import Endpoint, Resource, rows
 from roamify_async._engine.names import SAME, wire
@@ -51,7 +51,7 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 
 def by_codec(row: Endpoint[..., Any], body: bytes) -> Any:
     """Read a body the slow way."""
-    return codec.read(codec._unwrap(codec.parse(body), row.answer), row.response)
+    return codec.read(envelope._unwrap(codec.parse(body), row.answer), row.response)
 
 
 def test_the_big_answers_are_read_so():
@@ -93,7 +93,7 @@ def test_spoiled_answers(data):
 def test_exact_money(price):
     """A price is the very number that stands in the body."""
     body = b'{"data": {"packages": [{"packages": [{"packageId": "p", "price": %s}]}]}}' % price.encode()
-    (package,) = codec.decode(Packages.page, HttpResponse(200, {}, body))
+    (package,) = envelope.decode(Packages.page, HttpResponse(200, {}, body))
     assert package.price == Decimal(price)
     assert package.price.as_tuple() == Decimal(price).as_tuple()
 
@@ -103,7 +103,7 @@ def test_what_is_no_price(price):
     """What is no number is no price by either way, and the error says where it stands."""
     body = b'{"data": {"packages": [{"packages": [{"packageId": "p", "price": %s}]}]}}' % price.encode()
     with pytest.raises(DecodeError):
-        codec.decode(Packages.page, HttpResponse(200, {}, body))
+        envelope.decode(Packages.page, HttpResponse(200, {}, body))
 
 
 def test_the_rest_is_left_to_the_codec():

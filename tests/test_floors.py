@@ -23,6 +23,7 @@ FLOORS = (
     {"_engine.access", "_engine.blocking", "_engine.paging", "_engine.answers"},
     {"_engine.facade", "_engine.transport", "_engine.direct"},
     {"_engine.codec", "_engine.retry"},
+    {"_engine.envelope"},
     {"_engine.engine", "_engine.unlisted"},
     {"purchasing.settle", "purchasing.journal", "purchasing.source"},
     {"purchasing.report", "purchasing.budget"},

@@ -26,7 +26,7 @@ from roamify_async import (
     Timeouts,
     TransportError,
 )
-from roamify_async._engine.codec import decode, refusal
+from roamify_async._engine.envelope import decode, refusal
 from roamify_async._engine.wire import HttpResponse
 
 # ---------------------------------------------------------------- spoiled answers

@@ -33,7 +33,8 @@ from roamify_async import (
     ServerError,
 )
 from roamify_async._engine import waiting
-from roamify_async._engine.codec import encode, read
+from roamify_async._engine.codec import read
+from roamify_async._engine.envelope import encode
 from roamify_async.api.policies import APPLY_POLICY
 
 WEEK = "insurance-saudi-arabia-individual-7days"

@@ -9,7 +9,7 @@ import pytest
 from servers import Raw, answer, answering
 
 from roamify_async import AsyncRoamify, BadRequestError, DecodeError
-from roamify_async._engine.codec import encode
+from roamify_async._engine.envelope import encode
 from roamify_async.api.rates import GetRates, Rates
 from roamify_async.sandbox import Sandbox
 

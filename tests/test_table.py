@@ -12,7 +12,7 @@ from aiohttp import web
 
 import roamify_async
 from roamify_async import AsyncRoamify, Roamify
-from roamify_async._engine.codec import decode, encode
+from roamify_async._engine.envelope import decode, encode
 from roamify_async._engine.facade import ACTION, PURCHASE, READ, Endpoint, Resource, rows
 from roamify_async._engine.wire import HttpResponse
 

@@ -21,7 +21,7 @@ from roamify_async import (
     VoucherBatch,
 )
 from roamify_async._engine import waiting
-from roamify_async._engine.codec import encode
+from roamify_async._engine.envelope import encode
 from roamify_async.api.vouchers import Vouchers
 from roamify_async.purchasing.settle import CLOCK_SKEW, is_ours
 from roamify_async.sandbox import Sandbox

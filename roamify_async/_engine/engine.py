@@ -21,8 +21,8 @@ from roamify_async.errors import (
 from roamify_async.settings import DEFAULT_TIMEOUTS, Settings, Timeouts
 
 from .answers import hear
-from .codec import decode, encode, refusal
 from .crowd import Queue
+from .envelope import decode, encode, refusal
 from .facade import Endpoint, Kind
 from .paging import PageT, Plan, Reading
 from .retry import Again, is_success, judge

@@ -12,7 +12,8 @@ from urllib.parse import quote, unquote
 import attrs
 
 from .access import PATH_SAFE, Access
-from .codec import JSON, can_read, query, raw, write
+from .codec import JSON, can_read, write
+from .envelope import query, raw
 from .facade import ACTION, MAYBE_DATA, READ, Endpoint
 from .wire import HttpRequest
 

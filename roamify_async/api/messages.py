@@ -5,7 +5,8 @@ from typing import Any
 
 import attrs
 
-from roamify_async._engine.codec import raw, read
+from roamify_async._engine.codec import read
+from roamify_async._engine.envelope import raw
 from roamify_async._engine.names import SAME, wire
 from roamify_async._engine.wire import HttpResponse
 

@@ -4,7 +4,7 @@ from typing import Any, Final
 
 import attrs
 
-from roamify_async._engine.codec import raw
+from roamify_async._engine.envelope import raw
 from roamify_async._engine.facade import Endpoint, Resource, Way
 from roamify_async._engine.wire import HttpResponse
 
