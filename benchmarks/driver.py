@@ -16,7 +16,7 @@ from typing import Any, Final
 import attrs
 
 from roamify_async import AsyncRoamify, CreateOrder, JournalError, OrderItem, Retries, RoamifyError, Settings, Timeouts
-from roamify_async.purchasing import settle
+from roamify_async.purchasing import judgement, settle
 
 AGAIN: Final = 3
 """The exit code where another start may do better: the server was not there when the run began."""
@@ -103,9 +103,9 @@ async def run(plan: Plan) -> int:
     return 0
 
 
-async def _blind(*_: object) -> settle.Seen:
+async def _blind(*_: object) -> judgement.Seen:
     """Look, and see nothing whatever there is."""
-    return settle.Seen()
+    return judgement.Seen()
 
 
 def main(arguments: Sequence[str]) -> int:

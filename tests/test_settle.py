@@ -20,7 +20,7 @@ from roamify_async.errors import (
     TransportError,
     error_class,
 )
-from roamify_async.purchasing.settle import CLOCK_SKEW, REFUSED, Meaning, doubt, is_ours, meaning
+from roamify_async.purchasing.judgement import CLOCK_SKEW, REFUSED, Meaning, doubt, is_ours, meaning
 
 SENT = datetime(2027, 7, 1, 12, 0, 0, tzinfo=UTC)
 REQUEST = CreateOrder([OrderItem("esim-a", 2), OrderItem("esim-b")], reference_id="my-ref")

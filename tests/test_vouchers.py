@@ -23,7 +23,7 @@ from roamify_async import (
 from roamify_async._engine import waiting
 from roamify_async._engine.envelope import encode
 from roamify_async.api.vouchers import Vouchers
-from roamify_async.purchasing.settle import CLOCK_SKEW, is_ours
+from roamify_async.purchasing.judgement import CLOCK_SKEW, is_ours
 from roamify_async.sandbox import Sandbox
 
 PLAIN = "esim-greece-30days-1gb-all"

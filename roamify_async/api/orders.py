@@ -18,8 +18,9 @@ from roamify_async._engine.wire import Trail
 from roamify_async.errors import EsimsNotReadyError, NotFoundError, PurchaseInDoubtError, RoamifyError
 from roamify_async.purchasing.bulk import Progress, bulk
 from roamify_async.purchasing.buyer import Trade
+from roamify_async.purchasing.judgement import Seen
 from roamify_async.purchasing.report import BulkReport, Forms, Journal
-from roamify_async.purchasing.settle import Seen, make_sure, refuse_second, search
+from roamify_async.purchasing.settle import make_sure, refuse_second, search
 
 from .account import Account, GetBalance
 from .packages import ListPackages, Packages

@@ -8,7 +8,7 @@ from typing import Any, Final
 from roamify_async._engine.crowd import gather
 from roamify_async.errors import BudgetError, RoamifyError
 
-from .settle import is_lasting
+from .judgement import is_lasting
 
 BALANCE: Final = "the balance"
 

@@ -31,8 +31,8 @@ from roamify_async.errors import (
 
 from .budget import Budget
 from .journal import Entry, Ledger, Status
+from .judgement import Meaning, is_lasting, meaning
 from .report import Forms, error_text
-from .settle import Meaning, is_lasting, meaning
 
 log: logging.Logger = logging.getLogger("roamify_async")
 
