@@ -118,3 +118,8 @@ def _wrong_peers(operation: Mapping[str, Any], query: Mapping[str, str]) -> Iter
         given = [name for name in names if name in query]
         if names and (not given or (most and len(given) > most)):
             yield f"{rule} {names}: {given}"
+
+
+def anonymous(operation: str) -> str:
+    """Give an operation without the names of what stands in its path, which are anyone's choice."""
+    return re.sub(r"\{\w+\}", "{}", operation)

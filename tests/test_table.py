@@ -9,6 +9,7 @@ from urllib.parse import parse_qsl
 
 import pytest
 from aiohttp import web
+from described import Description, anonymous
 
 import roamify_async
 from roamify_async import AsyncRoamify, Roamify
@@ -36,6 +37,14 @@ def request_of(name: str, row: Endpoint) -> object:
 def test_samples_match_rows():
     """Each row has a sample, and each sample a row."""
     assert {path.stem for path in SAMPLES.glob("*.json")} == set(ROWS)
+
+
+def test_rows_match_the_description():
+    """Every path of the API's description has a row, and every row a path; what older texts have is no row."""
+    operations = Description().operations.items()
+    described = {anonymous(f"{method} {path}") for (method, path), told in operations if not told.get("deprecated")}
+    assert {anonymous(f"{row.method} {row.path}") for row in ROWS.values()} == described
+    assert len(described) > 30
 
 
 @pytest.mark.parametrize("name", ROWS)
