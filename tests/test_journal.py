@@ -1051,3 +1051,17 @@ async def test_esims_of_what_was_sent_again(patient, sandbox, path):
     report = await patient.orders.bulk(several(1), journal=path, apply=True)
     assert [len(line.esims) for line in report.lines] == [1]
     assert rows(path, "resent", "final") == [(1, 0)]
+
+
+@pytest.mark.parametrize(("policy", "flag"), [("raise", False), ("look_up", False), ("look_up_then_resend", True)])
+async def test_what_may_be_sent_again_is_written_ahead(client, path, monkeypatch, policy, flag):
+    """Before it is sent, a line is marked as one that may be sent again, where the policy allows that."""
+    put, written = Ledger.put, list[tuple[str, bool]]()
+
+    async def noted(ledger: Ledger, entry: Entry) -> None:
+        written.append((entry.status, entry.resent))
+        await put(ledger, entry)
+
+    monkeypatch.setattr(Ledger, "put", noted)
+    await client.with_settings(on_doubt=policy).orders.bulk(several(1), journal=path)
+    assert written == [("sending", flag), ("ordered", False)]
