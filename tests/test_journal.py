@@ -408,7 +408,7 @@ async def test_doubt_is_looked_for_whatever_else_is_wrong(client, patient, sandb
 async def test_doubt_stays_a_doubt_whatever_else_is_wrong(client, patient, sandbox, path, monkeypatch, trouble):
     """A line in doubt that is not found and cannot be sent again now is never taken for one that was not sent."""
     monkeypatch.setattr(waiting, "FIRST_PAUSE", 0.02)
-    sandbox.fail("POST", ORDER, "book_but_hide", seconds=0.3)
+    sandbox.fail("POST", ORDER, "book_but_hide", seconds=1.5)
     assert statuses(await client.orders.bulk(several(1), journal=path)) == ["in_doubt"]
     limit = None
     if trouble == "price":
@@ -420,7 +420,7 @@ async def test_doubt_stays_a_doubt_whatever_else_is_wrong(client, patient, sandb
     report = await patient.orders.bulk(iter(several(1)), journal=path, max_spend=limit)
     assert statuses(report) == ["in_doubt"]
     assert posts(sandbox) == 1
-    later = patient.with_settings(settle_window=0.6)
+    later = patient.with_settings(settle_window=3)
     assert statuses(await later.orders.bulk(several(1), journal=path)) == ["ordered"]
     assert (posts(sandbox), booked(sandbox)) == (1, ["r-0"])
 
