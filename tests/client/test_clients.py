@@ -1,0 +1,344 @@
+"""How clients begin, live and end: awaiting ones in their loop, blocking ones in scripts, threads and notebooks."""
+
+import asyncio
+import contextvars
+import gc
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from roamify_async import AsyncRoamify, ConfigurationError, OrderItem, Roamify, RoamifyError, Timeouts
+from roamify_async.sandbox import Sandbox
+
+PACKAGE = "esim-greece-30days-1gb-all"
+
+
+@pytest.fixture
+def served():
+    """Run a sandbox in a thread of its own, for tests whose own thread blocks."""
+    with Sandbox(packages=300) as sandbox:
+        yield sandbox
+
+
+def threads() -> set[str]:
+    """Name the library's threads."""
+    return {thread.name for thread in threading.enumerate() if thread.name.startswith("roamify_async")}
+
+
+# ---------------------------------------------------------------- awaiting
+
+
+async def test_opens_at_first_use(sandbox):
+    """An awaiting client needs no block: it opens at the first call and ends with ``aclose``."""
+    roamify = AsyncRoamify(sandbox.token, base_url=sandbox.url)
+    assert repr(roamify) == f"<AsyncRoamify {sandbox.url.removeprefix('http://')} new>"
+    await roamify.account.balance()
+    assert repr(roamify).endswith("open>")
+    await roamify.aclose()
+    await roamify.aclose()
+    assert repr(roamify).endswith("closed>")
+
+
+async def test_closed(client):
+    """A call after close is a ``ConfigurationError`` that says what to do."""
+    await client.aclose()
+    with pytest.raises(ConfigurationError, match=r"AsyncRoamify is closed: make a new one"):
+        await client.account.balance()
+    with pytest.raises(ConfigurationError, match="closed"):
+        async with client:
+            pass
+
+
+def test_second_loop(served):
+    """A second ``asyncio.run`` with one client is a ``ConfigurationError``; the first loop goes on."""
+    roamify = AsyncRoamify(served.token, base_url=served.url)
+
+    async def both() -> None:
+        await roamify.account.balance()
+        with pytest.raises(ConfigurationError, match="another event loop"):
+            await asyncio.to_thread(asyncio.run, once())
+        await roamify.aclose()
+
+    async def once() -> None:
+        await roamify.account.balance()
+
+    asyncio.run(both())
+
+
+async def test_dropped_unclosed(sandbox):
+    """A client that is dropped open warns once, says what to do, and leaves no connection behind."""
+    roamify = AsyncRoamify(sandbox.token, base_url=sandbox.url)
+    await roamify.account.balance()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        del roamify
+        gc.collect()
+        await asyncio.sleep(0)
+        gc.collect()
+    assert [str(warning.message) for warning in caught] == [
+        "this AsyncRoamify was dropped unclosed: use it in a with block, or close it"
+    ]
+
+
+async def test_expression(sandbox):
+    """A client made in an expression lives until its call ends."""
+    with warnings.catch_warnings(record=True):
+        warnings.simplefilter("always")
+        balance = await AsyncRoamify(sandbox.token, base_url=sandbox.url).account.balance()
+        gc.collect()
+        await asyncio.sleep(0)
+    assert balance.balance == 1000
+
+
+async def test_view(client, sandbox):
+    """A view with other settings shares connections and lifetime; closing it closes nothing."""
+    view = client.with_settings(timeouts=Timeouts(total=7))
+    assert type(view) is AsyncRoamify
+    assert view.settings.timeouts.total == 7
+    assert client.settings.timeouts.total is None
+    async with view:
+        await view.account.balance()
+    await client.account.balance()
+    await client.aclose()
+    with pytest.raises(ConfigurationError, match="closed"):
+        await view.account.balance()
+
+
+@pytest.mark.parametrize("changes", [{"concurrency": 3}, {"rate": 1}, {"ssl": None}, {"trust_env": True}, {"typo": 1}])
+async def test_view_of_connections(client, changes):
+    """What belongs to the shared connections cannot be changed in a view."""
+    with pytest.raises(TypeError, match=f"not {next(iter(changes))}"):
+        client.with_settings(**changes)
+
+
+def test_settings_of_another_kind():
+    """Settings that are none are refused where the client is made."""
+    with pytest.raises(TypeError, match="settings must be Settings, not dict"):
+        AsyncRoamify("token", settings={"concurrency": 3})  # type: ignore[arg-type]
+
+
+# ---------------------------------------------------------------- blocking
+
+
+def test_blocking_opens_at_first_use(served):
+    """A blocking client needs no block, and leaves no thread behind after ``close``."""
+    roamify = Roamify(served.token, base_url=served.url)
+    assert threads() == set()
+    assert roamify.account.balance().balance == 1000
+    assert threads() == {"roamify_async"}
+    assert all(thread.daemon for thread in threading.enumerate() if thread.name == "roamify_async")
+    roamify.close()
+    roamify.close()
+    assert threads() == set()
+    with pytest.raises(ConfigurationError, match="this Roamify is closed: make a new one"):
+        roamify.account.balance()
+
+
+def test_blocking_never_opened(served):
+    """A client that was never used closes at once; in a block it opens at entry."""
+    roamify = Roamify(served.token, base_url=served.url)
+    roamify.close()
+    with pytest.raises(ConfigurationError, match="closed"), roamify:
+        pass
+    with Roamify(served.token, base_url=served.url):
+        assert threads() == {"roamify_async"}
+    assert threads() == set()
+
+
+async def test_blocking_where_a_loop_runs(served):
+    """A blocking call works in a thread whose event loop runs, as in a notebook's cell."""
+    with Roamify(served.token, base_url=served.url) as roamify:
+        assert roamify.account.balance().balance == 1000
+
+
+def test_blocking_in_many_threads(served):
+    """Calls from many threads share one client, and each gets its own answer."""
+    with Roamify(served.token, base_url=served.url) as roamify, ThreadPoolExecutor(16) as pool:
+        ids = [package.package_id for package in roamify.packages.iter()][:64]
+        found = list(pool.map(lambda package_id: roamify.packages.get(package_id).package_id, ids))
+        assert found == ids
+        assert threads() == {"roamify_async"}
+
+
+def test_blocking_sees_context(served, monkeypatch):
+    """The coroutine of a blocking call sees the caller's context variables."""
+    seen = []
+    who = contextvars.ContextVar("who", default="nobody")
+    with Roamify(served.token, base_url=served.url) as roamify:
+        send = roamify._engine.send
+
+        async def spy(*args: object):
+            seen.append(who.get())
+            return await send(*args)
+
+        monkeypatch.setattr(roamify._engine, "send", spy)
+        who.set("me")
+        roamify.account.balance()
+    assert seen == ["me"]
+
+
+def test_blocking_on_its_own_loop(served):
+    """A blocking call made on the client's own loop, which would wait for itself, says so."""
+    with Roamify(served.token, base_url=served.url) as roamify:
+
+        async def inside() -> None:
+            roamify.account.balance()
+
+        with pytest.raises(ConfigurationError, match="own event loop"):
+            roamify._way.run(inside)
+
+
+def test_blocking_dropped_unclosed(served):
+    """A blocking client that is dropped open warns, and its thread ends."""
+    roamify = Roamify(served.token, base_url=served.url)
+    roamify.account.balance()
+    (thread,) = (thread for thread in threading.enumerate() if thread.name == "roamify_async")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        del roamify
+        gc.collect()
+    thread.join(5)
+    assert not thread.is_alive()
+    assert [str(warning.message) for warning in caught if warning.category is ResourceWarning] == [
+        "this Roamify was dropped unclosed: use it in a with block, or close it"
+    ]
+
+
+def test_blocking_closed_under_a_call(served):
+    """Closing the client ends a call of another thread with an error, not with a hang."""
+    served.fail("GET", "/api/balance", "slow", seconds=30)
+    roamify = Roamify(served.token, base_url=served.url)
+    roamify._way.open()
+    with ThreadPoolExecutor(1) as pool:
+        call = pool.submit(roamify.account.balance)
+        served.wait_for("GET /api/balance")
+        roamify.close()
+        with pytest.raises(RoamifyError, match="closed"):
+            call.result()
+
+
+def test_iterator_left_early(served):
+    """An iterator that is left after one item, dropped, or met by close leaves nothing behind."""
+    with Roamify(served.token, base_url=served.url) as roamify:
+        for _ in roamify.packages.iter(page_size=10):
+            break
+        left = roamify.packages.iter(page_size=10)
+        next(left)
+        del left
+        gc.collect()
+        open_one = roamify.packages.iter(page_size=10)
+        next(open_one)
+    open_one.close()
+    assert threads() == set()
+
+
+# ---------------------------------------------------------------- signals and forks
+
+
+def script(body: str, served: Sandbox) -> subprocess.Popen[str]:
+    """Run a program of its own against the sandbox."""
+    head = """
+        import os, signal, sys, threading
+        from roamify_async import *
+        roamify = Roamify(sys.argv[1], base_url=sys.argv[2])
+    """
+    program = textwrap.dedent(head) + textwrap.dedent(body)
+    return subprocess.Popen(
+        [sys.executable, "-c", program, served.token, served.url],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parents[1],
+        env={**os.environ, "PYTHONWARNINGS": "error", "PYTHONUNBUFFERED": "1"},
+    )
+
+
+def interrupted(body: str, served: Sandbox, path: str) -> tuple[int, str, str]:
+    """Run a program, send it Ctrl-C once a request of it has come, and give how it ended."""
+    process = script(body, served)
+    served.wait_for(path)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=20)
+    return process.returncode, out, err
+
+
+def test_ctrl_c(served):
+    """Ctrl-C ends a blocking call, its clean-up is waited for, and the client goes on to work."""
+    served.fail("GET", "/api/balance", "slow", seconds=60)
+    body = """
+        try:
+            roamify.account.balance()
+        except KeyboardInterrupt:
+            print("interrupted", roamify.devices.list()[0].brand)
+        roamify.close()
+        print([thread.name for thread in threading.enumerate() if "roamify" in thread.name])
+    """
+    code, out, err = interrupted(body, served, "GET /api/balance")
+    assert (code, out.split()[0], out.split()[-1]) == (0, "interrupted", "[]"), err
+
+
+def test_ctrl_c_in_a_purchase(served):
+    """Ctrl-C in a purchase leaves its reference as a note on the ``KeyboardInterrupt``."""
+    served.fail("POST", "/api/esim/order", "slow", when="after", seconds=60)
+    body = f"""
+        try:
+            roamify.orders.create([OrderItem("{PACKAGE}")], reference_id="my-purchase")
+        except KeyboardInterrupt as interrupt:
+            print(*interrupt.__notes__)
+        print(roamify.orders.get(reference_id="my-purchase").total)
+        roamify.close()
+    """
+    code, out, err = interrupted(body, served, "POST /api/esim/order")
+    assert code == 0, err
+    assert "orders.settle('my-purchase')" in out
+    assert len(served.state()["orders"]) == 1
+
+
+def test_fork(served):
+    """In a forked child the parent's client says that it was made before the fork; the parent's goes on."""
+    body = """
+        roamify.account.balance()
+        child = os.fork()
+        if not child:
+            try:
+                roamify.account.balance()
+            except ConfigurationError as error:
+                os.write(1, str(error).encode() + b"\\n")
+            os._exit(0)
+        os.waitpid(child, 0)
+        print(roamify.account.balance().balance)
+        roamify.close()
+    """
+    process = script(body, served)
+    out, err = process.communicate(timeout=20)
+    assert process.returncode == 0, err
+    assert "made before a fork: make one in each process" in out
+    assert out.splitlines()[-1] == "1000"
+
+
+def test_left_open_at_exit(served):
+    """A script that forgets to close its client ends all the same, and at once."""
+    process = script("print(roamify.account.balance().balance)", served)
+    out, _ = process.communicate(timeout=20)
+    assert (process.returncode, out.strip()) == (0, "1000")
+
+
+async def test_cancelled_purchase(client, sandbox, caplog):
+    """A purchase that is cancelled leaves its reference in the log and as a note; the client goes on to work."""
+    sandbox.fail("POST", "/api/esim/order", "slow", when="after", seconds=60)
+    buying = asyncio.create_task(client.orders.create([OrderItem(PACKAGE)], reference_id="r-1"))
+    await sandbox.arrived("POST /api/esim/order")
+    buying.cancel()
+    with pytest.raises(asyncio.CancelledError) as caught:
+        await buying
+    assert "r-1" in caught.value.__notes__[0]
+    assert "r-1" in caplog.text
+    assert (await client.orders.get(reference_id="r-1")).reference_id == "r-1"

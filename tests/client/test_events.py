@@ -1,0 +1,113 @@
+"""Events of an eSIM: with and without an envelope, and from the path of either documentation."""
+
+import json
+
+import pytest
+from support.servers import Raw, answer, answering
+
+from roamify_async import (
+    AsyncRoamify,
+    AuthenticationError,
+    EsimEvent,
+    EventStatus,
+    NotFoundError,
+    OrderItem,
+    ServerError,
+)
+from roamify_async.sandbox import Sandbox
+
+PACKAGE = "esim-greece-30days-1gb-all"
+ICCID = "8985100000000001234"
+TOLD = {
+    "iccid": ICCID,
+    "esimId": "e",
+    "referenceId": "r",
+    "events": [{"iccid": ICCID, "status": "PAUSED", "timeStamp": 1756528208, "dateTime": "2025-08-30 04:30:08"}, {}],
+    "locations": [{"name": "Greece", "km": 1.5}, "Crete"],
+}
+NO_ROUTE = answer("<pre>Cannot GET /api/esim/event</pre>", 404, Content_Type="text/html")
+NO_ESIM = answer('{"message": "eSIM not found", "status": "failed"}', 404)
+
+
+@pytest.mark.parametrize("body", [TOLD, {"status": "success", "data": TOLD}, {"data": TOLD}])
+async def test_envelope(opened, body):
+    """The object is read where it stands: at the top, as documented, or in an envelope."""
+    async with Raw(answering(answer(json.dumps(body)))) as server:
+        client = await opened(server.url)
+        told = await client.esims.events(iccid=ICCID)
+    assert (told.iccid, told.esim_id, told.reference_id) == (ICCID, "e", "r")
+    assert str(told.events[0].status) == "PAUSED"
+    assert told.events[0].time_stamp == told.events[0].date_time
+    assert told.events[1] == EsimEvent(status=EventStatus.UNKNOWN)
+    assert [str(place) for place in told.locations] == ["{'name': 'Greece', 'km': Decimal('1.5')}", "Crete"]
+
+
+@pytest.mark.parametrize("arguments", [{"iccid": ICCID}, {"esim_id": "e"}, {"reference_id": "r"}])
+async def test_other_path(opened, arguments):
+    """A server that does not know the path is asked by the older one, with the same question."""
+    async with Raw(answering(NO_ROUTE, answer(json.dumps(TOLD)))) as server:
+        client = await opened(server.url)
+        assert (await client.esims.events(**arguments)).iccid == ICCID
+    first, second = (asked.line.split(" ")[1].partition("?") for asked in server.requests)
+    assert (first[0], second[0], first[2]) == ("/api/esim/event", "/api/esim/events", second[2])
+
+
+@pytest.mark.parametrize("body", ['{"message": "eSIM not found"}', '{"error": "eSIM not found"}'])
+async def test_missing_esim(opened, body):
+    """A 404 of the API's own is about the eSIM, and nothing else is asked."""
+    async with Raw(answering(answer(body, 404))) as server:
+        client = await opened(server.url)
+        with pytest.raises(NotFoundError, match=r"eSIM not found \[404, GET /api/esim/event\]"):
+            await client.esims.events(esim_id="e")
+        assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("second", "kind", "path"),
+    [
+        (NO_ROUTE, NotFoundError, "/api/esim/event"),
+        (NO_ESIM, NotFoundError, "/api/esim/events"),
+        (answer("{}", 401), AuthenticationError, "/api/esim/events"),
+    ],
+)
+async def test_neither_path(second, kind, path):
+    """Where neither path is known, the error is that of the documented one; else that of the one that is known."""
+    async with Raw(answering(NO_ROUTE, second)) as server, AsyncRoamify("secret-token", base_url=server.url) as client:
+        with pytest.raises(kind) as caught:
+            await client.esims.events(iccid=ICCID)
+        assert (caught.value.path, len(server.requests)) == (path, 2)
+
+
+async def test_other_failures(client, sandbox):
+    """Every other failure is given as it is."""
+    sandbox.fail("GET", "/api/esim/event", "500", times=5)
+    with pytest.raises(ServerError) as caught:
+        await client.esims.events(iccid=ICCID)
+    assert caught.value.path == "/api/esim/event"
+
+
+@pytest.mark.parametrize("arguments", [{}, {"iccid": ICCID, "esim_id": "e"}, {"reference_id": ""}])
+async def test_one_question(arguments):
+    """Exactly one of the three says which eSIM is meant."""
+    async with AsyncRoamify("secret-token") as client:
+        with pytest.raises(ValueError, match=r"exactly one of iccid, esim_id, reference_id|must not be empty"):
+            await client.esims.events(**arguments)
+
+
+@pytest.mark.parametrize("options", [{}, {"event_path": "events"}, {"event_envelope": True}])
+async def test_life(opened, options):
+    """What happens to an eSIM is told under each of its names, whichever documentation the server follows."""
+    async with Sandbox(packages=300, **options) as sandbox:
+        client = await opened(sandbox.url, sandbox.token)
+        (bought,) = (await client.orders.create([OrderItem(PACKAGE)], reference_id="r")).items
+        esim = await client.esims.apply(bought.esim_id)
+        await client.request("POST", "/_sandbox/esims", json={"esimId": esim.id, "status": "INSTALLED"})
+        life = await client.esims.events(iccid=esim.iccid)
+        assert (life.iccid, life.esim_id, life.reference_id) == (esim.iccid, esim.id, "r")
+        assert life.events[-1].status == EventStatus.INSTALLED
+        assert life.events[-1].eid
+        assert all(event.time_stamp == event.date_time for event in life.events)
+        assert await client.esims.events(esim_id=esim.id) == life
+        assert await client.esims.events(reference_id="r") == life
+        with pytest.raises(NotFoundError):
+            await client.esims.events(iccid="8900")

@@ -1,0 +1,784 @@
+"""How clients end, whatever meets them: Ctrl-C, forks, other threads and loops, the collector, the interpreter's exit.
+
+Each case runs over real sockets and leaves no thread, task or socket behind.
+"""
+
+import asyncio
+import gc
+import os
+import re
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import aiohttp
+import anyio
+import pytest
+from support.clients import QUICK, InThread
+from support.servers import Connection, Raw, answer
+
+from roamify_async import (
+    AsyncRoamify,
+    ConfigurationError,
+    NotFoundError,
+    OrderItem,
+    Roamify,
+    RoamifyError,
+)
+from roamify_async.sandbox import Sandbox
+
+PACKAGE = "esim-greece-30days-1gb-all"
+PAGES = "/api/esim/packages"
+BALANCE = "GET /api/balance"
+
+interrupting = pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="no signals to threads on this system")
+forking = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+
+
+def sockets() -> int:
+    """Count the sockets that this process has open, where the system tells."""
+    links = Path("/proc/self/fd")
+    if not links.is_dir():
+        return 0
+    return sum(link.is_symlink() and str(link.readlink()).startswith("socket:") for link in links.iterdir())
+
+
+def threads() -> list[threading.Thread]:
+    """List the library's threads."""
+    return [thread for thread in threading.enumerate() if thread.name == "roamify_async"]
+
+
+@pytest.fixture(autouse=True)
+def nothing_left() -> Iterator[None]:
+    """Fail where a test leaves a thread or a socket behind."""
+    gc.collect()
+    before, open_before = set(threading.enumerate()), sockets()
+    yield
+    gc.collect()
+    for thread in set(threading.enumerate()) - before:
+        thread.join(5)
+    # Of the others' threads, asyncio's and that of an optional resolver of aiohttp's stay for the next client.
+    others = re.compile("asyncio|_run_safe_shutdown_loop")
+    left = {thread for thread in threading.enumerate() if thread not in before and not others.search(thread.name)}
+    assert left == set()
+    assert sockets() <= open_before
+
+
+@pytest.fixture
+def served(nothing_left) -> Iterator[Sandbox]:
+    """Run a sandbox in a thread of its own, for tests whose own thread blocks."""
+    with Sandbox(packages=300) as sandbox:
+        yield sandbox
+
+
+def blocking(served: Sandbox) -> Roamify:
+    """Make a blocking client."""
+    return Roamify(served.token, base_url=served.url, settings=QUICK)
+
+
+def until(served: Sandbox, line: str, count: int = 1) -> None:
+    """Wait until so many requests have come."""
+    served.wait_for(line, count)
+
+
+def ctrl_c() -> None:
+    """Press Ctrl-C."""
+    signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+
+
+class Aside:
+    """Does something in another thread meanwhile; what goes wrong there is raised at the end."""
+
+    def __init__(self, work: Callable[[], object]) -> None:
+        """Say what to do."""
+        self._pool = ThreadPoolExecutor(1)
+        self._work = work
+
+    def __enter__(self) -> None:
+        """Start it."""
+        self._done = self._pool.submit(self._work)
+
+    def __exit__(self, *_: object) -> None:
+        """Wait for it."""
+        self._done.result(20)
+        self._pool.shutdown()
+
+
+def in_loop(roamify: Roamify, function: Callable[[], object]) -> Any:
+    """Run a function in a blocking client's own thread."""
+
+    async def call() -> object:
+        return function()
+
+    return roamify._way.run(call)
+
+
+def settled(roamify: Roamify) -> None:
+    """Wait until no page is under way any more."""
+    while in_loop(roamify, lambda: len(roamify._engine.transport._tasks)):
+        pass
+
+
+# ---------------------------------------------------------------- Ctrl-C
+
+
+class Held:
+    """Work whose clean-up ends when it is told to."""
+
+    def __init__(self) -> None:
+        """Begin with nothing done."""
+        self.begun, self.cleaning = threading.Event(), threading.Event()
+        self.steps: list[str] = []
+
+    async def __call__(self, *_: object, **__: object) -> None:
+        """Wait for ever, then clean up."""
+        self._loop, self._end = asyncio.get_running_loop(), asyncio.Event()
+        self.begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.cleaning.set()
+            ending = asyncio.ensure_future(self._end.wait())
+            while not ending.done():
+                try:
+                    await asyncio.shield(ending)
+                except asyncio.CancelledError:
+                    continue
+            self.steps.append("cleaned up")
+
+    def let_go(self) -> None:
+        """Let the clean-up end."""
+        self.steps.append("let go")
+        self._loop.call_soon_threadsafe(self._end.set)
+
+
+@interrupting
+def test_ctrl_c_waits_for_the_clean_up(served):
+    """Ctrl-C cancels the call and returns when its clean-up is over, not before."""
+    held = Held()
+
+    def aside() -> None:
+        assert held.begun.wait(10)
+        ctrl_c()
+        assert held.cleaning.wait(10)
+        held.let_go()
+
+    with Roamify(served.token, base_url=served.url) as roamify:
+        with Aside(aside), pytest.raises(KeyboardInterrupt):
+            roamify._way.run(held)
+        assert held.steps == ["let go", "cleaned up"]
+        assert roamify.account.balance().balance == 1000
+
+
+@interrupting
+def test_second_ctrl_c_leaves_at_once(served):
+    """A second Ctrl-C does not wait for the clean-up; closing the client does."""
+    held = Held()
+
+    def aside() -> None:
+        assert held.begun.wait(10)
+        ctrl_c()
+        assert held.cleaning.wait(10)
+        ctrl_c()
+
+    with Roamify(served.token, base_url=served.url) as roamify:
+        with Aside(aside), pytest.raises(KeyboardInterrupt):
+            roamify._way.run(held)
+        assert held.steps == []
+        assert roamify.account.balance().balance == 1000
+        held.let_go()
+    assert held.steps == ["let go", "cleaned up"]
+
+
+@interrupting
+def test_ctrl_c_in_a_list(served):
+    """Ctrl-C in ``packages.list`` ends the pages that are under way."""
+    served.fail("GET", PAGES, "slow", query={"page": "3"}, seconds=600)
+
+    def aside() -> None:
+        until(served, f"GET {PAGES}", 3)
+        ctrl_c()
+
+    with blocking(served) as roamify:
+        with Aside(aside), pytest.raises(KeyboardInterrupt):
+            roamify.packages.list(page_size=10)
+        assert in_loop(roamify, lambda: len(roamify._engine.transport._tasks)) == 0
+        assert roamify.account.balance().balance == 1000
+
+
+@interrupting
+def test_ctrl_c_while_an_iterator_waits(served):
+    """Ctrl-C while ``packages.iter`` waits for a page ends the pages that are under way."""
+    served.fail("GET", PAGES, "slow", query={"page": "3"}, seconds=600)
+    seen = []
+
+    def aside() -> None:
+        until(served, f"GET {PAGES}", 3)
+        ctrl_c()
+
+    def walk_on() -> None:
+        for package in roamify.packages.iter(page_size=10):
+            seen.append(package)  # noqa: PERF402 -- what came before the interruption counts
+
+    with blocking(served) as roamify:
+        with Aside(aside), pytest.raises(KeyboardInterrupt):
+            walk_on()
+        assert seen
+        assert in_loop(roamify, lambda: len(roamify._engine.transport._tasks)) == 0
+        assert roamify.account.balance().balance == 1000
+
+
+@interrupting
+def test_ctrl_c_between_two_items(served):
+    """Ctrl-C in the body of a loop over ``packages.iter`` ends the pages that are under way."""
+    served.fail("GET", PAGES, "slow", query={"page": "3"}, seconds=600)
+
+    def walk_on() -> None:
+        for _ in roamify.packages.iter(page_size=10):
+            signal.raise_signal(signal.SIGINT)
+
+    with blocking(served) as roamify:
+        with pytest.raises(KeyboardInterrupt):
+            walk_on()
+        assert in_loop(roamify, lambda: len(roamify._engine.transport._tasks)) == 0
+        assert roamify.account.balance().balance == 1000
+
+
+@interrupting
+def test_second_ctrl_c_in_an_iterator(served, monkeypatch):
+    """A second Ctrl-C while an iterator cleans up is one as well, and the client goes on to work."""
+    held = Held()
+
+    def aside() -> None:
+        assert held.begun.wait(10)
+        ctrl_c()
+        assert held.cleaning.wait(10)
+        ctrl_c()
+
+    with blocking(served) as roamify:
+        try:
+            with monkeypatch.context() as patched:
+                patched.setattr(roamify._engine.transport, "send", held)
+                with Aside(aside), pytest.raises(KeyboardInterrupt):
+                    next(roamify.packages.iter())
+        finally:
+            held.let_go()
+        assert roamify.account.balance().balance == 1000
+
+
+@interrupting
+def test_ctrl_c_before_the_call_has_begun(served, monkeypatch):
+    """Ctrl-C before the call's coroutine has begun, while the loop is busy, keeps it from being sent."""
+    stopped, submitted, free = threading.Event(), threading.Semaphore(0), threading.Event()
+
+    def busy() -> None:
+        stopped.set()
+        free.wait(20)
+
+    def aside() -> None:
+        submitted.acquire()
+        ctrl_c()
+        submitted.acquire(timeout=1)  # the cancellation waits behind the call
+        free.set()
+
+    with blocking(served) as roamify:
+        loop = roamify._way.open().loop
+        loop.call_soon_threadsafe(busy)
+        stopped.wait()
+        real = loop.call_soon_threadsafe
+
+        def submit(*args: Any, **kwargs: Any) -> Any:
+            handle = real(*args, **kwargs)
+            submitted.release()
+            return handle
+
+        with monkeypatch.context() as patched:
+            patched.setattr(loop, "call_soon_threadsafe", submit)
+            with Aside(aside), pytest.raises(KeyboardInterrupt):
+                roamify.orders.create([OrderItem(PACKAGE)], reference_id="r-1")
+        roamify.account.balance()
+        assert served.state()["requests"] == {BALANCE: 1}
+        assert in_loop(roamify, lambda: len(asyncio.all_tasks())) <= 3
+
+
+# ---------------------------------------------------------------- iterators
+
+
+async def test_async_iterator_left(client):
+    """An async iterator that is left after one item, or dropped unfinished, is closed; it never holds the client up."""
+    async for _ in client.packages.iter(page_size=10):
+        break
+    items = client.packages.iter(page_size=10)
+    await anext(items)
+    del items
+    never = client.packages.iter()
+    del never
+    gc.collect()
+    while client._engine.transport._tasks:
+        await asyncio.wait([*client._engine.transport._tasks])
+    assert (await client.account.balance()).balance == 1000
+
+
+def test_iterator_collected_in_the_clients_thread(served):
+    """A blocking iterator that the collector finds in the client's own thread is closed there, soon."""
+    served.fail("GET", PAGES, "slow", query={"page": "3"}, seconds=600)
+    with blocking(served) as roamify:
+        items = roamify.packages.iter(page_size=10)
+        next(items)
+        circle = SimpleNamespace(items=items)
+        circle.itself = circle
+        del items, circle
+        in_loop(roamify, gc.collect)
+        settled(roamify)
+        assert roamify.account.balance().balance == 1000
+
+
+def test_iterator_outlives_its_client(served):
+    """An iterator that is met by ``close`` says so at its next item, and can be closed and collected afterwards."""
+    roamify = blocking(served)
+    one, other, never = (roamify.packages.iter(page_size=10) for _ in range(3))
+    next(one)
+    next(other)
+    roamify.close()
+    with pytest.raises(ConfigurationError, match="closed"):
+        list(one)
+    other.close()
+    never.close()
+    del one, other, never
+    gc.collect()
+
+
+def test_close_under_an_iteration(served):
+    """Closing the client under another thread's loop ends that with an error that says so."""
+    served.fail("GET", PAGES, "slow", query={"page": "3"}, seconds=600)
+    roamify = blocking(served)
+    with ThreadPoolExecutor(1) as pool:
+        walk = pool.submit(lambda: list(roamify.packages.iter(page_size=10)))
+        until(served, f"GET {PAGES}", 3)
+        roamify.close()
+        with pytest.raises(ConfigurationError, match="closed"):
+            walk.result(20)
+
+
+# ---------------------------------------------------------------- before, after and elsewhere
+
+
+async def walk(client: Any) -> Any:
+    """Take the first item of a stream, with either client."""
+    if isinstance(client, InThread):
+        return await asyncio.to_thread(lambda: next(client._target.packages.iter()))
+    return await anext(client.packages.iter())
+
+
+CALLS = {
+    "row": lambda client: client.account.balance(),
+    "operation": lambda client: client.packages.list(),
+    "purchase": lambda client: client.orders.create([OrderItem(PACKAGE)]),
+    "stream": walk,
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("way", ["awaiting", "blocking"])
+async def test_before_and_after(way, call, sandbox):
+    """Every kind of call opens a client that is not open, and says that a closed one is."""
+    make = AsyncRoamify if way == "awaiting" else Roamify
+    client = make(sandbox.token, base_url=sandbox.url, settings=QUICK)
+    view = client.with_settings(user_agent="view")
+    either = client if way == "awaiting" else InThread(client)
+    other = view if way == "awaiting" else InThread(view)
+    assert await CALLS[call](either)
+    await (client.aclose() if way == "awaiting" else asyncio.to_thread(client.close))
+    for closed in (either, other):
+        with pytest.raises(ConfigurationError, match="closed: make a new one"):
+            await CALLS[call](closed)
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_second_loop(call, served):
+    """Every kind of call in a second ``asyncio.run`` says that the client belongs to another loop."""
+    client = AsyncRoamify(served.token, base_url=served.url, settings=QUICK)
+
+    async def first() -> None:
+        await CALLS[call](client)
+        await asyncio.to_thread(asyncio.run, second())
+        assert await CALLS[call](client)
+        await client.aclose()
+
+    async def second() -> None:
+        with pytest.raises(ConfigurationError, match="another event loop"):
+            await CALLS[call](client)
+
+    asyncio.run(first())
+
+
+@pytest.mark.parametrize("call", [*CALLS])
+def test_on_its_own_loop(call, served):
+    """Every kind of blocking call on the client's own loop says what to do, and harms nothing."""
+    with blocking(served) as roamify:
+        blocked = {**CALLS, "stream": lambda client: next(client.packages.iter())}[call]
+        with pytest.raises(ConfigurationError, match="own event loop"):
+            in_loop(roamify, lambda: blocked(roamify))
+        assert blocked(roamify)
+
+
+def test_one_client_in_several_loops(served):
+    """A blocking client does not mind whose loop runs: in a worker thread of one, and in two of them in turn."""
+    with blocking(served) as roamify:
+
+        async def directly() -> Any:
+            return roamify.account.balance().balance
+
+        async def aside() -> Any:
+            return await asyncio.gather(*(asyncio.to_thread(lambda: roamify.account.balance().balance) for _ in "abc"))
+
+        assert asyncio.run(directly()) == 1000
+        assert asyncio.run(aside()) == [1000] * 3
+        assert asyncio.run(directly()) == 1000
+        assert len(threads()) == 1
+
+
+# ---------------------------------------------------------------- threads
+
+
+def test_opened_by_many_threads_at_once(served):
+    """However many threads use a fresh client first, it has one thread."""
+    for _ in range(20):
+        roamify, barrier = blocking(served), threading.Barrier(16)
+
+        def first(roamify: Roamify = roamify, barrier: threading.Barrier = barrier) -> int:
+            barrier.wait()
+            roamify._way.open()
+            return len(threads())
+
+        with ThreadPoolExecutor(16) as pool:
+            assert {call.result(20) for call in [pool.submit(first) for _ in range(16)]} == {1}
+        assert roamify.account.balance().balance == 1000
+        roamify.close()
+        assert threads() == []
+
+
+def test_no_loop_can_be_made(served, monkeypatch):
+    """Where no event loop can be made, the call says why, and does not wait for one; later calls try again."""
+
+    def run(*_: object, **__: object) -> None:
+        raise OSError("too many open files")
+
+    roamify = Roamify(served.token, base_url=served.url)
+    with monkeypatch.context() as patch:
+        patch.setattr(anyio, "run", run)
+        with pytest.raises(OSError, match="too many open files"):
+            roamify.service.health()
+    assert roamify.service.health()
+    roamify.close()
+
+
+def test_closed_by_many_threads_at_once(served):
+    """Many threads may close a client at once, while others use it: nothing hangs, and all are told the same."""
+    for _ in range(20):
+        roamify, barrier = blocking(served), threading.Barrier(16)
+        roamify.account.balance()
+
+        def use(roamify: Roamify = roamify, barrier: threading.Barrier = barrier) -> str:
+            barrier.wait()
+            while True:
+                try:
+                    roamify.account.balance()
+                except RoamifyError as error:
+                    return str(error)
+
+        def close(roamify: Roamify = roamify, barrier: threading.Barrier = barrier) -> str:
+            barrier.wait()
+            roamify.close()
+            return "closed"
+
+        with ThreadPoolExecutor(16) as pool:
+            told = [pool.submit(work) for work in [use, close] * 8]
+            assert all("closed" in each.result(20) for each in told)
+        assert threads() == []
+
+
+# ---------------------------------------------------------------- views, sessions, expressions
+
+
+def dropped(caught: list[warnings.WarningMessage]) -> list[str]:
+    """Give the texts of the warnings."""
+    return [str(warning.message) for warning in caught]
+
+
+def test_view_opens_first(served):
+    """A view that is used first opens what it shares with its client, and closing it closes nothing."""
+    roamify = blocking(served)
+    with roamify.with_settings(user_agent="view") as view:
+        assert view.account.balance().balance == 1000
+    assert roamify.account.balance().balance == 1000
+    assert len(threads()) == 1
+    roamify.close()
+    with pytest.raises(ConfigurationError, match="closed"):
+        view.account.balance()
+    with pytest.raises(ConfigurationError, match="closed"):
+        roamify.with_settings(user_agent="later").account.balance()
+
+
+async def test_async_view_opens_first(sandbox):
+    """So does one of the awaiting client, and a view of a closed client is closed."""
+    roamify = AsyncRoamify(sandbox.token, base_url=sandbox.url)
+    async with roamify.with_settings(user_agent="view") as view:
+        assert (await view.account.balance()).balance == 1000
+    assert (await roamify.account.balance()).balance == 1000
+    assert repr(roamify).endswith("open>")
+    await roamify.aclose()
+    with pytest.raises(ConfigurationError, match="closed"):
+        await roamify.with_settings(user_agent="later").account.balance()
+
+
+async def test_view_outlives_its_client(sandbox):
+    """A view keeps alive what it shares with a client that was dropped; it is the last that warns."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        view = AsyncRoamify(sandbox.token, base_url=sandbox.url).with_settings(user_agent="view")
+        gc.collect()
+        assert (await view.account.balance()).balance == 1000
+        gc.collect()
+        assert dropped(caught) == []
+        del view
+        gc.collect()
+        await asyncio.sleep(0)
+        gc.collect()
+    assert [text for text in dropped(caught) if "this AsyncRoamify was dropped unclosed" not in text] == []
+    assert len(caught) == 1
+
+
+def test_blocking_view_outlives_its_client(served):
+    """So does a blocking view, and its thread ends with it."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        view = blocking(served).with_settings(user_agent="view")
+        gc.collect()
+        assert view.account.balance().balance == 1000
+        gc.collect()
+        assert dropped(caught) == []
+        (thread,) = threads()
+        del view
+        gc.collect()
+        thread.join(5)
+        gc.collect()
+    assert [text for text in dropped(caught) if "this Roamify was dropped unclosed" not in text] == []
+    assert len(caught) == 1
+
+
+def test_blocking_expression(served):
+    """A blocking client made in an expression lives until its call ends; then its thread ends, and only it warns."""
+    for _ in range(12):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            assert blocking(served).account.balance().balance == 1000
+            assert next(blocking(served).packages.iter()).package_id
+            gc.collect()
+            for thread in threads():
+                thread.join(5)
+                assert not thread.is_alive()
+            gc.collect()
+        assert [text for text in dropped(caught) if "this Roamify was dropped unclosed" not in text] == []
+
+
+async def test_expression(sandbox):
+    """Every kind of call on an awaiting client made in an expression gives its answer, and warns once."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for call in CALLS.values():
+            assert await call(AsyncRoamify(sandbox.token, base_url=sandbox.url, settings=QUICK))
+        while len(caught) < len(CALLS):
+            gc.collect()  # the loop closes an async generator that was dropped in its own time
+            await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        gc.collect()
+    assert {text.partition(":")[0] for text in dropped(caught)} == {"this AsyncRoamify was dropped unclosed"}
+    assert len(caught) == len(CALLS)
+
+
+async def test_session_of_the_caller(sandbox):
+    """A caller's session has no say in addresses, cookies, and what is an error; it stays open."""
+
+    async def cookie(connection: Connection) -> None:
+        while await connection.request():
+            await connection.write(answer('{"data": {"balance": 5}}', Set_Cookie="ours=1"))
+
+    async with (
+        Raw(cookie) as server,
+        aiohttp.ClientSession("http://127.0.0.1:1", cookies={"theirs": "1"}, raise_for_status=True) as session,
+    ):
+        for _ in range(2):
+            async with AsyncRoamify(sandbox.token, base_url=sandbox.url, session=session) as roamify:
+                assert (await roamify.account.balance()).balance == 1000
+                with pytest.raises(NotFoundError):
+                    await roamify.orders.get(reference_id="nobody's")
+                assert len([package async for package in roamify.packages.iter()]) == 300
+            assert not session.closed
+        async with AsyncRoamify("t", base_url=server.url, session=session) as roamify:
+            for _ in range(2):
+                assert (await roamify.account.balance()).balance == 5
+        assert [request.get("Cookie") for request in server.requests] == [None, None]
+        assert [morsel.key for morsel in session.cookie_jar] == ["theirs"]
+
+
+# ---------------------------------------------------------------- forks and exits
+
+
+def script(body: str, served: Sandbox, *options: str) -> tuple[int, str, str, float]:
+    """Run a program of its own; give its exit code, what it printed, what it complained of, and its seconds."""
+    head = """
+        import asyncio, multiprocessing, os, sys, threading, warnings
+        from roamify_async import *
+        token, url = sys.argv[1:]
+        roamify = Roamify(token, base_url=url)
+    """
+    program = textwrap.dedent(head) + textwrap.dedent(body)
+    environment = {name: value for name, value in os.environ.items() if name not in {"PYTHONWARNINGS", "PYTHONDEVMODE"}}
+    began = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, *options, "-c", program, served.token, served.url],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[1],
+        env=environment,
+        timeout=30,
+        check=False,
+    )
+    return done.returncode, done.stdout, done.stderr, time.monotonic() - began
+
+
+EXITS = {
+    "open client": "print(roamify.account.balance().balance)",
+    "unfinished iterator": """
+        items = roamify.packages.iter(page_size=10)
+        next(items)
+        print(1000)
+    """,
+    "call in flight": """
+        def call():
+            roamify.with_settings(user_agent="slow").devices.list()
+        threading.Thread(target=call, daemon=True).start()
+        while not roamify._engine.transport.state == "open":
+            pass
+        print(roamify.account.balance().balance)
+    """,
+    "awaiting client": """
+        client = AsyncRoamify(token, base_url=url)
+        items = client.packages.iter(page_size=10)
+        async def main():
+            await anext(items)
+            print((await client.account.balance()).balance)
+        asyncio.run(main())
+    """,
+    "in the middle of a block": """
+        with roamify:
+            print(roamify.account.balance().balance)
+            sys.exit(0)
+    """,
+}
+
+
+@pytest.mark.parametrize("name", EXITS)
+def test_exit(name, served):
+    """However a program leaves its client, it ends at once, in order, and without a word."""
+    served.fail("GET", "/api/compatible-devices", "slow", seconds=600)
+    code, out, err, seconds = script(EXITS[name], served)
+    assert (code, out.strip(), err) == (0, "1000", "")
+    assert seconds < 10
+
+
+FORKS = {
+    "blocking": """
+        def use():
+            return roamify.account.balance()
+    """,
+    "blocking view": """
+        view = roamify.with_settings(user_agent="view")
+        def use():
+            return next(view.packages.iter())
+    """,
+    "awaiting": """
+        client = AsyncRoamify(token, base_url=url)
+        def use():
+            return loop.run_until_complete(client.account.balance())
+    """,
+}
+
+
+@forking
+@pytest.mark.parametrize("name", FORKS)
+def test_fork(name, served):
+    """A forked child is told to make its own client; it ends as it likes, and its parent's connections live on."""
+    tail = """
+        loop = asyncio.new_event_loop()
+        warnings.simplefilter("ignore", DeprecationWarning)
+        use()
+        for way in ("exit", "collected"):
+            child = os.fork()
+            if not child:
+                try:
+                    use()
+                except ConfigurationError as error:
+                    print(error, flush=True)
+                roamify.close()
+                if way == "collected":
+                    import gc
+                    del use
+                    globals().update(roamify=None, client=None, view=None)
+                    gc.collect()
+                mine = Roamify(token, base_url=url)
+                print(mine.account.balance().balance, flush=True)
+                mine.close()
+                sys.exit(0)
+            print(os.waitpid(child, 0)[1], flush=True)
+            use()
+        if "client" in globals():
+            loop.run_until_complete(client.aclose())
+        roamify.close()
+        loop.close()
+    """
+    code, out, err, _ = script(textwrap.dedent(FORKS[name]) + textwrap.dedent(tail), served)
+    assert (code, err) == (0, "")
+    who = "AsyncRoamify" if name == "awaiting" else "Roamify"
+    child = [f"this {who} was made before a fork: make one in each process", "1000", "0"]
+    assert out.splitlines() == [*child, *child]
+
+
+@forking
+def test_pool_of_forks(served):
+    """The workers of a forked pool are told so, each can make its own client, and the parent goes on to work."""
+    body = """
+        warnings.simplefilter("ignore", DeprecationWarning)
+        def work(number):
+            try:
+                return roamify.account.balance().balance
+            except ConfigurationError as error:
+                with Roamify(token, base_url=url) as mine:
+                    return f"{str(error)[:35]}, {mine.account.balance().balance}"
+        roamify.account.balance()
+        with multiprocessing.get_context("fork").Pool(2) as pool:
+            print(*set(pool.map(work, range(4))))
+        print(roamify.account.balance().balance)
+        roamify.close()
+    """
+    code, out, err, _ = script(body, served)
+    assert (code, out.splitlines(), err) == (0, ["this Roamify was made before a fork, 1000", "1000"], "")
+
+
+def test_uvloop(served):
+    """Where uvloop is installed, the blocking client runs in it."""
+    pytest.importorskip("uvloop")
+    with Roamify(served.token, base_url=served.url) as roamify:
+        loop = roamify._way.open().loop
+        assert type(loop).__module__.startswith("uvloop")
+        assert roamify.account.balance().balance == 1000

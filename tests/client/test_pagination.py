@@ -1,0 +1,462 @@
+"""The whole catalogue, whatever the server's pages mean: complete, in order, and never silently partial."""
+
+import asyncio
+import contextlib
+import gc
+from contextlib import aclosing
+from typing import Any
+
+import pytest
+from hypothesis import given, strategies as st
+from support.clients import QUICK, InThread, collect
+
+from roamify_async import (
+    AsyncRoamify,
+    BadRequestError,
+    ConfigurationError,
+    DecodeError,
+    RateLimitError,
+    Roamify,
+    ServerError,
+)
+from roamify_async._engine.paging import Plan, Reading, Recent
+from roamify_async.api import packages
+from roamify_async.api.packages import Destination, DestinationGroup, Package, PackagePage
+from roamify_async.sandbox import Sandbox
+
+PATH = "/api/esim/packages"
+
+
+def served_ids(sandbox: Sandbox) -> list[str]:
+    """Give the ids of the sandbox's own list, in its order."""
+    return [package["packageId"] for group in sandbox.catalogue for package in group["packages"]]
+
+
+def page_of(*ids: str, **facts: Any) -> PackagePage:
+    """Make a page."""
+    packages = tuple(Package(package_id=one, price=1) for one in ids)
+    return PackagePage(groups=(DestinationGroup(destination=Destination(id="d"), packages=packages),), **facts)
+
+
+# ---------------------------------------------------------------- the plan
+
+
+def learned(plan: Plan, *pages: PackagePage) -> range:
+    """Take pages that were asked for, and give what is asked for next."""
+    for page in pages:
+        plan.next()
+        plan.learn(page)
+    return plan.next()
+
+
+FULL = [f"{n}" for n in range(50)]
+
+
+def test_plan_begins_with_one():
+    """The first page is asked for alone: a search may well have no more."""
+    assert list(Plan(window=16, size=50).next()) == [1]
+
+
+def test_plan_after_a_full_page():
+    """After a full page the whole window is asked for; what was asked for is not asked again."""
+    plan = Plan(window=4, size=50)
+    assert list(learned(plan, page_of(*FULL))) == [2, 3, 4, 5]
+    assert list(plan.next()) == []
+    plan.learn(page_of(*FULL))
+    assert list(plan.next()) == [6]
+
+
+def test_plan_after_a_short_page():
+    """After a page that is short by every meaning of its size, only the next one is asked for."""
+    assert list(learned(Plan(window=4, size=50), page_of("a"))) == [2]
+
+
+@pytest.mark.parametrize("facts", [{"total_pages": 3}, {"total": 101}, {"total": 150, "total_pages": 3}])
+def test_plan_with_totals(facts):
+    """A total says how far to ask ahead, and no further."""
+    plan = Plan(window=16, size=50)
+    assert list(learned(plan, page_of(*FULL, **facts))) == [2, 3]
+    plan.learn(page_of(*FULL, **facts))
+    plan.learn(page_of(*FULL, **facts))
+    assert list(plan.next()) == [4]
+
+
+def test_plan_with_a_total_that_is_too_low():
+    """Once a full page has come from behind the total, the total is not believed any more."""
+    plan = Plan(window=4, size=50)
+    assert list(learned(plan, page_of(*FULL, total_pages=1))) == [2]
+    plan.learn(page_of(*FULL, total_pages=1))
+    assert list(plan.next()) == [3, 4, 5, 6]
+
+
+@given(st.lists(st.tuples(st.integers(0, 60), st.integers(0, 30), st.integers(0, 2000))), st.integers(1, 20))
+def test_plan_stays_within_its_window(pages, window):
+    """Whatever pages come, each is asked for once, the needed one always, and never more than the window ahead."""
+    plan, asked = Plan(window=window, size=50), []
+    for number, (count, total_pages, total) in enumerate(pages, 1):
+        asked += plan.next()
+        assert number in asked
+        assert len(asked) - (number - 1) <= window
+        plan.learn(page_of(*map(str, range(count)), total_pages=total_pages or None, total=total or None))
+    assert asked == list(range(1, len(asked) + 1))
+
+
+@given(st.lists(st.lists(st.sampled_from("abcdef"), max_size=4), max_size=12), st.integers(1, 4))
+def test_recent_remembers_so_many_pages(pages, most):
+    """An id is new where none of the last pages had it."""
+    recent = Recent(most)
+    for number, ids in enumerate(pages):
+        before = {one for page in pages[max(0, number - most) : number] for one in page}
+        assert recent.new(tuple(ids)) == set(ids) - before
+
+
+# ---------------------------------------------------------------- against the sandbox
+
+
+@pytest.mark.parametrize("totals", [False, True, 3, 100_000])
+@pytest.mark.parametrize("past_end", ["empty", "last", "not_found"])
+@pytest.mark.parametrize("page_counts", ["packages", "destinations"])
+async def test_complete_whatever_pages_mean(page_counts, past_end, totals):
+    """The catalogue arrives complete and in order under every reading of the contract, in both clients."""
+    async with Sandbox(packages=1200, page_counts=page_counts, past_end=past_end, totals=totals) as sandbox:
+        wanted, size = served_ids(sandbox), 50 if page_counts == "packages" else 4
+        async with AsyncRoamify(sandbox.token, base_url=sandbox.url, settings=QUICK) as roamify:
+            catalogue = await roamify.packages.list(page_size=size)
+            assert [package.package_id for package in catalogue] == wanted
+            assert [home.id for home in catalogue.destinations] == [group["id"] for group in sandbox.catalogue]
+            homes = {group["id"]: {p["packageId"] for p in group["packages"]} for group in sandbox.catalogue}
+            assert all(package.package_id in homes[package.destination.id] for package in catalogue)
+            assert [package.package_id for package in await collect(roamify, page_size=size)] == wanted
+        blocking = Roamify(sandbox.token, base_url=sandbox.url, settings=QUICK)
+        assert [package.package_id for package in await collect(InThread(blocking), page_size=size)] == wanted
+        await asyncio.to_thread(blocking.close)
+
+
+async def test_split_destinations_are_one(sandbox, client):
+    """A destination that is split over pages is one value for all its packages."""
+    catalogue = await client.packages.list(page_size=3)
+    assert len({id(package.destination) for package in catalogue}) == len(catalogue.destinations)
+
+
+async def test_a_small_search_asks_for_little(sandbox, client):
+    """A search that fits on one page costs two requests: the page, and the empty one behind it."""
+    await client.packages.list(country="Greece")
+    assert sandbox.state()["requests"][f"GET {PATH}"] == 2
+
+
+@pytest.mark.parametrize("page", [1, 2, 5])
+async def test_missing_page(page, either, sandbox):
+    """A page that never comes fails the whole call after its tries, with its number; in ``list`` and in ``iter``."""
+    sandbox.fail("GET", PATH, "503", query={"page": str(page)}, times=10)
+    with pytest.raises(ServerError, match=f"page {page}") as caught:
+        await either.packages.list(page_size=50)
+    assert (caught.value.page, caught.value.status) == (page, 503)
+    with pytest.raises(ServerError, match=f"page {page}"):
+        await collect(either, page_size=50)
+    assert sandbox.state()["requests"][f"GET {PATH}"] >= 10
+
+
+@pytest.mark.parametrize("fault", ["drop", "503", "429", "502_html", "500_empty", "truncated", "garbled", "reset"])
+async def test_page_that_fails_four_times(fault, client, sandbox):
+    """A page that comes with the fifth try is no loss."""
+    sandbox.fail("GET", PATH, fault, query={"page": "3"}, times=4)
+    assert [package.package_id for package in await client.packages.list()] == served_ids(sandbox)
+
+
+@pytest.mark.parametrize("fault", ["404", "400", "422"])
+async def test_refused_page_in_the_middle(fault):
+    """A page that is refused is the end only if the page behind it is refused or empty as well."""
+    whole = [page_of(*(f"{n}-{m}" for m in range(50))) for n in range(1, 6)]
+
+    async def fetch(number: int) -> PackagePage:
+        if number == 3 or number > 5:
+            raise BadRequestError("no such page", status=int(fault), page=number)
+        return whole[number - 1]
+
+    taken = []
+
+    async def take() -> None:
+        async with aclosing(read(fetch)) as pages:
+            async for page in pages:
+                taken.append(page)  # noqa: PERF401 -- what came before the error is the point
+
+    with pytest.raises(BadRequestError) as caught:
+        await take()
+    assert caught.value.page == 3
+    assert taken == whole[:2]
+
+
+async def read(fetch, window: int = 4, size: int = 50):
+    """Read pages ahead in the test's own loop."""
+    async with aclosing(
+        Reading(fetch, Plan(window=window, size=size), asyncio.get_running_loop().create_task)
+    ) as pages:
+        while (page := await pages.next()) is not None:
+            yield page
+
+
+async def test_refused_behind_the_end():
+    """A refusal at the first page is an error; behind the last page it is the end."""
+
+    async def fetch(number: int) -> PackagePage:
+        if number > pages:
+            raise BadRequestError("no such page", status=400, page=number)
+        return page_of(*(f"{number}-{m}" for m in range(50)))
+
+    pages = 3
+    assert [page async for page in read(fetch)] == [await fetch(n) for n in (1, 2, 3)]
+    pages = 0
+    with pytest.raises(BadRequestError):
+        await anext(read(fetch))
+
+
+async def test_error_behind_the_end():
+    """A page behind the end that fails, asked for ahead, spoils nothing."""
+
+    async def fetch(number: int) -> PackagePage:
+        if number > 4:
+            raise ServerError("broken", status=503, page=number)
+        return page_of(*(f"{number}-{m}" for m in range(50))) if number < 4 else PackagePage()
+
+    assert len([page async for page in read(fetch, window=8)]) == 3
+
+
+async def test_pages_that_are_ready():
+    """A page that has come is ready to be handed over with the one before it; an error, or one on its way, is not."""
+    came = asyncio.Event()
+
+    async def fetch(number: int) -> PackagePage:
+        if number == 3:
+            await came.wait()
+        if number == 4:
+            raise ServerError("broken", status=500)
+        return page_of(*(f"{number}-{n}" for n in range(50)))
+
+    pages = Reading(fetch, Plan(window=4, size=50), asyncio.get_running_loop().create_task)
+    assert not pages.is_ready
+    ready = []
+    for number in (1, 2, 3):
+        if number == 3:
+            came.set()
+        await pages.next()
+        for _ in range(5):
+            await asyncio.sleep(0)
+        ready.append(pages.is_ready)
+    await pages.aclose()
+    assert ready == [True, False, False]
+
+
+async def test_iterator_hands_over_what_is_ready(sandbox, client, monkeypatch):
+    """An iterator gives several pages at a time where they have come, each package once and in order."""
+    monkeypatch.setattr(Reading, "is_ready", property(lambda reading: reading._plan.taken % 4))
+    sizes = [len(batch) async for batch in client.packages.iter(page_size=20)._batches]
+    assert [package.package_id async for package in client.packages.iter(page_size=20)] == served_ids(sandbox)
+    assert (max(sizes), sum(sizes)) == (80, 300)
+    monkeypatch.setattr(packages, "MOST_AT_ONCE", 30)
+    assert max([len(batch) async for batch in client.packages.iter(page_size=20)._batches]) == 40
+
+
+async def test_endless_list():
+    """A server that never ends is an error after ten thousand pages, not a list that was cut."""
+
+    async def fetch(number: int) -> PackagePage:
+        return page_of(str(number))
+
+    taken: list[PackagePage] = []
+
+    async def take() -> None:
+        async for page in read(fetch, size=1):
+            taken.append(page)  # noqa: PERF401 -- what came before the error is the point
+
+    with pytest.raises(DecodeError, match="does not end: 10000 pages"):
+        await take()
+    assert len(taken) == 10_000
+
+
+async def test_window_slides():
+    """A page is asked for as soon as one is taken, however slow another is: there are no lock-step windows."""
+    started: list[int] = []
+    gates = {number: asyncio.Event() for number in range(1, 40)}
+
+    async def fetch(number: int) -> PackagePage:
+        started.append(number)
+        await gates[number].wait()
+        return page_of(*(f"{number}-{m}" for m in range(50)))
+
+    pages = read(fetch, window=4)
+    gates[1].set()
+    await anext(pages)
+    gates[2].set()
+    await anext(pages)
+    assert started == [1, 2, 3, 4, 5]
+    gates[3].set()
+    await anext(pages)
+    assert started == [1, 2, 3, 4, 5, 6]
+    await pages.aclose()
+    assert len(asyncio.all_tasks()) == 1
+
+
+async def test_slow_consumer():
+    """While nobody takes pages, no more than the window is fetched."""
+    started: list[int] = []
+
+    async def fetch(number: int) -> PackagePage:
+        started.append(number)
+        return page_of(*(f"{number}-{m}" for m in range(50)))
+
+    pages = read(fetch, window=3)
+    for taken in range(1, 6):
+        await anext(pages)
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert max(started) <= taken + 3
+    await pages.aclose()
+
+
+# ---------------------------------------------------------------- how a reading ends
+
+
+async def under_way(client: AsyncRoamify) -> int:
+    """Count the page requests that the client has under way."""
+    await asyncio.sleep(0)
+    return len(client._engine.transport._tasks)
+
+
+@pytest.fixture
+async def slow():
+    """Serve the fifth page never, so that some are always under way."""
+    async with Sandbox(packages=1000) as sandbox:
+        sandbox.fail("GET", PATH, "slow", query={"page": "5"}, seconds=600)
+        yield sandbox
+
+
+async def leave_by_break(items, server):
+    """Leave the loop."""
+    taken = 0
+    async for _ in items:
+        taken += 1
+        if taken == 25:
+            await server.arrived(f"GET {PATH}", 10)
+            break
+
+
+async def leave_by_error(items, server):
+    """Raise in the loop."""
+    taken = 0
+    with contextlib.suppress(LookupError):
+        async for _ in items:
+            taken += 1
+            if taken == 25:
+                await server.arrived(f"GET {PATH}", 10)
+                raise LookupError
+
+
+async def leave_by_closing(items, server):
+    """Close the iterator."""
+    for _ in range(25):
+        await anext(items)
+    await server.arrived(f"GET {PATH}", 10)
+    await items.aclose()
+
+
+async def leave_by_dropping(items, server):
+    """Take some and let go."""
+    for _ in range(25):
+        await anext(items)
+    await server.arrived(f"GET {PATH}", 10)
+
+
+async def leave_by_cancelling(items, server):
+    """Cancel the one who waits for the page that never comes."""
+    task = asyncio.ensure_future(collected(items))
+    await server.arrived(f"GET {PATH}", 10)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def collected(items):
+    """Take all."""
+    return [item async for item in items]
+
+
+@pytest.mark.parametrize(
+    "leave", [leave_by_break, leave_by_error, leave_by_closing, leave_by_dropping, leave_by_cancelling]
+)
+async def test_stopping_early(leave, slow):
+    """However the caller stops, what is in flight ends, and the client goes on to work."""
+    async with AsyncRoamify(slow.token, base_url=slow.url, settings=QUICK) as roamify:
+        await leave(roamify.packages.iter(page_size=20), slow)
+        assert slow.state()["requests"][f"GET {PATH}"] >= 10
+        gc.collect()
+        while await under_way(roamify):
+            gc.collect()
+        assert (await roamify.account.balance()).balance == 1000
+
+
+async def test_client_closed_under_a_reading(slow):
+    """Closing the client ends its readings with a ``ConfigurationError``, and leaves no task behind."""
+    roamify = AsyncRoamify(slow.token, base_url=slow.url, settings=QUICK)
+    items = roamify.packages.iter(page_size=20)
+    await anext(items)
+    await roamify.aclose()
+    assert await under_way(roamify) == 0
+    with pytest.raises(ConfigurationError, match="closed"):
+        [item async for item in items]
+    assert len([task for task in asyncio.all_tasks() if "fetched" in str(task)]) == 0
+
+
+async def test_list_is_cancelled(slow):
+    """Cancelling ``list`` ends the pages that are under way."""
+    async with AsyncRoamify(slow.token, base_url=slow.url, settings=QUICK) as roamify:
+        task = asyncio.create_task(roamify.packages.list(page_size=20))
+        await slow.arrived(f"GET {PATH}", 10)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert await under_way(roamify) == 0
+
+
+async def test_deadline_of_the_caller(client, sandbox):
+    """A page's ``Retry-After`` beyond the caller's deadline raises at once, although the page is fetched ahead."""
+    import anyio
+
+    sandbox.fail("GET", PATH, "429", seconds=3000, query={"page": "3"})
+    with pytest.raises(RateLimitError, match="page 3"), anyio.fail_after(30):
+        await client.packages.list()
+
+
+@pytest.mark.parametrize("concurrency", [0, -1, 1.5, True, "4"])
+async def test_concurrency_of_nothing(concurrency, client, sandbox):
+    """A concurrency that is no whole number from 1 up is refused before anything is sent."""
+    with pytest.raises((TypeError, ValueError), match="concurrency must be"):
+        await client.packages.list(concurrency=concurrency)
+    with pytest.raises((TypeError, ValueError), match="concurrency must be"):
+        await anext(client.packages.iter(concurrency=concurrency))
+    assert sandbox.state()["requests"] == {}
+
+
+async def test_concurrency_limits(slow):
+    """No more pages are under way than ``concurrency`` says."""
+    async with AsyncRoamify(slow.token, base_url=slow.url, settings=QUICK) as roamify:
+        items = roamify.packages.iter(page_size=20, concurrency=3)
+        for _ in range(80):
+            await anext(items)
+        fifth = asyncio.ensure_future(anext(items))
+        await slow.arrived(f"GET {PATH}", 7)
+        assert await under_way(roamify) <= 3
+        assert slow.state()["requests"][f"GET {PATH}"] == 7
+        fifth.cancel()
+        await asyncio.wait([fifth])
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+async def test_faulty_pages(seed):
+    """With one answer in twenty faulty the catalogue arrives complete: five faults in a row hit no page."""
+    async with Sandbox(packages=2000, seed=seed) as sandbox:
+        for fault in ("drop", "503", "502_html", "truncated", "garbled", "reset", "429", "500_empty"):
+            sandbox.fail("GET", PATH, fault, probability=0.05 / 8, times=None)
+        async with AsyncRoamify(sandbox.token, base_url=sandbox.url, settings=QUICK) as roamify:
+            catalogue = await roamify.packages.list(page_size=10)
+            assert [package.package_id for package in catalogue] == served_ids(sandbox)
+        assert sandbox.state()["requests"][f"GET {PATH}"] > 202

@@ -1,0 +1,127 @@
+"""Exchange rates: what may be asked together, and answers that are left as they came."""
+
+import json
+from datetime import UTC, date, datetime, timedelta, timezone
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from support.servers import Raw, answer, answering
+
+from roamify_async import AsyncRoamify, BadRequestError, DecodeError
+from roamify_async._engine.envelope import encode
+from roamify_async.api.rates import GetRates, Rates
+from roamify_async.sandbox import Sandbox
+
+NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
+LATER = NOON + timedelta(days=3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "query"),
+    [
+        ({}, ""),
+        ({"source": "USD"}, "source=USD"),
+        ({"source": "USD", "target": "EUR"}, "source=USD&target=EUR"),
+        ({"datetime": NOON}, "datetime=2026-01-02T12%3A00%3A00Z"),
+        ({"datetime": NOON.astimezone(timezone(timedelta(hours=5, minutes=30)))}, "datetime=2026-01-02T12%3A00%3A00Z"),
+        ({"start": NOON, "end": LATER}, "from=2026-01-02T12%3A00%3A00Z&to=2026-01-05T12%3A00%3A00Z"),
+        (
+            {"start": NOON, "end": LATER, "interval": "minute"},
+            "from=2026-01-02T12%3A00%3A00Z&to=2026-01-05T12%3A00%3A00Z&interval=minute",
+        ),
+    ],
+)
+def test_queries(arguments, query):
+    """Times go out in UTC, and only what was said."""
+    assert encode(Rates.get, GetRates(**arguments)).query == query
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        ({"datetime": NOON, "start": NOON, "end": LATER}, "datetime and start and end given"),
+        ({"datetime": NOON, "interval": "day"}, "datetime and interval given"),
+        ({"start": NOON}, "only start given"),
+        ({"end": NOON, "interval": "day"}, "only end and interval given"),
+        ({"interval": "day"}, "only interval given"),
+        ({"start": NOON, "end": LATER, "interval": "week"}, "interval must be one of day, hour, minute"),
+        ({"datetime": datetime(2026, 1, 2)}, "datetime must have a time zone"),  # noqa: DTZ001
+        ({"start": NOON, "end": datetime(2026, 1, 2)}, "end must have a time zone"),  # noqa: DTZ001
+        ({"source": ""}, "source must not be empty"),
+    ],
+)
+async def test_contradictions(arguments, problem):
+    """What the API would refuse is refused before anything is sent."""
+    async with Raw(answering(answer("[]"))) as server, AsyncRoamify("secret-token", base_url=server.url) as client:
+        with pytest.raises(ValueError, match=problem):
+            await client.rates.get(**arguments)
+        assert server.connections == 0
+
+
+@pytest.mark.parametrize("value", ["2026-01-02T00:00:00Z", date(2026, 1, 2), 1767312000])
+def test_no_moments(value):
+    """A moment is a ``datetime``: of anything else the time or the zone is a guess."""
+    with pytest.raises(TypeError, match="datetime must be a datetime with a time zone"):
+        GetRates(datetime=value)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '[{"rate": 0.85149}]',
+        '{"status": "success", "data": {"rates": [0.1]}}',
+        '{"EUR": 0.10000000000000001}',
+        "[]",
+        "1.10",
+    ],
+)
+async def test_answers(opened, body):
+    """What is not documented is given as it came, its numbers exact."""
+    async with Raw(answering(answer(body))) as server:
+        client = await opened(server.url)
+        exact = json.loads(body, parse_float=Decimal)
+        assert await client.rates.get(source="USD", target="EUR") == exact
+        assert await client.rates.currencies() == exact
+        assert [asked.line.split(" ")[1] for asked in server.requests] == [
+            "/api/rates?source=USD&target=EUR",
+            "/api/currencies",
+        ]
+
+
+async def test_no_json(opened):
+    """An answer that is no JSON is asked for again, then an error."""
+    async with Raw(answering(answer("<html>"), answer("[1]"), answer("<html>"))) as server:
+        client = await opened(server.url)
+        assert await client.rates.currencies() == [1]
+        with pytest.raises(DecodeError):
+            await client.rates.get()
+        assert len(server.requests) == 7
+
+
+@pytest.mark.parametrize("envelope", [True, False])
+async def test_history(opened, envelope):
+    """Rates of now, of a moment and of a time come as the server writes them, with an envelope if it has one."""
+    async with Sandbox(packages=300, rates_envelope=envelope) as sandbox:
+        client = await opened(sandbox.url, sandbox.token)
+
+        async def asked(**arguments: Any) -> Any:
+            told = await client.rates.get(source="USD", target="EUR", **arguments)
+            return told["data"] if envelope else told
+
+        (now,), (then,) = await asked(), await asked(datetime=NOON)
+        assert isinstance(now["rate"], Decimal)
+        assert then["time"] == "2026-01-02T12:00:00Z"
+        days = await asked(start=NOON, end=LATER, interval="day")
+        assert [day["time"][:10] for day in days] == ["2026-01-02", "2026-01-03", "2026-01-04", "2026-01-05"]
+        assert days[0]["rate"] == then["rate"]
+        with pytest.raises(BadRequestError):
+            await client.rates.get(source="XXX", target="EUR")
+        currencies = await client.rates.currencies()
+        assert "EUR" in {currency["code"] for currency in (currencies["data"] if envelope else currencies)}
+
+
+def test_end_before_start():
+    """A time that ends before it begins is refused."""
+    with pytest.raises(ValueError, match="end must not be before start"):
+        GetRates(start=datetime(2027, 7, 2, tzinfo=UTC), end=datetime(2027, 7, 1, tzinfo=UTC), interval="day")

@@ -1,0 +1,68 @@
+"""Refunds: the one documented path, and an answer of which only a part is known."""
+
+import json
+from datetime import UTC, datetime
+
+import pytest
+from support.servers import Raw, answer, answering
+
+from roamify_async import DecodeError, NotFoundError, OrderItem, Refund, RefundStatus
+from roamify_async.sandbox import Sandbox
+
+REFUND = "5f3c0000-1c52-4b0e-9d0b-6a1f8f6a1111"
+
+
+@pytest.mark.parametrize("name", ["refundId", "id"])
+@pytest.mark.parametrize("wrap", [lambda told: {"status": "success", "data": told}, lambda told: told])
+async def test_get(opened, name, wrap):
+    """A refund is read with its id under either name, with and without an envelope, and keeps what is not known."""
+    told = {name: REFUND, "status": "PENDING", "iccid": "", "createdAt": 1794182400, "credit": {"amount": 1}}
+    async with Raw(answering(answer(json.dumps(wrap(told))))) as server:
+        client = await opened(server.url)
+        refund = await client.refunds.get(REFUND)
+        (asked,) = server.requests
+    assert asked.line == f"GET /api/refund?refundId={REFUND} HTTP/1.1"
+    assert (refund.refund_id, refund.status, refund.iccid) == (REFUND, RefundStatus.PENDING, None)
+    assert refund.created_at == datetime(2026, 11, 9, tzinfo=UTC)
+    assert refund.raw == told
+
+
+@pytest.mark.parametrize(("status", "text"), [("CANCELLED", "CANCELLED"), (None, "UNKNOWN")])
+async def test_states(opened, status, text):
+    """A state that is not known keeps its text."""
+    async with Raw(answering(answer(json.dumps({"data": {"status": status}})))) as server:
+        client = await opened(server.url)
+        refund = await client.refunds.get(REFUND)
+    assert (str(refund.status), refund.refund_id) == (text, None)
+
+
+async def test_refusals(opened):
+    """A refund that is not there is a ``NotFoundError`` with the server's code; an answer of no shape is an error."""
+    missing = answer('{"message": "no such refund", "status": "failed", "code": "REFUND_NOT_FOUND"}', 404)
+    async with Raw(answering(missing, answer("[]"))) as server:
+        client = await opened(server.url)
+        with pytest.raises(NotFoundError) as caught:
+            await client.refunds.get(REFUND)
+        assert caught.value.code == "REFUND_NOT_FOUND"
+        with pytest.raises(DecodeError, match="an object expected"):
+            await client.refunds.get(REFUND)
+        with pytest.raises(ValueError, match="refund_id must not be empty"):
+            await client.refunds.get("")
+
+
+@pytest.mark.parametrize("key", ["refundId", "id"])
+async def test_life(opened, key):
+    """A refund that was asked for is seen as it goes its way, whichever name its id has."""
+    async with Sandbox(packages=300, refund_key=key) as sandbox:
+        client = await opened(sandbox.url, sandbox.token)
+        order = await client.orders.create([OrderItem("esim-greece-30days-1gb-all")])
+        body = {"esimId": order.items[0].esim_id, "reason": "not used"}
+        asked = await client.request("POST", "/_sandbox/refunds", json=body, answer=Refund)
+        refund = await client.refunds.get(asked.refund_id)
+        assert refund == asked
+        assert (refund.status, refund.esim_id, refund.order_id) == (RefundStatus.PENDING, body["esimId"], order.id)
+        assert (refund.product_type, refund.reason, refund.raw["amount"]) == ("esim", "not used", order.total)
+        decision = {"refundId": asked.refund_id, "status": "REJECTED", "reason": "It was used."}
+        await client.request("POST", "/_sandbox/refunds/decide", json=decision)
+        refund = await client.refunds.get(asked.refund_id)
+        assert (refund.status, refund.rejection_reason) == (RefundStatus.REJECTED, "It was used.")

@@ -1,0 +1,101 @@
+"""What was used of an eSIM, whatever date format the server writes."""
+
+import datetime as dt
+import json
+from decimal import Decimal
+
+import pytest
+from support.servers import Raw, answer, answering
+
+from roamify_async import AsyncRoamify, DataUsage, DecodeError, HistoryItem, Usage
+from roamify_async._engine.codec import read
+from roamify_async.sandbox import Sandbox
+
+DAY = dt.date(2025, 1, 2)
+
+
+@pytest.mark.parametrize(
+    ("text", "day"),
+    [
+        ("20250102", DAY),
+        ("2025-01-02", DAY),
+        (20250102, DAY),
+        ("2025-01-02T23:59:59Z", DAY),
+        ("2025-01-02 10:00:00", DAY),
+        ("2024-02-29", dt.date(2024, 2, 29)),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_dates(text, day):
+    """Both documented ways to write a day are read, and those of a server that adds the time."""
+    assert read({"date": text}, DataUsage) == DataUsage(date=day)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2/1/2025",
+        "2025-1-2",
+        "202501",
+        "2025-0102",
+        "20251302",
+        "2025010203",
+        "2025-01-023",
+        "1735776000",
+        "x",
+        True,
+        [],
+        1.5,
+    ],
+)
+def test_no_dates(text):
+    """What is no day is a problem that says so, and no other day."""
+    with pytest.raises(ValueError, match=r"^\$\.date: (a date|text) expected, not"):
+        read({"date": text}, DataUsage)
+
+
+async def test_details(opened):
+    """The details have what the usage has, and what was used day by day."""
+    told = {
+        "iccid": "89",
+        "allowedData": 2**53 - 1,
+        "dataUsages": [{"date": "20250102", "usage": 0.10, "location": None}],
+    }
+    async with Raw(answering(answer(json.dumps({"status": "success", "data": told})))) as server:
+        client = await opened(server.url)
+        details = await client.esims.usage_details("89")
+        assert isinstance(details, Usage)
+        assert (details.iccid, details.allowed_data) == ("89", None)
+        assert details.data_usages == (DataUsage(date=DAY, usage=Decimal("0.10")),)
+        assert [asked.line for asked in server.requests] == ["GET /api/esim/usage/details?iccid=89 HTTP/1.1"]
+
+
+async def test_details_that_are_wrong():
+    """A day that cannot be read is named."""
+    body = '{"data": {"dataUsages": [{"date": "20250102"}, {"date": "soon"}]}}'
+    async with (
+        Raw(answering(answer(body))) as server,
+        AsyncRoamify("secret-token", base_url=server.url) as client,
+    ):
+        with pytest.raises(DecodeError) as caught:
+            await client.esims.usage_details("89")
+        assert caught.value.problems == ('$.data.dataUsages[1].date: a date expected, not "soon"',)
+
+
+@pytest.mark.parametrize("dates", ["YYYYMMDD", "YYYY-MM-DD"])
+async def test_used_data(opened, dates):
+    """What an eSIM used is told by the day, in either date format, and adds up with what is left."""
+    async with Sandbox(packages=300, usage_dates=dates) as sandbox:
+        client = await opened(sandbox.url, sandbox.token)
+        (esim,) = await client.esims.buy("esim-greece-30days-1gb-all")
+        assert (await client.esims.usage_details(esim.iccid)).data_usages == ()
+        await client.request("POST", "/_sandbox/esims", json={"iccid": esim.iccid, "usedData": 100})
+        usage, details = await client.esims.usage(esim.iccid), await client.esims.usage_details(esim.iccid)
+        (day,) = details.data_usages
+        assert abs(day.date - dt.datetime.now(dt.UTC).date()) <= dt.timedelta(days=1)
+        assert day.location == "Greece"
+        assert (details.allowed_data - details.remaining_data, details.remaining_data) == (100, usage.remaining_data)
+        history = await client.esims.history(esim.iccid)
+        assert [(item.esim_id, item.package_id) for item in history] == [(esim.id, "esim-greece-30days-1gb-all")]
+        assert all(isinstance(item, HistoryItem) for item in history)

@@ -1,0 +1,1035 @@
+"""The transport: what leaves, what comes back, and whether it is certain that nothing had left."""
+
+import asyncio
+import gc
+import gzip
+import os
+import ssl
+import warnings
+import zlib
+from contextlib import asynccontextmanager
+from types import SimpleNamespace
+from typing import Any
+
+import aiohttp
+import pytest
+import trustme
+from support.clients import QUICK
+from support.servers import Clock, Raw, answer, answering, basic, nobody, proxying
+from yarl import URL
+
+from roamify_async import AsyncRoamify, ConfigurationError, RoamifyError, Settings, Timeouts
+from roamify_async._engine.access import Access
+from roamify_async._engine.transport import AGENT, Transport
+from roamify_async._engine.wire import HttpRequest, HttpResponse, NoResponse
+from roamify_async.sandbox import Sandbox
+
+TOKEN = "rk_live_0123456789abcdef"
+HOST = "https://api.example.com"
+GET = HttpRequest("GET", "/api/balance")
+POST = HttpRequest("POST", "/api/esim/order", body=b'{"items": []}')
+LOST = ("lost", "maybe")
+UNSENT = ("connect", "no")
+
+
+@asynccontextmanager
+async def transport(url=HOST, settings=None, session=None):
+    """Make a transport and close it."""
+    made = Transport(Access(url, TOKEN), settings or Settings(), session)
+    try:
+        yield made
+    finally:
+        await made.aclose()
+
+
+async def send(made, request, *, agent=None, proxy=None, **timeouts: float):
+    """Send with the transport, under the given time limits only."""
+    return await made.send(request, Timeouts(**timeouts), agent=agent, proxy=proxy)
+
+
+async def outcome(url, request=POST, *, settings=None, session=None, proxy=None, **timeouts: float):
+    """Send one request with an own transport."""
+    async with transport(url, settings, session) as made:
+        return await send(made, request, proxy=proxy, **timeouts)
+
+
+def told(result):
+    """Give what a failure says of itself; it never shows the token."""
+    assert isinstance(result, NoResponse), result
+    assert TOKEN not in result.reason
+    assert result.reason
+    return result.failure, result.sent
+
+
+def only_call(mocked):
+    """Give the keyword arguments of the one request that was made."""
+    ((call,),) = mocked.requests.values()
+    return call.kwargs
+
+
+# ---------------------------------------------------------------- what is asked of aiohttp
+
+
+async def test_headers(mocked):
+    """A request carries the token, asks for JSON, says that it sends JSON, and names the client."""
+    mocked.post(f"{HOST}/api/esim/order", payload={})
+    async with transport() as made:
+        await send(made, POST)
+    assert dict(only_call(mocked)["headers"]) == {
+        "Authorization": f"Bearer {TOKEN}",
+        "Accept": "application/json",
+        "Content-Type": "application/json",
+        "User-Agent": AGENT,
+    }
+    assert AGENT.startswith("roamify-async/")
+    assert f"aiohttp/{aiohttp.__version__}" in AGENT
+
+
+async def test_agent(mocked):
+    """A caller's own name for the client replaces the default."""
+    mocked.get(f"{HOST}/api/balance", payload={})
+    async with transport() as made:
+        await send(made, GET, agent="shop/1.0")
+    assert only_call(mocked)["headers"]["User-Agent"] == "shop/1.0"
+
+
+async def test_body(mocked):
+    """The body leaves as the bytes of the request, and a request without one has none."""
+    mocked.post(f"{HOST}/api/esim/order", payload={})
+    async with transport() as made:
+        await send(made, POST)
+        assert only_call(mocked)["data"].decode() == '{"items": []}'
+        mocked.requests.clear()
+        mocked.get(f"{HOST}/api/balance", payload={})
+        await send(made, GET)
+        assert only_call(mocked)["data"] is None
+
+
+async def test_nothing_is_followed_or_raised(mocked):
+    """Aiohttp is told to follow no redirect, to raise for no status, and to use the given proxy and certificates."""
+    mocked.get(f"{HOST}/api/balance", payload={})
+    context = ssl.create_default_context()
+    async with transport(settings=Settings(ssl=context)) as made:
+        await send(made, GET, proxy="http://proxy.example.com:3128")
+    asked = only_call(mocked)
+    assert asked["allow_redirects"] is False
+    assert asked["raise_for_status"] is False
+    assert asked["proxy"] == "http://proxy.example.com:3128"
+    assert asked["ssl"] is context
+
+
+async def test_certificates_are_checked_by_default(mocked):
+    """Without settings certificates are checked and no proxy is used."""
+    mocked.get(f"{HOST}/api/balance", payload={})
+    async with transport() as made:
+        await send(made, GET)
+    asked = only_call(mocked)
+    assert asked["ssl"] is True
+    assert asked["proxy"] is None
+
+
+async def test_limits(mocked):
+    """Limits of time go to aiohttp as they are, apart from the pool's; infinity and None are no limit."""
+    mocked.get(f"{HOST}/api/balance", payload={}, repeat=True)
+    async with transport() as made:
+        await send(made, GET, connect=1, read=2, total=3)
+        assert only_call(mocked)["timeout"] == aiohttp.ClientTimeout(total=3, sock_connect=1, sock_read=2)
+        mocked.requests.clear()
+        await send(made, GET, total=float("inf"))
+        assert only_call(mocked)["timeout"] == aiohttp.ClientTimeout(total=None, sock_connect=None, sock_read=None)
+
+
+async def test_answer(mocked):
+    """An answer is its status, its headers under lower-cased names, and its bytes."""
+    mocked.get(f"{HOST}/api/balance", status=418, body=b"\xff\x00", headers={"CF-RAY": "abc", "X-Y": "Z"})
+    async with transport() as made:
+        came = await send(made, GET)
+    assert isinstance(came, HttpResponse)
+    assert (came.status, came.body) == (418, b"\xff\x00")
+    assert came.headers["cf-ray"] == came.request_id == "abc"
+    assert came.headers["x-y"] == "Z"
+    assert all(name == name.lower() for name in came.headers)
+
+
+KEY = SimpleNamespace(host="api.example.com", port=443, is_ssl=True, ssl=True)
+INFO = aiohttp.RequestInfo(URL(HOST), "POST", {"Authorization": f"Bearer {TOKEN}"}, URL(HOST))  # type: ignore[arg-type]
+FAILURES = {
+    # name: the exception, what it means for a GET, and for a POST whose body had not left, and had
+    "no connection": (aiohttp.ClientConnectorError(KEY, OSError(111, "refused")), UNSENT, UNSENT, None),  # type: ignore[arg-type]
+    "proxy": (aiohttp.ClientHttpProxyError(INFO, (), status=407), UNSENT, UNSENT, None),
+    "connecting": (aiohttp.ConnectionTimeoutError("slow"), ("timeout", "no"), ("timeout", "no"), None),
+    "URL": (aiohttp.InvalidURL("::"), UNSENT, UNSENT, None),
+    "hung up": (aiohttp.ServerDisconnectedError(), LOST, UNSENT, LOST),
+    "cut off": (aiohttp.ClientPayloadError("cut off"), LOST, UNSENT, LOST),
+    "socket": (aiohttp.ClientOSError(104, "reset"), LOST, UNSENT, LOST),
+    "status line": (aiohttp.ClientResponseError(INFO, (), status=400, message="Bad"), LOST, UNSENT, LOST),
+    "total": (TimeoutError(), ("timeout", "maybe"), ("timeout", "no"), ("timeout", "maybe")),
+    "reading": (aiohttp.SocketTimeoutError("slow"), ("timeout", "maybe"), ("timeout", "no"), ("timeout", "maybe")),
+    "runtime": (RuntimeError("odd"), LOST, UNSENT, LOST),
+    "value": (ValueError("odd"), LOST, UNSENT, LOST),
+    "with the token": (aiohttp.ClientError(f"Bearer {TOKEN}"), LOST, UNSENT, LOST),
+}
+
+
+@pytest.mark.parametrize(("error", "get", "unsent", "sent"), FAILURES.values(), ids=FAILURES)
+async def test_exceptions_become_values(mocked, error, get, unsent, sent):
+    """No exception passes: each becomes a failure that tells whether the request's body had left."""
+
+    async def break_before(url, **_: Any):
+        raise error
+
+    async def break_after(url, *, data, **_: Any):
+        await data.write_with_length(Paper(), None)
+        raise error
+
+    async with transport() as made:
+        mocked.get(f"{HOST}/api/balance", callback=break_before)
+        assert told(await send(made, GET)) == get
+        mocked.post(f"{HOST}/api/esim/order", callback=break_before)
+        assert told(await send(made, POST)) == unsent
+        if sent is not None:
+            mocked.clear()
+            mocked.post(f"{HOST}/api/esim/order", callback=break_after)
+            assert told(await send(made, POST)) == sent
+
+
+class Paper:
+    """Takes what would go over the wire."""
+
+    def __init__(self) -> None:
+        """Start empty."""
+        self.written = b""
+
+    async def write(self, chunk: bytes) -> None:
+        """Note it."""
+        self.written += chunk
+
+
+@pytest.mark.parametrize("way", ["write", "write_with_length"])
+async def test_payload_marks_and_writes(mocked, way):
+    """The body's mark is set in both ways in which aiohttp writes, and the bytes are all written."""
+    paper = Paper()
+
+    async def writing(url, *, data, **_: Any):
+        assert not data.has_left
+        await (data.write(paper) if way == "write" else data.write_with_length(paper, len(POST.body)))
+        assert data.has_left
+
+    mocked.post(f"{HOST}/api/esim/order", callback=writing)
+    async with transport() as made:
+        assert isinstance(await send(made, POST), HttpResponse)
+    assert paper.written == POST.body
+
+
+async def test_cancellation_passes(mocked):
+    """Cancellation is no failure of the network and passes."""
+
+    async def cancelled(url, **_: Any):
+        raise asyncio.CancelledError
+
+    mocked.get(f"{HOST}/api/balance", callback=cancelled)
+    async with transport() as made:
+        with pytest.raises(asyncio.CancelledError):
+            await send(made, GET)
+
+
+# ---------------------------------------------------------------- what goes over the wire
+
+
+EMPTY_PAGE = '{"status": "success", "data": {"packages": []}}'
+
+
+async def test_address():
+    """The base URL's path is kept, and what the caller says is percent-encoded once."""
+    async with Raw(answering(answer(EMPTY_PAGE))) as server:
+        async with AsyncRoamify(TOKEN, base_url=f"{server.url}/proxy/a%20b/") as client:
+            await client.packages.page(country="Côte d'Ivoire & Co+100%/?#", page=2)
+        (request,) = server.requests
+    path, _, query = request.line.split(" ")[1].partition("?")
+    assert path == "/proxy/a%20b/api/esim/packages"
+    assert "country=C%C3%B4te%20d%27Ivoire%20%26%20Co%2B100%25%2F%3F%23" in query.split("&")
+    assert "page=2" in query.split("&")
+
+
+async def test_base_path_outside_ascii():
+    """A base path with letters outside ASCII is percent-encoded too: nothing else may stand in a request's line."""
+    async with Raw(answering(answer(EMPTY_PAGE))) as server:
+        async with AsyncRoamify(TOKEN, base_url=f"{server.url}/pfäd") as client:
+            await client.packages.page()
+        assert server.requests[0].line.startswith("GET /pf%C3%A4d/api/esim/packages?")
+
+
+async def test_wire():
+    """On the wire each header stands once, and the body is whole and has its length."""
+    async with Raw(answering(answer())) as server:
+        await outcome(server.url)
+        await outcome(server.url, GET)
+        post, get = server.requests
+    assert post.line == "POST /api/esim/order HTTP/1.1"
+    assert post.body == POST.body
+    assert post.get("Content-Length") == str(len(POST.body))
+    assert get.line == "GET /api/balance HTTP/1.1"
+    assert get.body == b""
+    for request in post, get:
+        assert request.get("Host") == server.url.removeprefix("http://")
+        assert request.get("Authorization") == f"Bearer {TOKEN}"
+        assert request.get("Content-Type") == "application/json"
+        assert request.get("Accept") == "application/json"
+        assert request.get("User-Agent") == AGENT
+        assert request.get("Transfer-Encoding") is None
+        assert "gzip" in request.get("Accept-Encoding")
+
+
+async def test_agent_of_the_settings():
+    """``Settings(user_agent=)`` is what the server sees."""
+    async with Raw(answering(answer(EMPTY_PAGE))) as server:
+        async with AsyncRoamify(TOKEN, base_url=server.url, settings=Settings(user_agent="shop/1.0")) as client:
+            await client.packages.page()
+        assert server.requests[0].get("User-Agent") == "shop/1.0"
+
+
+@pytest.mark.parametrize(("coding", "pack"), [("gzip", gzip.compress), ("deflate", zlib.compress)])
+async def test_packed_answers(coding, pack):
+    """Packed answers are unpacked."""
+    async with Raw(answering(answer(pack(b'{"a": 1}'), Content_Encoding=coding))) as server:
+        assert (await outcome(server.url)).body == b'{"a": 1}'
+
+
+async def test_chunked_answer():
+    """An answer in chunks is put together."""
+    chunks = b'5\r\n{"a":\r\n2\r\n1}\r\n0\r\n\r\n'
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    async with Raw(answering(head + chunks)) as server:
+        assert (await outcome(server.url)).body == b'{"a":1}'
+
+
+async def test_connection_is_kept():
+    """Ten calls, one after the other, use one connection."""
+    async with Raw(answering(answer())) as server:
+        async with transport(server.url) as made:
+            for _ in range(5):
+                await send(made, GET)
+                await send(made, POST)
+        assert (server.connections, len(server.requests)) == (1, 10)
+
+
+async def test_cookies_are_not_sent_back():
+    """A cookie that the server sets is forgotten."""
+    async with Raw(answering(answer(Set_Cookie="session=1; Path=/"))) as server:
+        async with transport(server.url) as made:
+            first = await send(made, GET)
+            await send(made, POST)
+        assert first.headers["set-cookie"].startswith("session=1")
+        assert [request.get("Cookie") for request in server.requests] == [None, None]
+
+
+@pytest.mark.parametrize("request_", [GET, POST], ids=["GET", "POST"])
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_redirects_are_answers(status, request_):
+    """A redirect is given as it came, and the place that it names is never asked."""
+    async with Raw(answering(answer())) as elsewhere:
+        redirect = answer(b"", status, Location=f"{elsewhere.url}/api/balance")
+        async with Raw(answering(redirect)) as server:
+            came = await outcome(server.url, request_)
+            assert (came.status, came.headers["location"]) == (status, f"{elsewhere.url}/api/balance")
+            assert len(server.requests) == 1
+        assert elsewhere.connections == 0
+
+
+async def test_token_is_taken_out_of_answers():
+    """A server that repeats the token does not bring it into errors and logs."""
+
+    async def echo(connection):
+        request = await connection.request()
+        await connection.write(answer(f'{{"message": "bad {request.get("Authorization")}!"}}', 401))
+
+    async with Raw(echo) as server:
+        assert (await outcome(server.url)).body == b'{"message": "bad Bearer ***!"}'
+
+
+# ---------------------------------------------------------------- no, or maybe
+
+
+async def hang_up(connection):
+    """Close the connection when a request has come."""
+    await connection.request()
+
+
+async def reset(connection):
+    """Cut the connection when a request has come."""
+    await connection.request()
+    connection.abort()
+
+
+def breaking_off(text):
+    """Answer with this much, then hang up."""
+
+    async def play(connection):
+        await connection.request()
+        await connection.write(text)
+
+    return play
+
+
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+BREAKS = {
+    "closes after reading": hang_up,
+    "resets after reading": reset,
+    "in the status line": breaking_off(b"HTTP/1.1 20"),
+    "in the headers": breaking_off(HEAD),
+    "in the body": breaking_off(HEAD + b'Content-Length: 100\r\n\r\n{"data": '),
+    "before the body": breaking_off(HEAD + b"Content-Length: 100\r\n\r\n"),
+    "in a chunk": breaking_off(HEAD + b'Transfer-Encoding: chunked\r\n\r\n40\r\n{"data": '),
+    "between chunks": breaking_off(HEAD + b'Transfer-Encoding: chunked\r\n\r\n2\r\n{"\r\n'),
+    "in packed data": breaking_off(HEAD + b"Content-Encoding: gzip\r\nContent-Length: 9\r\n\r\n\x1f\x8b\x08\x00\x00"),
+    "no packed data": breaking_off(HEAD + b"Content-Encoding: gzip\r\nContent-Length: 5\r\n\r\nplain"),
+    "no HTTP": breaking_off(b"SSH-2.0-OpenSSH_9.6\r\n\r\n"),
+    "no header": breaking_off(b"HTTP/1.1 200 OK\r\nBearer \x00\r\n\r\n"),
+    "long headers": breaking_off(b"HTTP/1.1 200 OK\r\nX: " + b"x" * 100_000 + b"\r\n\r\n"),
+}
+
+
+@pytest.mark.parametrize("play", BREAKS.values(), ids=BREAKS)
+async def test_lost_answers(play):
+    """A POST that reached the server and got no whole answer may have been sent, and is sent once."""
+    async with Raw(play) as server:
+        assert told(await outcome(server.url)) == LOST
+        assert [request.body for request in server.requests] == [POST.body]
+
+
+@pytest.mark.parametrize("play", BREAKS.values(), ids=BREAKS)
+async def test_lost_reads(play):
+    """So may a GET, although it has no body."""
+    async with Raw(play) as server:
+        assert told(await outcome(server.url, GET)) == LOST
+        assert server.requests
+
+
+async def test_closed_before_it_is_read():
+    """A server that hangs up without reading may have got the body all the same."""
+    left = asyncio.Event()
+
+    async def chunk_sent(*_: object) -> None:
+        left.set()
+
+    async def deaf(connection):
+        await left.wait()
+        connection.abort()
+
+    trace = aiohttp.TraceConfig()
+    trace.on_request_chunk_sent.append(chunk_sent)
+    async with Raw(deaf) as server:
+        assert told(await outcome(server.url, settings=Settings(trace_configs=[trace]))) == LOST
+        assert (server.connections, server.requests) == (1, [])
+
+
+async def silence(connection):
+    """Read and never answer."""
+    await connection.request()
+    await asyncio.Event().wait()
+
+
+@pytest.mark.parametrize("limit", ["read", "total"])
+@pytest.mark.parametrize("begins", [b"", HEAD + b"Content-Length: 100\r\n\r\n{"], ids=["nothing", "half"])
+async def test_no_whole_answer_in_time(monkeypatch, begins, limit):
+    """A POST without a whole answer in time may have been sent, whichever limit ends it."""
+    clock = Clock(monkeypatch)
+
+    async def stall(connection):
+        await connection.request()
+        await connection.write(begins)
+        while True:  # each piece of the answer starts the limit between two pieces anew
+            await clock.sleep(31)
+
+    async with Raw(stall) as server:
+        assert told(await outcome(server.url, **{limit: 30})) == ("timeout", "maybe")
+        assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("request_", [GET, POST], ids=["GET", "POST"])
+async def test_refused_connection(request_):
+    """A refused connection is certain: nothing was sent."""
+    with nobody() as url:
+        assert told(await outcome(url, request_)) == UNSENT
+
+
+@pytest.mark.parametrize("request_", [GET, POST], ids=["GET", "POST"])
+async def test_unknown_host(request_):
+    """So is a name that does not exist."""
+    assert told(await outcome("https://api.invalid", request_)) == UNSENT
+
+
+async def deaf(connection):
+    """Take a connection and never read from it."""
+    await asyncio.Event().wait()
+
+
+@pytest.mark.parametrize("request_", [GET, POST], ids=["GET", "POST"])
+async def test_connecting_takes_too_long(request_):
+    """A TLS handshake that does not end in time is certain too."""
+    async with Raw(deaf) as server:
+        url = server.url.replace("http:", "https:")
+        assert told(await outcome(url, request_, connect=0.1)) == ("timeout", "no")
+        assert server.connections == 1
+
+
+async def test_total_ends_while_connecting():
+    """The total limit ends a connection attempt as well, and the POST is known not to have left."""
+    async with Raw(deaf) as server:
+        assert told(await outcome(server.url.replace("http:", "https:"), total=0.1)) == ("timeout", "no")
+
+
+async def test_waiting_in_a_callers_pool():
+    """A POST that waits in the pool of a caller's session until its time is over was never sent."""
+    async with Raw(silence) as server, aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=1)) as session:
+        taken = asyncio.ensure_future(session.get(f"{server.url}/theirs"))
+        await server.came.wait()
+        assert told(await outcome(server.url, session=session, total=0.1)) == ("timeout", "no")
+        assert [request.line.split()[0] for request in server.requests] == ["GET"]
+        taken.cancel()
+        await asyncio.gather(taken, return_exceptions=True)
+
+
+class Flaky:
+    """Answers one request on each connection and hangs up at the second."""
+
+    def __init__(self) -> None:
+        """Start with the first connection."""
+        self.per_connection: list[int] = []
+
+    async def play(self, connection):
+        """Count, answer, count, hang up."""
+        self.per_connection.append(0)
+        place = len(self.per_connection) - 1
+        while await connection.request():
+            self.per_connection[place] += 1
+            if self.per_connection[place] == 2:
+                return
+            await connection.write(answer())
+
+
+@pytest.mark.parametrize("request_", [GET, POST], ids=["GET", "POST"])
+async def test_dead_connection(request_):
+    """A request whose kept connection turns out to be dead may have been sent, and is not sent again by aiohttp."""
+    flaky = Flaky()
+    async with Raw(flaky.play) as server, transport(server.url) as made:
+        await send(made, request_)
+        assert told(await send(made, request_)) == LOST
+        assert flaky.per_connection == [2]
+        assert (await send(made, request_)).status == 200
+    assert flaky.per_connection == [2, 1]
+
+
+async def test_cut_and_gone():
+    """A GET that was cut may have been sent, even if no connection can be made any more."""
+
+    async def play(connection):
+        await connection.request()
+        connection.server.refuse()
+        connection.abort()
+
+    async with Raw(play) as server:
+        assert told(await outcome(server.url, GET))[1] == "maybe"
+        assert len(server.requests) == 1
+
+
+async def test_closing_in_flight():
+    """Closing ends what is in flight, and the reason says so."""
+    async with Raw(silence) as server, transport(server.url) as made:
+        call = asyncio.ensure_future(send(made, POST))
+        await server.came.wait()
+        await made.aclose()
+        result = await call
+        assert told(result) == LOST
+        assert result.reason == "the client was closed"
+
+
+# ---------------------------------------------------------------- TLS
+
+
+@pytest.fixture(scope="module")
+def authority():
+    """Make a certificate authority."""
+    return trustme.CA()
+
+
+@pytest.fixture(scope="module")
+def certified(authority):
+    """Make the server's side of TLS with a certificate of that authority."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    return context
+
+
+@pytest.fixture
+async def secure(certified):
+    """Answer over TLS."""
+    async with Raw(answering(answer()), ssl=certified) as server:
+        yield server
+
+
+@pytest.mark.parametrize("request_", [GET, POST], ids=["GET", "POST"])
+async def test_unknown_authority(secure, request_):
+    """A certificate of an authority that is not known ends the connection before anything is sent."""
+    result = await outcome(secure.url, request_)
+    assert told(result) == UNSENT
+    assert "certificate verify failed" in result.reason
+    assert secure.requests == []
+
+
+@pytest.mark.parametrize("given", ["path", "text", "context"])
+async def test_own_authority(secure, authority, tmp_path, given):
+    """``Settings(ssl=)`` takes the path of a CA bundle, or a context."""
+    path = tmp_path / "ca.pem"
+    authority.cert_pem.write_to_path(str(path))
+    context = ssl.create_default_context(cafile=path)
+    settings = Settings(ssl={"path": path, "text": str(path), "context": context}[given])
+    assert (await outcome(secure.url, settings=settings)).status == 200
+    assert len(secure.requests) == 1
+
+
+async def test_other_authority(secure, tmp_path):
+    """Another authority than the server's does not open it."""
+    path = tmp_path / "ca.pem"
+    trustme.CA().cert_pem.write_to_path(str(path))
+    assert told(await outcome(secure.url, settings=Settings(ssl=path))) == UNSENT
+    assert secure.requests == []
+
+
+async def test_other_host(authority, tmp_path):
+    """A certificate for another host is refused, whoever signed it."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("api.example.com").configure_cert(context)
+    path = tmp_path / "ca.pem"
+    authority.cert_pem.write_to_path(str(path))
+    async with Raw(answering(answer()), ssl=context) as server:
+        assert told(await outcome(server.url, settings=Settings(ssl=path))) == UNSENT
+        assert server.requests == []
+
+
+async def greet(connection):
+    """Speak first, and no TLS."""
+    await connection.write(b"220 mail.example.com ESMTP\r\n")
+    await connection.reader.read(1)
+
+
+@pytest.mark.parametrize("request_", [GET, POST], ids=["GET", "POST"])
+async def test_plain_server_behind_https(request_):
+    """A server that speaks no TLS is no connection."""
+    async with Raw(greet) as server:
+        assert told(await outcome(server.url.replace("http:", "https:"), request_)) == UNSENT
+
+
+async def test_authority_of_a_callers_session(secure, authority, tmp_path):
+    """The certificates that a caller's session trusts hold for it."""
+    path = tmp_path / "ca.pem"
+    authority.cert_pem.write_to_path(str(path))
+    connector = aiohttp.TCPConnector(ssl=ssl.create_default_context(cafile=path))
+    async with aiohttp.ClientSession(connector=connector) as session:
+        assert (await outcome(secure.url, session=session)).status == 200
+
+
+# ---------------------------------------------------------------- proxies
+
+
+PASSWORD = "pr0xy-s3cret"
+
+
+def with_password(url):
+    """Put a user and a password into a proxy's URL."""
+    return url.replace("//", f"//user:{PASSWORD}@")
+
+
+async def test_proxy_of_the_settings():
+    """``Settings(proxy=)`` is asked instead of the server, with the password in it."""
+    async with Raw(answering(answer(EMPTY_PAGE))) as server, Raw(proxying()) as proxy:
+        settings = Settings(proxy=with_password(proxy.url))
+        async with AsyncRoamify(TOKEN, base_url=server.url, settings=settings) as client:
+            await client.packages.page()
+        (asked,), (came,) = proxy.requests, server.requests
+    assert asked.line.startswith(f"GET {server.url}/api/esim/packages")
+    assert asked.get("Proxy-Authorization") == basic("user", PASSWORD)
+    assert came.get("Authorization") == f"Bearer {TOKEN}"
+
+
+async def test_proxy_of_a_view():
+    """A view with another proxy uses that one, and only the view."""
+    async with Raw(answering(answer(EMPTY_PAGE))) as server, Raw(proxying()) as proxy:
+        async with AsyncRoamify(TOKEN, base_url=server.url) as client:
+            await client.with_settings(proxy=proxy.url).packages.page()
+            await client.packages.page()
+        assert (len(proxy.requests), len(server.requests)) == (1, 2)
+
+
+async def test_proxy_tunnels_tls(secure, authority, tmp_path):
+    """For https the proxy only tunnels: it sees the host, and never the token."""
+    path = tmp_path / "ca.pem"
+    authority.cert_pem.write_to_path(str(path))
+    async with Raw(proxying()) as proxy:
+        result = await outcome(secure.url, settings=Settings(ssl=path), proxy=with_password(proxy.url))
+        assert result.status == 200
+        (asked,) = proxy.requests
+    assert asked.line == f"CONNECT {secure.url.removeprefix('https://')} HTTP/1.1"
+    assert asked.get("Proxy-Authorization") == basic("user", PASSWORD)
+    assert TOKEN not in str(asked)
+    assert secure.requests[0].body == POST.body
+
+
+@pytest.fixture
+def no_proxy_settings(monkeypatch):
+    """Take every proxy out of the environment."""
+    for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
+        monkeypatch.delenv(name)
+
+
+async def test_proxy_of_the_environment(monkeypatch, no_proxy_settings):
+    """The environment's proxy is asked where ``trust_env`` says so, and only there."""
+    async with Raw(answering(answer())) as server, Raw(proxying()) as proxy:
+        monkeypatch.setenv("HTTP_PROXY", with_password(proxy.url))
+        monkeypatch.setenv("http_proxy", with_password(proxy.url))
+        await outcome(server.url)
+        assert (len(proxy.requests), len(server.requests)) == (0, 1)
+        await outcome(server.url, settings=Settings(trust_env=True))
+        assert (len(proxy.requests), len(server.requests)) == (1, 2)
+        assert proxy.requests[0].get("Proxy-Authorization") == basic("user", PASSWORD)
+
+
+async def test_netrc_has_no_say(monkeypatch, tmp_path, no_proxy_settings):
+    """``trust_env`` is about proxies: passwords in a netrc file neither replace the token nor stand in its way."""
+    netrc = tmp_path / "netrc"
+    netrc.write_text("default login somebody password something\n")
+    netrc.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(netrc))
+    async with Raw(answering(answer())) as server:
+        result = await outcome(server.url, settings=Settings(trust_env=True))
+        assert isinstance(result, HttpResponse), result
+        assert server.requests[0].get("Authorization") == f"Bearer {TOKEN}"
+
+
+@pytest.mark.parametrize("request_", [GET, POST], ids=["GET", "POST"])
+@pytest.mark.parametrize("status", [403, 407, 502])
+async def test_proxy_refuses(request_, status):
+    """A proxy that makes no tunnel is certain: nothing was sent to the server; its password is not shown."""
+    async with Raw(proxying(answer(b"no", status))) as proxy:
+        result = await outcome("https://api.invalid", request_, proxy=with_password(proxy.url))
+        assert told(result) == UNSENT
+        assert str(status) in result.reason
+        assert PASSWORD not in result.reason
+
+
+async def test_proxy_hangs_up():
+    """So is one that hangs up instead of answering."""
+    async with Raw(hang_up) as proxy:
+        result = await outcome("https://api.invalid", proxy=with_password(proxy.url))
+        assert told(result) == UNSENT
+        assert PASSWORD not in result.reason
+
+
+async def test_proxy_is_not_there():
+    """So is one that refuses connections."""
+    with nobody() as url:
+        for base in "https://api.invalid", "http://api.invalid":
+            result = await outcome(base, proxy=with_password(url))
+            assert told(result) == UNSENT
+            assert PASSWORD not in result.reason
+
+
+@pytest.mark.parametrize(
+    "proxy",
+    [
+        f"http://user:{PASSWORD}/x@127.0.0.1:1",
+        f"http://user:x/{PASSWORD}@127.0.0.1:1",
+        f"http://user:x@{PASSWORD}@127.0.0.1:99999",
+        f"user:{PASSWORD}@127.0.0.1:1",
+        f"http://user:{PASSWORD}@127.0.0.1:port",
+    ],
+)
+async def test_bad_proxy_urls(proxy):
+    """A proxy's URL that cannot be read does not show its password in the error."""
+    settings = Settings(proxy=proxy)
+    async with AsyncRoamify(TOKEN, base_url="https://api.invalid", settings=settings) as client:
+        with pytest.raises(RoamifyError) as caught:
+            await client.with_settings(retries=QUICK.retries).account.balance()
+    assert PASSWORD not in str(caught.value)
+    assert PASSWORD not in repr(settings)
+
+
+# ---------------------------------------------------------------- a caller's session
+
+
+async def test_callers_session():
+    """Of a caller's session the connections and headers are used, and nothing else; it stays open and as it was."""
+    async with Raw(answering(answer(Set_Cookie="ours=1"))) as server, Raw(answering(answer())) as theirs:
+        jar = aiohttp.CookieJar(unsafe=True)
+        session = aiohttp.ClientSession(
+            theirs.url,
+            cookies={"mine": "1"},
+            cookie_jar=jar,
+            raise_for_status=True,
+            headers={
+                "X-Shop": "1",
+                "authorization": basic("mallory", "x"),
+                "ACCEPT": "text/html",
+                "user-agent": "shop/1.0",
+            },
+        )
+        async with session:
+            async with transport(server.url, session=session) as made:
+                assert (await send(made, POST)).status == 200
+                assert (await send(made, GET)).status == 200
+            post, get = server.requests
+            for request in post, get:
+                assert request.get("Authorization") == f"Bearer {TOKEN}"
+                assert request.get("Accept") == "application/json"
+                assert request.get("User-Agent") == AGENT
+                assert request.get("X-Shop") == "1"
+                assert request.get("Cookie") is None
+            assert (server.connections, theirs.connections) == (1, 0)
+            assert not session.closed
+            assert [cookie.key for cookie in jar] == ["mine"]
+            async with session.get("/still/usable") as response:
+                assert response.status == 200
+            assert theirs.requests[0].line == "GET /still/usable HTTP/1.1"
+            assert theirs.requests[0].get("Cookie") == "mine=1"
+            async with session.get(f"{server.url}/same/connection") as response:
+                assert response.status == 200
+            assert server.connections == 1
+
+
+async def test_callers_session_with_auth():
+    """The user and password of a caller's session do not stand in the token's way."""
+    async with Raw(answering(answer())) as server:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            session = aiohttp.ClientSession(auth=aiohttp.BasicAuth("mallory", "x"))
+        async with session:
+            assert (await outcome(server.url, session=session)).status == 200
+        assert server.requests[0].get("Authorization") == f"Bearer {TOKEN}"
+
+
+async def test_callers_session_that_raises():
+    """A refusal is an answer even where the caller's session raises for a status."""
+    async with Raw(answering(answer(b"{}", 503))) as server, aiohttp.ClientSession(raise_for_status=True) as session:
+        assert (await outcome(server.url, session=session)).status == 503
+
+
+async def test_callers_traces():
+    """The traces of a caller's session see the requests."""
+    seen: list[str] = []
+
+    async def start(session, context, params: aiohttp.TraceRequestStartParams) -> None:
+        seen.append(f"{params.method} {params.url.path}")
+
+    trace = aiohttp.TraceConfig()
+    trace.on_request_start.append(start)
+    async with Raw(answering(answer())) as server, aiohttp.ClientSession(trace_configs=[trace]) as session:
+        await outcome(server.url, session=session)
+    assert seen == ["POST /api/esim/order"]
+
+
+async def test_callers_session_closed():
+    """A caller's session that was closed, before or after the first call, is named as what is wrong."""
+    async with Raw(answering(answer())) as server:
+        session = aiohttp.ClientSession()
+        async with transport(server.url, session=session) as made:
+            await send(made, GET)
+            await session.close()
+            with pytest.raises(ConfigurationError, match="session given to the client was closed"):
+                await send(made, GET)
+        with pytest.raises(ConfigurationError, match="session given to the client was closed"):
+            await outcome(server.url, session=session)
+        assert len(server.requests) == 1
+
+
+async def test_no_session():
+    """What is no session is refused when the client is made."""
+    with pytest.raises(TypeError, match=r"aiohttp\.ClientSession, not str"):
+        AsyncRoamify(TOKEN, session="session")  # type: ignore[arg-type]
+
+
+# ---------------------------------------------------------------- its life
+
+
+async def test_after_close():
+    """A closed client says so, and closing twice does nothing."""
+    async with Raw(answering(answer())) as server:
+        client = AsyncRoamify(TOKEN, base_url=server.url)
+        await client.service.health()
+        assert repr(client).endswith(" open>")
+        await client.aclose()
+        await client.aclose()
+        assert repr(client).endswith(" closed>")
+        with pytest.raises(ConfigurationError, match="is closed"):
+            await client.service.health()
+        with pytest.raises(ConfigurationError, match="is closed"):
+            await client.__aenter__()
+        assert len(server.requests) == 1
+
+
+async def test_closed_before_use():
+    """So does one that was closed before it was used."""
+    client = AsyncRoamify(TOKEN)
+    assert repr(client).endswith(" new>")
+    await client.aclose()
+    with pytest.raises(ConfigurationError, match="is closed"):
+        await client.service.health()
+
+
+def test_second_loop():
+    """A client that was used in one event loop says so in another, and can be closed there."""
+    with Sandbox(packages=100) as sandbox:
+        client = AsyncRoamify(sandbox.token, base_url=sandbox.url)
+
+        async def second() -> None:
+            with pytest.raises(ConfigurationError, match="belongs to another event loop"):
+                await client.account.balance()
+
+        async def first() -> None:
+            await client.account.balance()
+            await asyncio.to_thread(asyncio.run, second())
+            await client.account.balance()
+            await client.aclose()
+
+        asyncio.run(first())
+        assert sandbox.state()["requests"] == {"GET /api/balance": 2}
+
+
+def test_loop_after_loop():
+    """A client that was opened in a loop that is over says so, and closing it in the next loop raises nothing."""
+    client = AsyncRoamify(TOKEN, base_url="http://127.0.0.1:1")
+
+    async def opening() -> None:
+        await client.__aenter__()
+
+    async def using() -> None:
+        with pytest.raises(ConfigurationError, match="belongs to another event loop"):
+            await client.account.balance()
+        await client.aclose()
+
+    asyncio.run(opening())
+    asyncio.run(using())
+
+
+def in_child(run):
+    """Run in a forked process; give what it says, or what it raised."""
+    readable, writable = os.pipe()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # later Pythons warn of forks among threads
+        child = os.fork()
+    if child == 0:
+        try:
+            said = str(run())
+        except BaseException as error:  # noqa: BLE001 -- the child must not return into pytest
+            said = repr(error)
+        os.write(writable, said.encode())
+        os._exit(0)
+    os.close(writable)
+    with os.fdopen(readable) as pipe:
+        said = pipe.read()
+    os.waitpid(child, 0)
+    return said
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_fork_before_use():
+    """A client that was made before a fork says so in the child."""
+    client = AsyncRoamify(TOKEN, base_url="http://127.0.0.1:1")
+
+    async def call():
+        with pytest.raises(ConfigurationError, match="made before a fork"):
+            await client.account.balance()
+        return "told"
+
+    assert in_child(lambda: asyncio.run(call())) == "told"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+async def test_fork_in_use():
+    """The child can neither use nor harm the connections of its parent."""
+    async with Raw(answering(answer())) as server, AsyncRoamify(TOKEN, base_url=server.url) as client:
+        await client.service.health()
+
+        async def call():
+            with pytest.raises(ConfigurationError, match="made before a fork"):
+                await client.account.balance()
+            await client.aclose()
+            client._engine.transport.__del__()
+            return "told"
+
+        assert in_child(lambda: asyncio.run(call())) == "told"
+        await client.service.health()
+        assert (server.connections, len(server.requests)) == (1, 2)
+
+
+def warned(caught):
+    """Give category and text of the warnings."""
+    return [(warning.category, str(warning.message)) for warning in caught]
+
+
+async def test_dropped_open():
+    """A client that is dropped open warns once, in our words, and its connection is closed."""
+    gone = asyncio.Event()
+
+    async def play(connection):
+        while await connection.request():
+            await connection.write(answer())
+        gone.set()
+
+    async with Raw(play) as server:
+        client = AsyncRoamify(TOKEN, base_url=server.url)
+        await client.service.health()
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            del client
+            gc.collect()
+            await gone.wait()
+            gc.collect()
+    ((category, text),) = warned(caught)
+    assert category is ResourceWarning
+    assert "AsyncRoamify was dropped unclosed" in text
+
+
+def test_dropped_after_its_loop():
+    """So does one that is dropped when its event loop is over; aiohttp has nothing to add."""
+    with Sandbox(packages=100) as sandbox:
+
+        async def use():
+            client = AsyncRoamify(sandbox.token, base_url=sandbox.url)
+            await client.account.balance()
+            return client
+
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            asyncio.run(use())
+            gc.collect()
+    assert [text for _, text in warned(caught) if "aiohttp" in text or "Unclosed" in text] == []
+    assert [text for _, text in warned(caught) if "AsyncRoamify was dropped unclosed" in text]
+
+
+async def test_dropped_unused():
+    """A client that was never used, and one that was closed, are dropped without a word."""
+    async with Raw(answering(answer())) as server:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            unused = AsyncRoamify(TOKEN, base_url=server.url)
+            closed = AsyncRoamify(TOKEN, base_url=server.url)
+            await closed.service.health()
+            await closed.aclose()
+            del unused, closed
+            gc.collect()
+    assert warned(caught) == []
+
+
+async def test_dropped_with_a_callers_session():
+    """Dropping a client leaves a caller's session open."""
+    async with Raw(answering(answer())) as server, aiohttp.ClientSession() as session:
+        client = AsyncRoamify(TOKEN, base_url=server.url, session=session)
+        await client.service.health()
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            del client
+            gc.collect()
+        assert [category for category, _ in warned(caught)] == [ResourceWarning]
+        async with session.get(server.url) as response:
+            assert response.status == 200
+        assert server.connections == 1
