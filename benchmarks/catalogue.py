@@ -1,4 +1,4 @@
-"""Reading the whole catalogue, 16 pages at once, against what one would write without this library.
+"""PagePrefetcher the whole catalogue, 16 pages at once, against what one would write without this library.
 
 Alone: ``python -m benchmarks.catalogue``.
 """

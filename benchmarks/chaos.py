@@ -35,7 +35,7 @@ from roamify_async.sandbox import Sandbox
 ROOT: Final = Path(__file__).parents[1]
 PACKAGES: Final = 300
 """Packages that the sandbox sells; some of them are bought."""
-PATIENCE: Final = 1.0
+BATCH_TIMEOUT: Final = 1.0
 """Seconds that a request of the driver may take; slow answers take longer."""
 RESUMES: Final = 25
 """The most runs that a journal gets after the last kill."""
@@ -96,7 +96,7 @@ def faults(share: float, late: float, dice: Random) -> list[dict[str, Any]]:
 
 def _seconds(fault: str, late: float) -> float:
     if fault == "slow":
-        return PATIENCE + min(late, 0.3)
+        return BATCH_TIMEOUT + min(late, 0.3)
     return late if fault in {"book_late", "book_but_hide"} else 0.0
 
 
@@ -233,7 +233,7 @@ async def staged(choice: argparse.Namespace) -> AsyncGenerator[Stage, None]:
             policy=choice.policy,
             window=choice.window,
             concurrency=choice.concurrency,
-            patience=PATIENCE,
+            patience=BATCH_TIMEOUT,
             look_up_is_broken=choice.break_look_up,
             is_streamed=False,
         )

@@ -1,4 +1,4 @@
-"""Reading one page of 50 packages, in CPU time, against pydantic, orjson and msgspec.
+"""PagePrefetcher one page of 50 packages, in CPU time, against pydantic, orjson and msgspec.
 
     python -m benchmarks.decoding
 
@@ -12,9 +12,10 @@ from functools import partial
 from itertools import cycle, islice
 from typing import Any
 
-from roamify_async._engine.envelope import decode
-from roamify_async._engine.wire import HttpResponse
-from roamify_async.api.packages import PackagePage, Packages
+from roamify_async._http.messages import HttpResponse
+from roamify_async._serde.envelope import decode
+from roamify_async.api.packages import Packages
+from roamify_async.models.packages import PackagePage
 
 from .measuring import Line, Scale, in_turns, ratios
 from .peers import model_reader, read_dicts, struct_reader

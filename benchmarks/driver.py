@@ -80,7 +80,7 @@ async def run(plan: Plan) -> int:
     """Run the bulk order to its end; give the exit code."""
     settings = Settings(
         concurrency=plan.concurrency,
-        settle_window=plan.window,
+        reconcile_window=plan.window,
         on_doubt=plan.policy,
         timeouts=Timeouts(connect=plan.patience, total=plan.patience),
         retries=Retries(wait=0.2),
@@ -103,9 +103,9 @@ async def run(plan: Plan) -> int:
     return 0
 
 
-async def _blind(*_: object) -> judgement.Seen:
+async def _blind(*_: object) -> judgement.LookUpResult:
     """Look, and see nothing whatever there is."""
-    return judgement.Seen()
+    return judgement.LookUpResult()
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -21,17 +21,17 @@ from typing import Any, Final
 import attrs
 
 from roamify_async import AsyncRoamify, RoamifyError
-from roamify_async._engine.envelope import decode, refusal
-from roamify_async._engine.facade import Endpoint, Resource, rows
-from roamify_async._engine.retry import is_success
-from roamify_async._engine.wire import HttpResponse
+from roamify_async._core.endpoint import Endpoint, Resource, endpoints
+from roamify_async._core.retry import is_success
+from roamify_async._http.messages import HttpResponse
+from roamify_async._serde.envelope import decode, status_error
 
 SAMPLES: Final = Path(__file__).parents[1] / "tests" / "samples"
 ROWS: Final[Mapping[str, Endpoint[..., Any]]] = {
     f"{room}.{call}": row
     for room, resource in vars(AsyncRoamify("token")).items()
     if isinstance(resource, Resource)
-    for call, row in rows(type(resource)).items()
+    for call, row in endpoints(type(resource)).items()
 }
 ANSWERS: Final = {name: json.loads((SAMPLES / f"{name}.json").read_text("utf-8"))["answer"] for name in ROWS}
 
@@ -396,7 +396,7 @@ def outcome(case: Case) -> object:
     """Give what the client makes of a case: the answer's value, or the error that a call would raise."""
     response = HttpResponse(case.status, case.headers, case.body)
     if not is_success(case.status):
-        return refusal(response)
+        return status_error(response)
     try:
         return decode(ROWS[case.row], response)
     except RoamifyError as error:

@@ -1,223 +1,260 @@
-"""Buy and run travel eSIMs through Roamify's partner API: awaited, or blocking.
+"""Buy and run travel eSIMs through Roamify's partner API: asyncio first, with a synchronous client.
 
-What is named here is imported at its first use: who needs only the errors, the sandbox or the webhooks does not wait
-for all of the API.
+Names are imported at first use, so that a program that only needs the errors, the sandbox or the webhooks does not wait
+for the whole API.
 """
 
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from ._version import __version__
+from ._version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from ._engine.answers import RawAnswer, raw_answers
-    from .api.account import Balance
-    from .api.affiliates import AffiliateDestination, AffiliatePackage
-    from .api.countries import Country
-    from .api.devices import Device
-    from .api.esims import HistoryItem
-    from .api.events import EsimEvent, EsimEvents, EventStatus
-    from .api.insurance import (
-        InsuranceCountry,
-        InsuranceLine,
-        InsuranceOrder,
-        InsurancePackage,
-        InsuranceProduct,
-        OrderInsurance,
+    from ._http.capture import (
+        RawResponse as RawResponse,
+        capture_responses as capture_responses,
     )
-    from .api.messages import EsimLink, SmsReceipt
-    from .api.orders import CreateOrder, InstantOrder, Order, OrderItem, OrderLine, OrderStatus
-    from .api.packages import (
-        Catalogue,
-        Destination,
-        Package,
-        PackagePage,
-        Requirements,
-        Signal,
-        Throttle,
+    from .client import (
+        AsyncRoamify as AsyncRoamify,
+        Roamify as Roamify,
     )
-    from .api.policies import (
-        ApplyPolicy,
-        Coverage,
-        InsuranceRequirements,
-        Insurer,
-        IssuedPolicy,
-        Policy,
-        PolicyStatus,
-    )
-    from .api.profiles import Esim, EsimStatus, Profile
-    from .api.refunds import Refund, RefundStatus
-    from .api.service import Health
-    from .api.topups import CreateTopUp, TopUpPackage
-    from .api.usage import DataUsage, Usage, UsageDetails
-    from .api.values import Apn, CallAllowance, DataAllowance, SmsAllowance
-    from .api.vouchers import CreateVouchers, Voucher, VoucherBatch, VoucherRevocation, VoucherStatus
-    from .client import AsyncRoamify, Roamify
     from .errors import (
-        APIStatusError,
-        AuthenticationError,
-        BadRequestError,
-        BudgetError,
-        ConfigurationError,
-        ConflictError,
-        ConnectError,
-        ConnectionLostError,
-        DecodeError,
-        EsimsNotReadyError,
-        JournalError,
-        NotFoundError,
-        PermissionDeniedError,
-        PurchaseInDoubtError,
-        RateLimitError,
-        RequestTimeoutError,
-        RoamifyError,
-        ServerError,
-        TransportError,
-        UnprocessableError,
-        WebhookError,
+        APIStatusError as APIStatusError,
+        AuthenticationError as AuthenticationError,
+        BadRequestError as BadRequestError,
+        BudgetError as BudgetError,
+        ConfigurationError as ConfigurationError,
+        ConflictError as ConflictError,
+        ConnectError as ConnectError,
+        ConnectionLostError as ConnectionLostError,
+        DecodeError as DecodeError,
+        EsimsNotReadyError as EsimsNotReadyError,
+        JournalError as JournalError,
+        NotFoundError as NotFoundError,
+        PermissionDeniedError as PermissionDeniedError,
+        PurchaseInDoubtError as PurchaseInDoubtError,
+        RateLimitError as RateLimitError,
+        RequestTimeoutError as RequestTimeoutError,
+        RoamifyError as RoamifyError,
+        ServerError as ServerError,
+        TransportError as TransportError,
+        UnprocessableError as UnprocessableError,
+        WebhookError as WebhookError,
     )
-    from .purchasing.bulk import Progress
-    from .purchasing.report import BulkLine, BulkReport
-    from .settings import DEVELOPMENT, PRODUCTION, Retries, Settings, Timeouts
+    from .models.account import (
+        Balance as Balance,
+    )
+    from .models.affiliates import (
+        AffiliateDestination as AffiliateDestination,
+        AffiliatePackage as AffiliatePackage,
+    )
+    from .models.common import (
+        Apn as Apn,
+        CallAllowance as CallAllowance,
+        DataAllowance as DataAllowance,
+        SmsAllowance as SmsAllowance,
+    )
+    from .models.countries import (
+        Country as Country,
+    )
+    from .models.devices import (
+        Device as Device,
+    )
+    from .models.esims import (
+        Esim as Esim,
+        EsimStatus as EsimStatus,
+        Profile as Profile,
+    )
+    from .models.events import (
+        EsimEvent as EsimEvent,
+        EsimEvents as EsimEvents,
+        EventStatus as EventStatus,
+    )
+    from .models.insurance import (
+        InsuranceCountry as InsuranceCountry,
+        InsuranceLine as InsuranceLine,
+        InsuranceOrder as InsuranceOrder,
+        InsurancePackage as InsurancePackage,
+        InsuranceProduct as InsuranceProduct,
+        OrderInsurance as OrderInsurance,
+    )
+    from .models.messaging import (
+        EsimLink as EsimLink,
+        SmsReceipt as SmsReceipt,
+    )
+    from .models.orders import (
+        CreateOrder as CreateOrder,
+        HistoryItem as HistoryItem,
+        InstantOrder as InstantOrder,
+        Order as Order,
+        OrderItem as OrderItem,
+        OrderLine as OrderLine,
+        OrderStatus as OrderStatus,
+    )
+    from .models.packages import (
+        Catalogue as Catalogue,
+        Destination as Destination,
+        Package as Package,
+        PackagePage as PackagePage,
+        Requirements as Requirements,
+        Signal as Signal,
+        Throttle as Throttle,
+    )
+    from .models.policies import (
+        ApplyPolicy as ApplyPolicy,
+        Coverage as Coverage,
+        InsuranceRequirements as InsuranceRequirements,
+        Insurer as Insurer,
+        IssuedPolicy as IssuedPolicy,
+        Policy as Policy,
+        PolicyStatus as PolicyStatus,
+    )
+    from .models.refunds import (
+        Refund as Refund,
+        RefundStatus as RefundStatus,
+    )
+    from .models.service import (
+        Health as Health,
+    )
+    from .models.topups import (
+        CreateTopUp as CreateTopUp,
+        TopUpPackage as TopUpPackage,
+    )
+    from .models.usage import (
+        DataUsage as DataUsage,
+        Usage as Usage,
+        UsageDetails as UsageDetails,
+    )
+    from .models.vouchers import (
+        CreateVouchers as CreateVouchers,
+        Voucher as Voucher,
+        VoucherBatch as VoucherBatch,
+        VoucherRevocation as VoucherRevocation,
+        VoucherStatus as VoucherStatus,
+    )
+    from .purchasing.bulk import (
+        Progress as Progress,
+    )
+    from .purchasing.report import (
+        BulkLine as BulkLine,
+        BulkReport as BulkReport,
+    )
+    from .settings import (
+        DEVELOPMENT as DEVELOPMENT,
+        PRODUCTION as PRODUCTION,
+        Retries as Retries,
+        Settings as Settings,
+        Timeouts as Timeouts,
+    )
 
-_HOMES = (
-    "errors",
-    "settings",
-    "_engine.answers",
-    "client",
-    "api.account",
-    "api.affiliates",
-    "api.countries",
-    "api.devices",
-    "api.esims",
-    "api.events",
-    "api.insurance",
-    "api.messages",
-    "api.orders",
-    "api.packages",
-    "api.policies",
-    "api.profiles",
-    "api.refunds",
-    "api.service",
-    "api.topups",
-    "api.usage",
-    "api.values",
-    "api.vouchers",
-    "purchasing.bulk",
-    "purchasing.report",
-)
-"""Where the names are looked for, one after another; with the clients come all rooms."""
-_PARTS = ("purchasing", "sandbox", "webhooks")
-
-__all__ = [
-    "DEVELOPMENT",
-    "PRODUCTION",
-    "APIStatusError",
-    "AffiliateDestination",
-    "AffiliatePackage",
-    "Apn",
-    "ApplyPolicy",
-    "AsyncRoamify",
-    "AuthenticationError",
-    "BadRequestError",
-    "Balance",
-    "BudgetError",
-    "BulkLine",
-    "BulkReport",
-    "CallAllowance",
-    "Catalogue",
-    "ConfigurationError",
-    "ConflictError",
-    "ConnectError",
-    "ConnectionLostError",
-    "Country",
-    "Coverage",
-    "CreateOrder",
-    "CreateTopUp",
-    "CreateVouchers",
-    "DataAllowance",
-    "DataUsage",
-    "DecodeError",
-    "Destination",
-    "Device",
-    "Esim",
-    "EsimEvent",
-    "EsimEvents",
-    "EsimLink",
-    "EsimStatus",
-    "EsimsNotReadyError",
-    "EventStatus",
-    "Health",
-    "HistoryItem",
-    "InstantOrder",
-    "InsuranceCountry",
-    "InsuranceLine",
-    "InsuranceOrder",
-    "InsurancePackage",
-    "InsuranceProduct",
-    "InsuranceRequirements",
-    "Insurer",
-    "IssuedPolicy",
-    "JournalError",
-    "NotFoundError",
-    "Order",
-    "OrderInsurance",
-    "OrderItem",
-    "OrderLine",
-    "OrderStatus",
-    "Package",
-    "PackagePage",
-    "PermissionDeniedError",
-    "Policy",
-    "PolicyStatus",
-    "Profile",
-    "Progress",
-    "PurchaseInDoubtError",
-    "RateLimitError",
-    "RawAnswer",
-    "Refund",
-    "RefundStatus",
-    "RequestTimeoutError",
-    "Requirements",
-    "Retries",
-    "Roamify",
-    "RoamifyError",
-    "ServerError",
-    "Settings",
-    "Signal",
-    "SmsAllowance",
-    "SmsReceipt",
-    "Throttle",
-    "Timeouts",
-    "TopUpPackage",
-    "TransportError",
-    "UnprocessableError",
-    "Usage",
-    "UsageDetails",
-    "Voucher",
-    "VoucherBatch",
-    "VoucherRevocation",
-    "VoucherStatus",
-    "WebhookError",
-    "__version__",
-    "raw_answers",
-]
+_MODULES: Final = {
+    "DEVELOPMENT": "settings",
+    "PRODUCTION": "settings",
+    "APIStatusError": "errors",
+    "AffiliateDestination": "models.affiliates",
+    "AffiliatePackage": "models.affiliates",
+    "Apn": "models.common",
+    "ApplyPolicy": "models.policies",
+    "AsyncRoamify": "client",
+    "AuthenticationError": "errors",
+    "BadRequestError": "errors",
+    "Balance": "models.account",
+    "BudgetError": "errors",
+    "BulkLine": "purchasing.report",
+    "BulkReport": "purchasing.report",
+    "CallAllowance": "models.common",
+    "Catalogue": "models.packages",
+    "ConfigurationError": "errors",
+    "ConflictError": "errors",
+    "ConnectError": "errors",
+    "ConnectionLostError": "errors",
+    "Country": "models.countries",
+    "Coverage": "models.policies",
+    "CreateOrder": "models.orders",
+    "CreateTopUp": "models.topups",
+    "CreateVouchers": "models.vouchers",
+    "DataAllowance": "models.common",
+    "DataUsage": "models.usage",
+    "DecodeError": "errors",
+    "Destination": "models.packages",
+    "Device": "models.devices",
+    "Esim": "models.esims",
+    "EsimEvent": "models.events",
+    "EsimEvents": "models.events",
+    "EsimLink": "models.messaging",
+    "EsimStatus": "models.esims",
+    "EsimsNotReadyError": "errors",
+    "EventStatus": "models.events",
+    "Health": "models.service",
+    "HistoryItem": "models.orders",
+    "InstantOrder": "models.orders",
+    "InsuranceCountry": "models.insurance",
+    "InsuranceLine": "models.insurance",
+    "InsuranceOrder": "models.insurance",
+    "InsurancePackage": "models.insurance",
+    "InsuranceProduct": "models.insurance",
+    "InsuranceRequirements": "models.policies",
+    "Insurer": "models.policies",
+    "IssuedPolicy": "models.policies",
+    "JournalError": "errors",
+    "NotFoundError": "errors",
+    "Order": "models.orders",
+    "OrderInsurance": "models.insurance",
+    "OrderItem": "models.orders",
+    "OrderLine": "models.orders",
+    "OrderStatus": "models.orders",
+    "Package": "models.packages",
+    "PackagePage": "models.packages",
+    "PermissionDeniedError": "errors",
+    "Policy": "models.policies",
+    "PolicyStatus": "models.policies",
+    "Profile": "models.esims",
+    "Progress": "purchasing.bulk",
+    "PurchaseInDoubtError": "errors",
+    "RateLimitError": "errors",
+    "RawResponse": "_http.capture",
+    "Refund": "models.refunds",
+    "RefundStatus": "models.refunds",
+    "RequestTimeoutError": "errors",
+    "Requirements": "models.packages",
+    "Retries": "settings",
+    "Roamify": "client",
+    "RoamifyError": "errors",
+    "ServerError": "errors",
+    "Settings": "settings",
+    "Signal": "models.packages",
+    "SmsAllowance": "models.common",
+    "SmsReceipt": "models.messaging",
+    "Throttle": "models.packages",
+    "Timeouts": "settings",
+    "TopUpPackage": "models.topups",
+    "TransportError": "errors",
+    "UnprocessableError": "errors",
+    "Usage": "models.usage",
+    "UsageDetails": "models.usage",
+    "Voucher": "models.vouchers",
+    "VoucherBatch": "models.vouchers",
+    "VoucherRevocation": "models.vouchers",
+    "VoucherStatus": "models.vouchers",
+    "WebhookError": "errors",
+    "capture_responses": "_http.capture",
+}
+"""The module of each public name."""
+_SUBPACKAGES: Final = ("errors", "models", "purchasing", "sandbox", "webhooks")
 
 
-if not TYPE_CHECKING:  # or checkers would take any name for one that is there
+if not TYPE_CHECKING:  # Type checkers read the imports above, and would take any name for one that __getattr__ knows.
+    __all__ = ["__version__", *_MODULES]  # noqa: PLE0604 -- they are strings
 
     def __getattr__(name: str) -> object:
-        """Import what is used for the first time."""
-        if name in _HOMES or name in _PARTS:
+        """Import a name at its first use."""
+        if name in _SUBPACKAGES:
             return import_module(f".{name}", __name__)
-        if name in __all__:
-            for home in _HOMES:
-                module = import_module(f".{home}", __name__)
-                if hasattr(module, name):
-                    globals()[name] = getattr(module, name)
-                    return globals()[name]
+        if name in _MODULES:
+            globals()[name] = value = getattr(import_module(f".{_MODULES[name]}", __name__), name)
+            return value
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
     def __dir__() -> list[str]:
-        """Show what can be imported."""
+        """Return the names that can be imported."""
         return sorted({*globals(), *__all__})

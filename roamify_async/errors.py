@@ -1,12 +1,12 @@
-"""Everything that can go wrong, as values: no error holds a live response, and all can be pickled.
+"""Errors are values: they hold no live response, and all can be pickled.
 
     RoamifyError
-    ├── ConfigurationError            no token, a bad base URL, closed, another event loop, after a fork
+    ├── ConfigurationError            no token, bad base URL, closed, another event loop, after a fork
     ├── TransportError
     │   ├── ConnectError              never sent
-    │   ├── ConnectionLostError       no whole answer came
-    │   └── RequestTimeoutError       no answer in time; also a TimeoutError
-    ├── APIStatusError                any other refusal: 3xx, 402, 405, 408, ...
+    │   ├── ConnectionLostError       no complete response was received
+    │   └── RequestTimeoutError       no complete response in time; also a TimeoutError
+    ├── APIStatusError                any other status: 3xx, 402, 405, 408, ...
     │   ├── BadRequestError           400
     │   ├── AuthenticationError       401
     │   ├── PermissionDeniedError     403
@@ -15,14 +15,14 @@
     │   ├── UnprocessableError        422
     │   ├── RateLimitError            429
     │   └── ServerError               5xx
-    ├── DecodeError                   the answer is not what the API describes
+    ├── DecodeError                   the response is not what the API describes
     ├── PurchaseInDoubtError          money may have moved
-    ├── EsimsNotReadyError            bought and paid, and not all eSIMs can be installed yet
-    ├── BudgetError                   the money set aside does not suffice; nothing was sent
+    ├── EsimsNotReadyError            bought and paid, but not all eSIMs can be installed yet
+    ├── BudgetError                   max_spend or the balance would be exceeded; nothing was sent
     ├── JournalError                  the journal belongs to other requests, is in use, or is damaged
-    └── WebhookError                  a bad signature, or an event that cannot be read
+    └── WebhookError                  bad signature, or unreadable event
 
-Wrong arguments are plain ``TypeError`` and ``ValueError``, raised before anything is sent.
+Wrong arguments raise ``TypeError`` or ``ValueError`` before anything is sent.
 """
 
 from collections.abc import Iterator, Mapping
@@ -30,27 +30,27 @@ from types import MappingProxyType
 from typing import Any, ClassVar, Literal, Self
 
 Sent = Literal["no", "maybe", "answered"]
-"""How far a request got: no byte of its body left, it may have left, or a whole answer came."""
+"""How far a request got: no byte of its body left, it may have left, or a complete response came."""
 
 
 class RoamifyError(Exception):
     """Any failure of a call."""
 
     sent: Sent
-    """``"no"``: not one byte of the request's body had left; ``"maybe"``: it may have left and no complete
-    answer came; ``"answered"``: status, headers and body came. Of several tries the strongest counts."""
+    """``"no"``: not one byte of the request's body had left. ``"maybe"``: it may have left, and no complete response
+    came. ``"answered"``: status, headers and body came. After several attempts, the strongest of them."""
     method: str | None
     """HTTP method of the request."""
     path: str | None
     """Path of the request, without the query."""
     page: int | None
-    """The page that was asked for, where pages are read."""
+    """Number of the page, for calls that read pages."""
     reference_id: str | None
     """Reference of the purchase."""
     package_ids: tuple[str, ...]
-    """Packages that the purchase names."""
+    """Packages of the purchase."""
     request_id: str | None
-    """The server's own name for the request, for its support."""
+    """Identifier that the server gave the request, for its support."""
 
     def __init__(
         self,
@@ -74,15 +74,15 @@ class RoamifyError(Exception):
         self.request_id = request_id
 
     def __str__(self) -> str:
-        """Say what happened, then to which request."""
+        """Return the message, followed by the facts of the request."""
         message = str(self.args[0]) if self.args else ""
         facts = ", ".join(self._facts())
         text = f"{message} [{facts}]" if facts else message
-        # JSON may hold halves of characters, which could not be printed.
+        # JSON may contain lone surrogates, which cannot be printed.
         return text.encode("utf-8", "backslashreplace").decode()
 
     def __repr__(self) -> str:
-        """Show the class and what ``str`` says."""
+        """Show the class and the message."""
         return f"{type(self).__name__}({str(self)!r})"
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -101,8 +101,8 @@ class RoamifyError(Exception):
         if self.request_id:
             yield f"request id {self.request_id}"
 
-    def about(self, **facts: Any) -> Self:
-        """Set what is known of the request besides."""
+    def with_facts(self, **facts: Any) -> Self:
+        """Set attributes, and return the error."""
         for name, value in facts.items():
             setattr(self, name, value)
         return self
@@ -116,14 +116,14 @@ def _rebuild(kind: type[RoamifyError], args: tuple[Any, ...], state: dict[str, A
 
 
 class ConfigurationError(RoamifyError):
-    """The client is not set up for this call: no token, a bad base URL, closed, another loop, after a fork."""
+    """The client cannot make this call: no token, bad base URL, closed, another event loop, after a fork."""
 
 
 class TransportError(RoamifyError):
-    """No whole answer came."""
+    """No complete response was received."""
 
     last_try: Sent
-    """How far the last of several tries got."""
+    """How far the last of several attempts got."""
 
     def __init__(self, message: str = "", *, sent: Sent = "no", **facts: Any) -> None:
         super().__init__(message, sent=sent, **facts)
@@ -131,32 +131,32 @@ class TransportError(RoamifyError):
 
 
 class ConnectError(TransportError):
-    """No connection could be made: name, address, proxy, TLS. Nothing was sent."""
+    """No connection was made (name resolution, address, proxy, TLS). Nothing was sent."""
 
 
 class ConnectionLostError(TransportError):
-    """The connection broke before a whole answer had come."""
+    """The connection was closed before a complete response was received."""
 
 
 class RequestTimeoutError(TransportError, TimeoutError):
-    """No whole answer came in time."""
+    """No complete response was received in time."""
 
 
 class APIStatusError(RoamifyError):
-    """The server refused, with a status that has no class of its own (3xx, 402, 405, 408, ...)."""
+    """The server responded with an error status; statuses without a class of their own are raised as this one."""
 
     hint: ClassVar[str] = ""
-    """What to do about it, where that can be said."""
+    """Advice that is added to the message."""
     status: int
     """HTTP status."""
     message: str
-    """What the server says went wrong, in its own words."""
+    """The server's own message."""
     code: str | None
-    """The server's code for it, where it gives one."""
+    """The server's error code, if it gives one."""
     body: str
-    """The whole answer, as text."""
+    """The complete body, as text."""
     retry_after: float | None
-    """Seconds after which the server wants to be asked again, where it says so."""
+    """Seconds to wait before another attempt, if the server says so."""
 
     def __init__(
         self,
@@ -185,36 +185,36 @@ class APIStatusError(RoamifyError):
             yield f"retry after {self.retry_after:g} s"
 
     def __str__(self) -> str:
-        """Say what happened, to which request, and what to do."""
+        """Return the message, the facts of the request, and advice."""
         return f"{super().__str__()}{self.hint}"
 
 
 class BadRequestError(APIStatusError):
-    """400: the request is not what the API takes."""
+    """400: the request is malformed or incomplete."""
 
 
 class AuthenticationError(APIStatusError):
-    """401: the token is missing, wrong, or was replaced in the partner portal."""
+    """401: the token is missing, wrong, or was rotated in the partner portal."""
 
-    hint = ": check the token; it is the API key of the partner portal, and a new key there ends the old one"
+    hint = ": check the token; it is the API key of the partner portal, and a new key there invalidates the old one"
 
 
 class PermissionDeniedError(APIStatusError):
-    """403: this token may not do that, or a gateway refused the caller."""
+    """403: the token lacks permission, or a gateway refused the caller."""
 
     hint = ": either this is not enabled for your key, or a gateway refused the caller"
 
 
 class NotFoundError(APIStatusError):
-    """404: there is no such thing, or it is another partner's."""
+    """404: it does not exist, or belongs to another partner."""
 
 
 class ConflictError(APIStatusError):
-    """409: it contradicts what is there: a reference that is taken, a balance that is too low."""
+    """409: the request conflicts with the current state: a reference that is taken, an insufficient balance."""
 
 
 class UnprocessableError(APIStatusError):
-    """422: understood and refused."""
+    """422: the request was understood and refused."""
 
 
 class RateLimitError(APIStatusError):
@@ -222,20 +222,20 @@ class RateLimitError(APIStatusError):
 
 
 class ServerError(APIStatusError):
-    """5xx: the server or a gateway failed; also what it answers to a package id that does not exist."""
+    """5xx: the server or a gateway failed. The API also responds with 500 to an unknown package id."""
 
 
 class DecodeError(RoamifyError):
-    """The answer came, and is not what the API describes."""
+    """A response came that is not what the API describes."""
 
     body: str
-    """The whole answer, as text."""
+    """The complete body, as text."""
     problems: tuple[str, ...]
-    """What is wrong and where, as paths: ``$.data.items[3].price: ...``."""
+    """One line per problem, with its path: ``$.data.items[3].price: ...``."""
     ids: tuple[str, ...]
-    """Every id found in the answer."""
+    """Every id found in the response."""
     garbled: bool
-    """Whether it is no JSON at all: cut off, or somebody else's page."""
+    """Whether the body is not JSON: truncated, or a gateway's page."""
 
     def __init__(
         self,
@@ -256,7 +256,7 @@ class DecodeError(RoamifyError):
 
 
 class PurchaseInDoubtError(RoamifyError):
-    """Money may have moved: the purchase was sent and it is not known whether it was booked.
+    """Money may have moved: the purchase was sent, and it is not known whether it was booked.
 
     Look it up by its reference before buying again; the reference stays valid.
     """
@@ -266,7 +266,7 @@ class PurchaseInDoubtError(RoamifyError):
     reason: RoamifyError | None
     """The error that caused the doubt."""
     found: tuple[object, ...]
-    """Orders seen under the reference that are not provably this purchase."""
+    """Orders under the reference that are not provably this purchase."""
 
     def __init__(
         self,
@@ -285,14 +285,14 @@ class PurchaseInDoubtError(RoamifyError):
 
 
 class EsimsNotReadyError(RoamifyError):
-    """A purchase was booked and paid, and some of its eSIMs cannot be installed yet."""
+    """A purchase was booked and paid, but some of its eSIMs cannot be installed yet."""
 
     order: object
     """The order."""
     esims: tuple[object, ...]
     """The eSIMs that are ready."""
     failures: Mapping[str, RoamifyError]
-    """What went wrong with each of the others, by the eSIM's id."""
+    """The error of each of the others, by eSIM id."""
 
     def __init__(
         self,
@@ -311,7 +311,7 @@ class EsimsNotReadyError(RoamifyError):
 
 
 class BudgetError(RoamifyError):
-    """The money set aside, or the balance, would be passed; nothing was sent."""
+    """``max_spend`` or the balance would be exceeded; nothing was sent."""
 
 
 class JournalError(RoamifyError):
@@ -333,9 +333,9 @@ ERRORS: Mapping[int, type[APIStatusError]] = MappingProxyType(
         429: RateLimitError,
     }
 )
-"""The class of each status that has one; 5xx are all ``ServerError``."""
+"""The error class of each status that has its own; all 5xx are ``ServerError``."""
 
 
 def error_class(status: int) -> type[APIStatusError]:
-    """Give the class of the error for an HTTP status."""
+    """Return the error class of an HTTP status."""
     return ERRORS.get(status, ServerError if status >= 500 else APIStatusError)  # noqa: PLR2004

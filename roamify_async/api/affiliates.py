@@ -1,80 +1,16 @@
-"""The catalogue of an affiliate, whose words are others than those of ``packages``."""
+"""The catalogues of affiliates."""
 
-from decimal import Decimal
 from typing import Final
 
-import attrs
-
-from roamify_async._engine.facade import Endpoint, Resource, Way
-from roamify_async._engine.names import wire
-
-from .packages import Signal
-from .values import path_segment
+from roamify_async._core.endpoint import Endpoint, Mode, Resource
+from roamify_async.models.affiliates import AffiliateDestination, ListAffiliatePackages
 
 
-@attrs.frozen
-class ListAffiliatePackages:
-    """List the packages of an affiliate; ``/api/esim/{uniqueName}/packages``."""
-
-    unique_name: str = attrs.field(validator=path_segment)
-    """The name that Roamify gave the affiliate."""
-
-
-@attrs.define(kw_only=True)
-class AffiliatePackage:
-    """A package that an affiliate refers to."""
-
-    id: str
-    """A UUID; not what orders name."""
-    name: str = ""
-    """Its name for people."""
-    price: Decimal
-    """In USD, exact."""
-    validity: int | None = None
-    """In days."""
-    plan: str | None = None
-    is_unlimited: bool = False
-    data_amount: Decimal | None = None
-    """In ``data_unit``; ``None`` where it is unlimited."""
-    data_unit: str = "MB"
-    data: str | None = None
-    """The data for people, such as ``"1 GB"``."""
-    call_amount: Decimal | None = None
-    call_unit: str | None = None
-    call_label: str | None = None
-    sms_amount: Decimal | None = None
-    sms_unit: str | None = None
-    sms_label: str | None = None
-    is_activated: bool = False
-    with_kyc: bool = False
-    with_top_up: bool = False
-    with_sms: bool = attrs.field(default=False, metadata=wire("withSMS"))
-    with_call: bool = False
-    with_hotspot: bool = False
-    coverages: tuple[str, ...] = ()
-    networks: tuple[str, ...] = ()
-    signals: tuple[Signal, ...] = attrs.field(default=(), repr=False)
-    link: str | None = None
-    """Where customers are referred to."""
-
-
-@attrs.define(kw_only=True)
-class AffiliateDestination:
-    """A destination, and an affiliate's packages for it."""
-
-    id: str = ""
-    country_name: str = ""
-    country_code: str = ""
-    region: str | None = None
-    """``"local"`` for a country: what ``packages`` call geography."""
-    packages: tuple[AffiliatePackage, ...] = ()
-
-
-class Affiliates(Resource[Way]):
+class Affiliates(Resource[Mode]):
     """Catalogues of affiliates."""
 
     packages: Final = Endpoint(
         "GET", "/api/esim/{uniqueName}/packages", ListAffiliatePackages, tuple[AffiliateDestination, ...],
-        answer="data.packages",
+        data_path="data.packages",
     )  # fmt: skip
-    """The packages of one affiliate, by destination."""
+    """Return the packages of an affiliate, grouped by destination."""

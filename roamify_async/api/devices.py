@@ -1,31 +1,13 @@
-"""Devices that can hold an eSIM."""
+"""Devices that support eSIMs."""
 
 from typing import Final
 
-import attrs
-
-from roamify_async._engine.facade import Endpoint, Resource, Way
-
-
-@attrs.frozen
-class ListDevices:
-    """List the devices that can hold an eSIM; ``/compatible-devices``."""
+from roamify_async._core.endpoint import Endpoint, Mode, Resource
+from roamify_async.models.devices import Device, ListDevices
 
 
-@attrs.define(kw_only=True)
-class Device:
-    """A device, or several of one name."""
-
-    model: str = ""
-    """May name several, with " / " between them."""
-    device_type: str | None = None
-    os: str | None = None
-    brand: str | None = None
-    name: str | None = None
-
-
-class Devices(Resource[Way]):
-    """Devices that can hold an eSIM."""
+class Devices(Resource[Mode]):
+    """Devices that support eSIMs."""
 
     list: Final = Endpoint("GET", "/api/compatible-devices", ListDevices, tuple[Device, ...])
-    """All of them."""
+    """Return all of them."""

@@ -1,140 +1,140 @@
-"""eSIMs: their profiles, their states, and what was used of them."""
+"""eSIMs: their profiles, their states, and what they used."""
 
 import datetime as dt
-from contextlib import suppress
 from typing import Final
 
-import attrs
+from roamify_async._core.concurrency import gather, raise_first
+from roamify_async._core.endpoint import ACTION, Async, Endpoint, Mode, Resource, dual_method
+from roamify_async._core.engine import Engine
+from roamify_async._core.recovery import poll_until, recovery_window
+from roamify_async._core.server_messages import requires_esim_id
+from roamify_async._http.messages import HttpResponse
+from roamify_async._serde.converter import parse, structure
+from roamify_async._serde.envelope import DATA_OR_BODY, decode_any
+from roamify_async._validation import to_start_date
+from roamify_async.errors import NotFoundError, RoamifyError
+from roamify_async.models.esims import ApplyEsim, ApplyOrder, Esim, GetEsim, GetHistory, ListEsims
+from roamify_async.models.events import EsimEvents, GetEvents
+from roamify_async.models.messaging import EsimLink, LinkEsim, SendSms, SmsReceipt
+from roamify_async.models.orders import CreateOrder, HistoryItem, Order, OrderItem
+from roamify_async.models.usage import GetUsage, GetUsageDetails, Usage, UsageDetails
+from roamify_async.purchasing.buy import buy_esims, poll_installable, prepare_esims
 
-from roamify_async._engine.crowd import all_of, gather
-from roamify_async._engine.facade import ACTION, Awaiting, Endpoint, Engine, Resource, Way, operation
-from roamify_async.errors import BadRequestError, PurchaseInDoubtError, RoamifyError
+from .packages import Packages
 
-from .applying import patience, until_done
-from .events import GET_EVENTS
-from .messages import EsimLink, LinkEsim, SendSms, SmsReceipt, read_receipt
-from .orders import CreateOrder, ListOrders, Order, OrderItem, OrderLine, Orders, SettleOrder, ready_esims
-from .packages import ListPackages, Packages
-from .profiles import APPLY_ESIM, GET_ESIM, LIST_ESIMS, ApplyEsim, Esim, ListEsims
-from .usage import GetUsage, GetUsageDetails, Usage, UsageDetails
-from .values import day, text
-
-MOST_ESIMS: Final = 500
-"""More eSIMs than one order holds."""
-
-
-@attrs.frozen
-class ApplyOrder:
-    """Generate the profiles of all eSIMs of an order; takes up to 90 s; ``/esims/esims``."""
-
-    reference_id: str = attrs.field(validator=text)
-    start_date: dt.date | None = attrs.field(default=None, kw_only=True, converter=day)
-    """First day of the journey: a ``datetime.date`` or its ISO text."""
+MAX_ESIMS: Final = 500
+"""More eSIMs than an order holds."""
 
 
-@attrs.frozen
-class GetHistory:
-    """Get the packages that an eSIM had; ``/esims/esims``."""
-
-    iccid: str = attrs.field(validator=text)
+async def _read_applied(engine: Engine, request: ApplyEsim, failure: RoamifyError) -> Esim:
+    """Read the eSIM whose apply failed."""
+    return await poll_installable(engine, Esims.get, request.esim_id, recovery_window(engine, failure), failure)
 
 
-HistoryItem = OrderLine
-"""A package that an eSIM was bought with or topped up with; the API tells of it as of a line of an order."""
+async def _read_order_applied(engine: Engine, request: ApplyOrder, failure: RoamifyError) -> tuple[Esim, ...]:
+    """Read the eSIMs of the order whose apply failed; apply each, if the server takes no reference."""
 
-
-async def read_order_applied(engine: Engine, request: ApplyOrder, failure: RoamifyError) -> tuple[Esim, ...]:
-    """Read the eSIMs of the order whose apply failed; apply each where the server takes no order."""
-
-    async def look() -> tuple[Esim, ...]:
-        return await engine.send(LIST_ESIMS, ListEsims(reference_id=request.reference_id, limit=MOST_ESIMS))
+    async def list_esims() -> tuple[Esim, ...]:
+        return await engine.send(Esims.list, ListEsims(reference_id=request.reference_id, limit=MAX_ESIMS))
 
     async def all_ready() -> tuple[Esim, ...] | None:
-        esims = await look()
+        esims = await list_esims()
         return esims if esims and all(esim.is_installable for esim in esims) else None
 
     async def apply(esim: Esim) -> Esim:
-        return await engine.send(APPLY_ESIM, ApplyEsim(esim.id, start_date=request.start_date))
+        return await engine.send(Esims.apply, ApplyEsim(esim.id, start_date=request.start_date))
 
-    if not isinstance(failure, BadRequestError) or "esimId" not in failure.message:
-        return await until_done(all_ready, patience(engine, failure), failure)
-    return all_of(await gather(apply, await look()))
+    if not requires_esim_id(failure):
+        return await poll_until(all_ready, recovery_window(engine, failure), failure)
+    return raise_first(await gather(apply, await list_esims()))
 
 
-class Esims(Resource[Way]):
+async def _read_2025_events(engine: Engine, request: GetEvents, failure: RoamifyError) -> EsimEvents:
+    """Read the events at the path of 2025, if the 404 came from a server that does not know the current one."""
+    if not isinstance(failure, NotFoundError) or _is_json_object(failure.body):
+        raise failure
+    try:
+        return await engine.send(_EVENTS_2025, request)
+    except NotFoundError as other:
+        raise other if _is_json_object(other.body) else failure from None
+
+
+def _is_json_object(body: str) -> bool:
+    try:
+        return isinstance(parse(body.encode()), dict)
+    except ValueError:
+        return False
+
+
+def _decode_receipt(response: HttpResponse) -> SmsReceipt:
+    """Decode any response: the message was sent, and nothing in the body changes that."""
+    value = decode_any(response)
+    try:
+        return structure(value, SmsReceipt)
+    except ValueError:
+        return SmsReceipt(raw=value)
+
+
+class Esims(Resource[Mode]):
     """eSIMs that were bought."""
 
-    apply: Final = APPLY_ESIM
-    """Generate the profile of one eSIM."""
+    apply: Final = Endpoint(
+        "POST", "/api/esim/apply", ApplyEsim, Esim, safety=ACTION, timeout=100, recover=_read_applied
+    )
+    """Generate the profile of an eSIM."""
     apply_order: Final = Endpoint(
         "POST", "/api/esim/apply", ApplyOrder, tuple[Esim, ...],
-        kind=ACTION, timeout=100, recover=read_order_applied,
+        safety=ACTION, timeout=100, recover=_read_order_applied,
     )  # fmt: skip
-    """Generate the profiles of all eSIMs of one order."""
-    get: Final = GET_ESIM
-    """One eSIM."""
-    list: Final = LIST_ESIMS
-    """eSIMs, of one order or of all."""
+    """Generate the profiles of all eSIMs of an order."""
+    get: Final = Endpoint("GET", "/api/esim", GetEsim, Esim)
+    """Return one eSIM."""
+    list: Final = Endpoint("GET", "/api/esims", ListEsims, tuple[Esim, ...])
+    """Return eSIMs, of one order or of all."""
     usage: Final = Endpoint("GET", "/api/esim/usage", GetUsage, Usage)
-    """What was used of one eSIM."""
+    """Return what an eSIM has used and what is left."""
     usage_details: Final = Endpoint("GET", "/api/esim/usage/details", GetUsageDetails, UsageDetails)
-    """What was used of one eSIM, day by day."""
+    """Return what an eSIM has used, day by day."""
     history: Final = Endpoint("GET", "/api/esim/history", GetHistory, tuple[HistoryItem, ...])
-    """The packages that one eSIM had."""
-    events: Final = GET_EVENTS
-    """What happened to one eSIM on its device."""
-    link: Final = Endpoint("POST", "/api/esim/link", LinkEsim, EsimLink, kind=ACTION)
-    """A link by which a traveller installs one eSIM."""
-    send_sms: Final = Endpoint("POST", "/api/esim/sms", SendSms, SmsReceipt, kind=ACTION, read=read_receipt)
-    """Send a text message to one eSIM."""
+    """Return the packages that an eSIM was bought and topped up with."""
+    events: Final = Endpoint(
+        "GET", "/api/esim/event", GetEvents, EsimEvents, data_path=DATA_OR_BODY, recover=_read_2025_events
+    )
+    """Return the events of an eSIM on its device."""
+    link: Final = Endpoint("POST", "/api/esim/link", LinkEsim, EsimLink, safety=ACTION)
+    """Create a link with which a traveller installs an eSIM."""
+    send_sms: Final = Endpoint("POST", "/api/esim/sms", SendSms, SmsReceipt, safety=ACTION, decode=_decode_receipt)
+    """Send a text message to an eSIM."""
 
-    @operation
+    @dual_method
     async def buy(
-        self: "Esims[Awaiting]",
+        self: "Esims[Async]",
         package_id: str,
         quantity: int = 1,
         *,
         start_date: dt.date | str | None = None,
         reference_id: str | None = None,
     ) -> tuple[Esim, ...]:
-        """Order eSIMs and make their profiles; give them once they can be installed.
+        """Order eSIMs, generate their profiles, and return them once they can be installed.
 
-        Called again with its reference it goes on where it stopped. Raises ``ValueError``, and buys nothing, where the
-        package needs a *start_date* and none is given; ``EsimsNotReadyError`` where some eSIMs are not ready; and what
-        ``orders.create`` raises.
+        Called again with the same reference, it continues where it stopped.
+
+        Raises ``ValueError``, and buys nothing, if the package needs a *start_date* and none is given;
+        ``EsimsNotReadyError`` if some eSIMs are not ready; and what ``orders.create`` raises.
         """
-        wanted = CreateOrder([OrderItem(package_id, quantity)], reference_id=reference_id)
-        start = day(start_date)
-        order = await self._found(wanted)
-        if order is None:
-            if start is None:
-                await self._refuse_undated(package_id)
-            order = await self.engine.send(Orders.create, wanted)
-        return await ready_esims(self.engine, order, start)
+        from .orders import Orders  # Orders of instant eSIMs need this module.
 
-    @operation
-    async def _refuse_undated(self: "Esims[Awaiting]", package_id: str) -> None:
-        """Refuse a package that needs a date before it is paid for."""
-        with suppress(RoamifyError):  # What cannot be told now, the order and the profiles tell.
-            for package in await self.engine.send(Packages.page, ListPackages(package_id=package_id)):
-                if package.package_id == package_id and package.requirements.travel_date:
-                    raise ValueError(f"{package_id} needs a start_date, the day of the journey; nothing was bought")
+        request = CreateOrder([OrderItem(package_id, quantity)], reference_id=reference_id)
+        return await buy_esims(
+            self.engine, request, to_start_date(start_date),
+            create=Orders.create, list_orders=Orders.list, page=Packages.page, get=Esims.get, apply=Esims.apply,
+        )  # fmt: skip
 
-    @operation
-    async def _found(self: "Esims[Awaiting]", wanted: CreateOrder) -> Order | None:
-        """Find the order of a purchase that was begun before."""
-        if wanted.reference_id is None or wanted.reference_id in self.engine.doubts:
-            return None
-        listed = await self.engine.send(Orders.list, ListOrders(reference_id=wanted.reference_id))
-        orders = SettleOrder(wanted.reference_id).own(listed)
-        if not orders:
-            return None
-        if len(orders) == 1 and orders[0].holds(wanted.packages()):
-            return orders[0]
-        raise PurchaseInDoubtError(
-            f"under the reference {wanted.reference_id} stands something else than this purchase",
-            request=wanted,
-            found=orders,
-            reference_id=wanted.reference_id,
-            package_ids=tuple(wanted.packages()),
-        )
+
+_EVENTS_2025: Final = Endpoint("GET", "/api/esim/events", GetEvents, EsimEvents, data_path=DATA_OR_BODY)
+"""The path of the events in the documentation of 2025."""
+
+
+async def ready_esims(engine: Engine, order: Order) -> tuple[Esim, ...]:
+    """Generate the profiles of all eSIMs of an order, and return them once they can be installed."""
+    return await prepare_esims(engine, Esims.get, Esims.apply, order)

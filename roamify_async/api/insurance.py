@@ -1,256 +1,92 @@
-"""Insurance: what is offered, orders of policies, and their issue; for citizens and residents of Saudi Arabia."""
+"""Travel insurance, for citizens and residents of Saudi Arabia: products, orders, and policies."""
 
-from collections import Counter
-from collections.abc import Mapping
-from datetime import datetime
-from decimal import Decimal
-from typing import Any, ClassVar, Final
+from typing import Final
 
-import attrs
-
-from roamify_async._engine.facade import PURCHASE, Endpoint, Engine, LookUp, Resource, Way
-from roamify_async.errors import NotFoundError
-
-from .orders import OrderItem, OrderStatus, counted, order_items
-from .policies import APPLY_POLICY, GET_POLICY, InsuranceRequirements, ListPolicies, Policy
-from .values import exactly_one, geography, optional, text, whole
-
-MOST_POLICIES: Final = 5
-"""More are not ordered at once."""
-PREFIX: Final = "insurance-"
-"""How the ids of insurance packages begin."""
-
-
-@attrs.frozen(kw_only=True)
-class ListInsuranceCountries:
-    """List the countries that insurance exists for; ``/insurance/countries``."""
-
-    geography: str | None = attrs.field(default=None, validator=optional(geography))
-    """``"local"``, ``"regional"`` or ``"global"``."""
-
-
-@attrs.frozen(kw_only=True)
-class ListInsurance:
-    """List all insurance that is offered; nothing for a country without; ``/insurance/packages``."""
-
-    geography: str | None = attrs.field(default=None, validator=optional(geography))
-    """``"local"``, ``"regional"`` or ``"global"``."""
-    country: str | None = attrs.field(default=None, validator=optional(text))
-    """English name, as in ``insurance.countries()``."""
-    country_code: str | None = attrs.field(default=None, validator=optional(text))
-    """Code, as in ``insurance.countries()``."""
-    package_id: str | None = attrs.field(default=None, validator=optional(text))
-    """This package only."""
-    day: int | None = attrs.field(default=None, validator=optional(whole))
-    """Exactly so many days."""
-
-
-@attrs.frozen
-class GetInsurance:
-    """Get the product of one insurance package, with no other package; ``/insurance/packages``."""
-
-    package_id: str = attrs.field(validator=text)
-
-
-def _few_policies(_: object, field: "attrs.Attribute[Any]", items: tuple[OrderItem, ...]) -> None:
-    """Refuse what the server refuses: eSIMs, and more than it takes at once."""
-    for item in items:
-        if not item.package_id.startswith(PREFIX):
-            raise ValueError(
-                f"{item.package_id!r} is no insurance: ids come from insurance.packages() and begin with {PREFIX!r}"
-            )
-    policies = sum(item.quantity for item in items)
-    if policies > MOST_POLICIES:
-        raise ValueError(f"{field.name} must be at most {MOST_POLICIES} policies together, not {policies}: split them")
-
-
-@attrs.frozen
-class OrderInsurance:
-    """Order policies, paid from the balance; ``/insurance/orders``.
-
-    They are reserved by it, and issued by ``insurance.apply``. Without a ``reference_id`` the client makes one. Raises
-    ``ConflictError`` where the balance is too low, and ``PurchaseInDoubtError`` where it is not known whether the order
-    was booked.
-    """
-
-    look_up: ClassVar[str] = "insurance.get_order(reference_id={!r})"
-
-    items: tuple[OrderItem, ...] = attrs.field(converter=order_items, validator=_few_policies)
-    """``OrderItem``s: 1 to 5 policies together."""
-    reference_id: str | None = attrs.field(default=None, kw_only=True, validator=optional(text))
-    """Your own key for this purchase, by which it can be found again."""
-
-    def packages(self) -> Mapping[str, int]:
-        """Count the policies of each package."""
-        return counted(self.items)
-
-
-@attrs.frozen(kw_only=True)
-class GetInsuranceOrder:
-    """Get one order of insurance by its id or its reference; ``/insurance/orders``."""
-
-    order_id: str | None = None
-    reference_id: str | None = None
-
-    def __attrs_post_init__(self) -> None:
-        """Refuse none and both."""
-        exactly_one(self)
-
-
-@attrs.frozen(kw_only=True)
-class ListInsuranceOrders:
-    """List orders of insurance, the newest first; there are no pages, only a limit; ``/insurance/orders``."""
-
-    status: str | None = attrs.field(default=None, validator=optional(text))
-    limit: int = attrs.field(default=50, validator=whole)
-
-
-@attrs.define(kw_only=True)
-class InsuranceCountry:
-    """A country that insurance exists for."""
-
-    code: str
-    name: str
-    """English name; what ``insurance.packages`` takes as ``country``."""
-    slug: str | None = None
-    geography: str | None = None
-
-
-@attrs.define(kw_only=True)
-class InsurancePackage:
-    """Insurance to buy: so many days of a product."""
-
-    package_id: str
-    """What orders name; never made by hand."""
-    package: str = ""
-    """Its name for people."""
-    provider: str | None = None
-    """The insurance company."""
-    type: str | None = None
-    price: Decimal
-    """In USD, exact."""
-    charge: Decimal | None = None
-    """What the documentation does not explain."""
-    currency: str = "USD"
-    day: int | None = None
-    """Validity in days."""
-    requirements: InsuranceRequirements = attrs.field(factory=InsuranceRequirements)
-    """What ``insurance.apply`` has to be told."""
-    notes: tuple[str, ...] = ()
-
-
-@attrs.define(kw_only=True)
-class InsuranceProduct:
-    """Insurance for a country, with its packages."""
-
-    id: str = ""
-    name: str = ""
-    slug: str | None = None
-    country_name: str = ""
-    country_code: str = ""
-    country_slug: str = ""
-    geography: str | None = None
-    region: str | None = None
-    description: str | None = None
-    image: str | None = attrs.field(default=None, repr=False)
-    coverages: tuple[str, ...] = ()
-    benefits: tuple[str, ...] = ()
-    eligible_nationality: tuple[str, ...] = attrs.field(default=(), repr=False)
-    """Nationalities of those who can be insured."""
-    eligible_nation_codes: tuple[str, ...] = attrs.field(default=(), repr=False)
-    insured_type: str | None = None
-    min_price: Decimal | None = None
-    """Of all its packages, in USD."""
-    max_price: Decimal | None = None
-    """Of all its packages, in USD."""
-    packages: tuple[InsurancePackage, ...] = ()
-
-
-@attrs.define(kw_only=True)
-class InsuranceLine:
-    """One policy of an order."""
-
-    policy_id: str = ""
-    """What ``insurance.apply`` takes."""
-    package_id: str = ""
-    package: str = ""
-    """Name of the package for people."""
-    type: str | None = None
-    price: Decimal | None = None
-    currency: str = "USD"
-    created_at: datetime | None = None
-    updated_at: datetime | None = None
-
-
-@attrs.define(kw_only=True)
-class InsuranceOrder:
-    """An order of policies that was booked."""
-
-    id: str
-    reference_id: str | None = None
-    status: OrderStatus = OrderStatus.PENDING
-    total: Decimal
-    """What it cost, exact."""
-    currency: str = "USD"
-    items: tuple[InsuranceLine, ...] = ()
-    """One for each policy."""
-    order_type: str | None = None
-    created_at: datetime | None = None
-    updated_at: datetime | None = None
-
-    def holds(self, packages: Mapping[str, int]) -> bool:
-        """Tell whether it holds these packages as often."""
-        return Counter(line.package_id for line in self.items) == Counter(packages)
+from roamify_async._core.endpoint import ACTION, PURCHASE, Endpoint, Mode, Reconciliation, Resource
+from roamify_async._core.engine import Engine
+from roamify_async._core.recovery import poll_until, recovery_window
+from roamify_async.errors import NotFoundError, RoamifyError
+from roamify_async.models.insurance import (
+    GetInsurance,
+    GetInsuranceOrder,
+    InsuranceCountry,
+    InsuranceOrder,
+    InsuranceProduct,
+    ListInsurance,
+    ListInsuranceCountries,
+    ListInsuranceOrders,
+    OrderInsurance,
+)
+from roamify_async.models.policies import ApplyPolicy, GetPolicy, ListPolicies, Policy
 
 
 async def _find(engine: Engine, request: OrderInsurance) -> tuple[InsuranceOrder, ...]:
-    """Give the order under a reference: the server takes each reference once."""
+    """Return the order under a reference; the server accepts each reference once."""
     try:
         return (await engine.send(Insurance.get_order, GetInsuranceOrder(reference_id=request.reference_id)),)
     except NotFoundError:
         return ()
 
 
-async def _as_found(_: Engine, order: InsuranceOrder) -> InsuranceOrder:
+async def _to_order(_: Engine, order: InsuranceOrder) -> InsuranceOrder:
     return order
 
 
-async def _missing(engine: Engine, request: OrderInsurance) -> tuple[str, ...]:
+async def _unknown_packages(engine: Engine, request: OrderInsurance) -> tuple[str, ...]:
     products = await engine.send(Insurance.packages, ListInsurance())
     offered = {package.package_id for product in products for package in product.packages}
     return tuple(package_id for package_id in request.packages() if package_id not in offered)
 
 
-class Insurance(Resource[Way]):
-    """Insurance of travellers."""
+async def _read_issued(engine: Engine, request: ApplyPolicy, failure: RoamifyError) -> Policy:
+    """Read the policy whose issuing failed, until it is issued."""
+
+    async def look() -> Policy | None:
+        policy = await engine.send(Insurance.policy, GetPolicy(request.policy_id))
+        return None if policy.is_undecided else policy
+
+    policy = await poll_until(look, recovery_window(engine, failure), failure)
+    if policy.is_issued and policy.matches(request):
+        return policy
+    failure.args = (f"{failure.args[0]}; the policy is {policy.status}: see insurance.policy({policy.policy_id!r})",)
+    raise failure
+
+
+class Insurance(Resource[Mode]):
+    """Travel insurance."""
 
     countries: Final = Endpoint(
         "GET", "/api/insurance/countries", ListInsuranceCountries, tuple[InsuranceCountry, ...],
-        answer="data.countries",
+        data_path="data.countries",
     )  # fmt: skip
-    """The countries that insurance exists for."""
+    """Return the countries that insurance is sold for."""
     packages: Final = Endpoint(
-        "GET", "/api/insurance/packages", ListInsurance, tuple[InsuranceProduct, ...], answer="data.packages"
+        "GET", "/api/insurance/packages", ListInsurance, tuple[InsuranceProduct, ...], data_path="data.packages"
     )
-    """What is offered, by product."""
+    """Return the insurance products and their packages."""
     package: Final = Endpoint("GET", "/api/insurance/package", GetInsurance, InsuranceProduct)
-    """One package, in its product."""
+    """Return the product of one package, with that package only."""
     order: Final = Endpoint(
         "POST", "/api/insurance/order", OrderInsurance, InsuranceOrder,
-        kind=PURCHASE, timeout=60, look_up=LookUp(_find, _as_found, _missing, offers="insurance.packages()"),
+        safety=PURCHASE, timeout=60,
+        reconciliation=Reconciliation(
+            _find, _to_order, _unknown_packages, catalogue_hint="insurance.packages()"
+        ),
     )  # fmt: skip
     """Order policies."""
     get_order: Final = Endpoint("GET", "/api/insurance/order", GetInsuranceOrder, InsuranceOrder)
-    """One order."""
+    """Return one order."""
     list_orders: Final = Endpoint(
-        "GET", "/api/insurance/orders", ListInsuranceOrders, tuple[InsuranceOrder, ...], answer="data.orders"
+        "GET", "/api/insurance/orders", ListInsuranceOrders, tuple[InsuranceOrder, ...], data_path="data.orders"
     )
-    """Orders."""
-    apply: Final = APPLY_POLICY
+    """Return orders."""
+    apply: Final = Endpoint(
+        "POST", "/api/insurance/apply", ApplyPolicy, Policy, safety=ACTION, timeout=90, recover=_read_issued
+    )
     """Have a policy issued."""
-    policy: Final = GET_POLICY
-    """One policy."""
+    policy: Final = Endpoint("GET", "/api/insurance/policy", GetPolicy, Policy)
+    """Return one policy."""
     policies: Final = Endpoint(
-        "GET", "/api/insurance/policies", ListPolicies, tuple[Policy, ...], answer="data.policies"
+        "GET", "/api/insurance/policies", ListPolicies, tuple[Policy, ...], data_path="data.policies"
     )
-    """Policies, of one order or of all."""
+    """Return policies, of one order or of all."""

@@ -1,341 +1,145 @@
-"""The catalogue: what can be bought, page by page or whole."""
+"""The catalogue: what can be bought, page by page or complete."""
 
 import difflib
-from collections.abc import AsyncGenerator, Awaitable, Iterator
+from collections.abc import AsyncGenerator, Awaitable
 from contextlib import aclosing
-from decimal import Decimal
-from typing import Final, TypedDict, Unpack
+from typing import Final, Unpack
 
 import attrs
 
-from roamify_async._engine.arguments import refuse_unknown_arguments
-from roamify_async._engine.codec import HINT
-from roamify_async._engine.facade import Awaiting, Endpoint, Engine, Resource, Way, operation, stream
-from roamify_async._engine.names import SAME, wire
-from roamify_async._engine.paging import Reading, Recent
+from roamify_async._core.endpoint import (
+    Async,
+    Endpoint,
+    Mode,
+    Resource,
+    dual_iterator,
+    dual_method,
+    refuse_unknown_arguments,
+)
+from roamify_async._core.engine import Engine
+from roamify_async._core.pagination import PagePrefetcher, RecentIds
+from roamify_async._validation import check, whole_number
 from roamify_async.errors import NotFoundError, RoamifyError
+from roamify_async.models.countries import Country, ListCountries
+from roamify_async.models.packages import (
+    Catalogue,
+    Destination,
+    Filters,
+    GetPackage,
+    ListPackages,
+    Package,
+    PackagePage,
+)
 
-from .countries import Countries, Country, ListCountries
-from .values import amount, check_whole, flag, geography, optional, text, whole
+from .countries import Countries
 
-MOST_AT_ONCE: Final = 400
-"""Packages that an iterator hands over at a time, where so many are there already."""
-
-
-class Filters(TypedDict, total=False):
-    """What narrows the catalogue down."""
-
-    country: str | None
-    country_code: str | None
-    geography: str | None
-    days: int | None
-    gbs: float | Decimal | None
-    is_unlimited: bool | None
-    package_id: str | None
+MAX_BATCH: Final = 400
+"""Maximum number of packages that an iterator passes on at a time."""
 
 
-@attrs.frozen(kw_only=True)
-class ListPackages:
-    """List one page of the catalogue; ``/esims/packages``.
-
-    Raises ``ValueError`` for a country or code that the API does not sell for, with the nearest ones.
-    """
-
-    page: int = attrs.field(default=1, validator=whole)
-    page_size: int = attrs.field(default=50, validator=whole)
-    """Results a page; whether the server counts packages or destinations is not documented."""
-    country: str | None = attrs.field(default=None, validator=optional(text))
-    """English name, as in ``countries.list()``."""
-    country_code: str | None = attrs.field(default=None, validator=optional(text))
-    """Code, as in ``countries.list()``."""
-    geography: str | None = attrs.field(default=None, validator=optional(geography))
-    """``"local"``, ``"regional"`` or ``"global"``."""
-    days: int | None = attrs.field(default=None, validator=optional(whole))
-    """Validity in days."""
-    gbs: float | Decimal | None = attrs.field(default=None, validator=optional(amount))
-    """Data in GB; the server ignores it where ``is_unlimited`` is True."""
-    is_unlimited: bool | None = attrs.field(default=None, validator=optional(flag))
-    """True: unlimited packages only; False: as if not given."""
-    package_id: str | None = attrs.field(default=None, validator=optional(text))
-    """This package only."""
-
-
-@attrs.frozen
-class GetPackage:
-    """Get one package by its id."""
-
-    package_id: str = attrs.field(validator=text)
-
-
-@attrs.define(kw_only=True)
-class Signal:
-    """Coverage in one country."""
-
-    code: str | None = None
-    name: str | None = None
-    networks: tuple[str, ...] = ()
-    carriers: tuple[str, ...] = ()
-
-
-@attrs.define(kw_only=True)
-class Destination:
-    """What a group of packages is for: a country, a region, or the world."""
-
-    id: str = ""
-    country_name: str = ""
-    country_code: str = ""
-    country_slug: str = ""
-    region: str | None = None
-    geography: str | None = None
-    min_price: Decimal | None = None
-    """Of all packages of the destination, in USD."""
-    max_price: Decimal | None = None
-    """Of all packages of the destination, in USD."""
-    image: str | None = attrs.field(default=None, repr=False)
-    signals: tuple[Signal, ...] = attrs.field(default=(), repr=False)
-
-
-@attrs.define(kw_only=True)
-class Throttle:
-    """How fast an unlimited package is once its full-speed data is used."""
-
-    throttle_speed: Decimal | None = None
-    throttle_speed_unit: str | None = None
-    throttle_threshold: Decimal | None = None
-    throttle_threshold_unit: str | None = None
-
-
-@attrs.define(kw_only=True)
-class Requirements:
-    """What a package needs to know before its eSIM is made."""
-
-    travel_date: bool = False
-    """``esims.apply`` needs a ``start_date``."""
-
-
-@attrs.define(kw_only=True)
-class Package:
-    """Something to buy."""
-
-    package_id: str
-    """What orders name; never made by hand."""
-    package: str = ""
-    """Its name for people."""
-    price: Decimal
-    """In USD, exact."""
-    day: int | None = None
-    """Validity in days."""
-    plan: str | None = None
-    activation: str | None = None
-    is_unlimited: bool = False
-    data_amount: Decimal | None = None
-    """In ``data_unit``; ``None`` where it is unlimited."""
-    data_unit: str = "MB"
-    call_type: str | None = None
-    call_amount: Decimal | None = None
-    call_unit: str | None = None
-    sms_type: str | None = None
-    sms_amount: Decimal | None = None
-    sms_unit: str | None = None
-    with_sms: bool = attrs.field(default=False, metadata=wire("withSMS"))
-    with_call: bool = False
-    with_hotspot: bool = False
-    with_data_roaming: bool = False
-    with_destination_install: bool = False
-    with_usage_check: bool = True
-    """False: the usage calls do not know its eSIMs; ``notes`` say what to do instead."""
-    with_throttle: bool = False
-    throttle: Throttle | None = None
-    requirements: Requirements = attrs.field(factory=Requirements)
-    is_apn_automatic: bool = attrs.field(default=True, metadata=wire("isAPNAutomatic"))
-    apn: str | None = None
-    apn_username: str | None = None
-    apn_password: str | None = attrs.field(default=None, repr=False)
-    notes: tuple[str, ...] = ()
-    destination: Destination = attrs.field(factory=Destination, metadata=wire(None))
-    """What it is for."""
-
-
-@attrs.define(kw_only=True)
-class DestinationGroup:
-    """A destination and its packages, as the server groups them."""
-
-    destination: Destination = attrs.field(metadata=wire(SAME))
-    packages: tuple[Package, ...] = ()
-
-    def __attrs_post_init__(self) -> None:
-        """Let each package know what it is for."""
-        for package in self.packages:
-            package.destination = self.destination
-
-
-@attrs.define(kw_only=True)
-class PackagePage:
-    """One page of the catalogue; it iterates over its packages and has their number."""
-
-    groups: tuple[DestinationGroup, ...] = attrs.field(default=(), repr=False, metadata=wire("packages"))
-    page: int | None = attrs.field(default=None, metadata=HINT)
-    """As the server says, if it does."""
-    page_size: int | None = attrs.field(default=None, metadata=HINT)
-    """As the server says, if it does."""
-    total: int | None = attrs.field(default=None, metadata=HINT)
-    """Of all pages, as the server says, if it does."""
-    total_pages: int | None = attrs.field(default=None, metadata=HINT)
-    """As the server says, if it does."""
-
-    @property
-    def packages(self) -> tuple[Package, ...]:
-        """All packages of the page, in the server's order."""
-        return tuple(package for group in self.groups for package in group.packages)
-
-    @property
-    def ids(self) -> tuple[str, ...]:
-        """The ids of its packages."""
-        return tuple(package.package_id for group in self.groups for package in group.packages)
-
-    def by_id(self) -> dict[str, Package]:
-        """Give its packages by their ids, each once."""
-        packages: dict[str, Package] = {}
-        for package in self:
-            packages.setdefault(package.package_id, package)
-        return packages
-
-    @property
-    def counts(self) -> tuple[int, ...]:
-        """How many packages it has, and how many destinations: ``page_size`` means the one or the other."""
-        return len(self), len(self.groups)
-
-    @property
-    def destinations(self) -> tuple[Destination, ...]:
-        """The destinations of the page."""
-        return tuple(group.destination for group in self.groups)
-
-    def __len__(self) -> int:
-        """Count the packages."""
-        return sum(len(group.packages) for group in self.groups)
-
-    def __iter__(self) -> Iterator[Package]:
-        """Go over the packages."""
-        return iter(self.packages)
-
-
-@attrs.define
-class Catalogue:
-    """All packages of a search, each once; it iterates over them and has their number."""
-
-    packages: tuple[Package, ...] = attrs.field(default=(), repr=lambda packages: f"<{len(packages)}>")
-    """In the server's order."""
-
-    @property
-    def destinations(self) -> tuple[Destination, ...]:
-        """Their destinations, each once."""
-        return tuple({package.destination.id: package.destination for package in self.packages}.values())
-
-    def __len__(self) -> int:
-        """Count the packages."""
-        return len(self.packages)
-
-    def __iter__(self) -> Iterator[Package]:
-        """Go over the packages."""
-        return iter(self.packages)
-
-
-async def check_country(engine: Engine, request: ListPackages, page: PackagePage) -> None:
-    """Tell an empty search from a country that does not exist; an empty page alone does not say."""
+async def _refuse_unknown_country(engine: Engine, request: ListPackages, page: PackagePage) -> None:
+    """Distinguish an empty search from a country that does not exist; an empty page alone does not."""
     if len(page) or request.page > 1 or (request.country is None and request.country_code is None):
         return
     try:
         countries = await engine.send(Countries.list, ListCountries())
-    except RoamifyError:  # The page itself came.
+    except RoamifyError:  # The page itself was read.
         return
     _refuse_unknown("country", request.country, {country.name for country in countries}, countries)
     _refuse_unknown("country_code", request.country_code, {country.code for country in countries}, countries)
 
 
-def _refuse_unknown(field: str, wanted: str | None, known: set[str], countries: tuple[Country, ...]) -> None:
-    if wanted is None or wanted in known:
+def _refuse_unknown(field: str, value: str | None, known: set[str], countries: tuple[Country, ...]) -> None:
+    if value is None or value in known:
         return
     shown = {word.casefold(): f"{c.name} ({c.code})" for c in countries for word in (c.code, c.name)}
-    word = wanted.casefold()
-    # A code given as a name, or the other way round, is the commonest slip; then come misspellings.
+    word = value.casefold()
+    # A code passed as a name, or a name as a code, is the commonest mistake; then come misspellings.
     nearest = [word] if word in shown else difflib.get_close_matches(word, shown, n=3, cutoff=0.5)
     hints = ", ".join(dict.fromkeys(shown[near] for near in nearest))
     nearby = f"; nearest: {hints}" if hints else ""
-    raise ValueError(f"there are no packages for {field}={wanted!r}: it is not in countries.list(){nearby}")
+    raise ValueError(f"there are no packages for {field}={value!r}: it is not in countries.list(){nearby}")
 
 
-class Packages(Resource[Way]):
+class Packages(Resource[Mode]):
     """The catalogue."""
 
-    page: Final = Endpoint("GET", "/api/esim/packages", ListPackages, PackagePage, check=check_country)
-    """One page, in the server's order."""
+    page: Final = Endpoint("GET", "/api/esim/packages", ListPackages, PackagePage, check=_refuse_unknown_country)
+    """Return one page, in the server's order."""
 
-    @operation
-    async def get(self: "Packages[Awaiting]", package_id: str) -> Package:
-        """Give one package; raises ``NotFoundError`` where the catalogue has none of this id."""
+    @dual_method
+    async def get(self: "Packages[Async]", package_id: str) -> Package:
+        """Return one package. Raises ``NotFoundError`` if the catalogue has none with this id."""
         GetPackage(package_id)
         for package in await self.page(package_id=package_id):
             if package.package_id == package_id:
                 return package
         raise NotFoundError(
-            f"the catalogue has no package {package_id!r}: ids come from packages.list() and are never made by hand",
+            f"the catalogue has no package {package_id!r}: take ids from packages.list(), and never build them",
             status=404,
             method=Packages.page.method,
             path=Packages.page.path,
             package_ids=(package_id,),
         )
 
-    @stream
+    @dual_iterator
     async def iter(
-        self: "Packages[Awaiting]", *, page_size: int = 50, concurrency: int | None = None, **filters: Unpack[Filters]
+        self: "Packages[Async]", *, page_size: int = 50, concurrency: int | None = None, **filters: Unpack[Filters]
     ) -> AsyncGenerator[tuple[Package, ...], None]:
-        """Go over all packages of a search, in the server's order, with so many pages at once in flight and in memory.
+        """Iterate over all packages of a search, in the server's order.
 
-        What comes twice within two such windows comes out once. A page that cannot be had fails the whole call and is
-        named in its error.
+        *page_size* is the number of results per page, and *concurrency* the number of pages that are requested ahead
+        and kept in memory, by default that of the settings. The filters are those of ``packages.page``.
+
+        A package that occurs twice within two such windows is returned once. A page that cannot be read ends the
+        iteration with an error that names the page.
         """
         window = concurrency or self.engine.settings.concurrency
-        seen = Recent(2 * window)
+        recent = RecentIds(2 * window)
         pages = self._pages(page_size, concurrency, filters)
         batch: list[Package] = []
         try:
-            while (page := await pages.next()) is not None and (new := seen.new(page.ids)):
+            while (page := await pages.next()) is not None and (new := recent.add(page.ids)):
                 batch += [package for key, package in page.by_id().items() if key in new]
-                if len(batch) >= MOST_AT_ONCE or not pages.is_ready:
+                if len(batch) >= MAX_BATCH or not pages.is_ready:
                     yield tuple(batch)
                     batch = []
             yield tuple(batch)
         finally:
             await pages.aclose()
 
-    @operation
+    @dual_method
     async def list(
-        self: "Packages[Awaiting]", *, page_size: int = 50, concurrency: int | None = None, **filters: Unpack[Filters]
+        self: "Packages[Async]", *, page_size: int = 50, concurrency: int | None = None, **filters: Unpack[Filters]
     ) -> Catalogue:
-        """Give all packages of a search, each once; complete, or an error that names the page that is missing."""
+        """Return all packages of a search, each once; either complete, or an error that names the missing page.
+
+        *page_size* is the number of results per page, and *concurrency* the number of pages that are requested at
+        once, by default that of the settings. The filters are those of ``packages.page``.
+        """
         packages: dict[str, Package] = {}
         destinations: dict[str, Destination] = {}
         async with aclosing(self._pages(page_size, concurrency, filters)) as pages:
             while (page := await pages.next()) is not None:
                 known = len(packages)
                 for package in page:
-                    # A destination that is split over pages is one all the same.
-                    home = package.destination
-                    package.destination = destinations.setdefault(home.id, home)
+                    # A destination may be split over several pages.
+                    destination = package.destination
+                    package.destination = destinations.setdefault(destination.id, destination)
                     packages.setdefault(package.package_id, package)
                 if len(packages) == known:
                     break
         return Catalogue(tuple(packages.values()))
 
     def _pages(
-        self: "Packages[Awaiting]", page_size: int, concurrency: int | None, filters: Filters
-    ) -> Reading[PackagePage]:
+        self: "Packages[Async]", page_size: int, concurrency: int | None, filters: Filters
+    ) -> PagePrefetcher[PackagePage]:
         if concurrency is not None:
-            check_whole("concurrency", concurrency)
+            check("concurrency", concurrency, whole_number)
         refuse_unknown_arguments("packages.list", filters, Filters.__annotations__)
-        wanted = ListPackages(page_size=page_size, **filters)
+        request = ListPackages(page_size=page_size, **filters)
 
         def fetch(number: int) -> Awaitable[PackagePage]:
-            return self.engine.send(Packages.page, attrs.evolve(wanted, page=number))
+            return self.engine.send(Packages.page, attrs.evolve(request, page=number))
 
-        return self.engine.pages(fetch, page_size, concurrency)
+        return self.engine.prefetch(fetch, page_size, concurrency)

@@ -1,33 +1,19 @@
-"""The service itself."""
+"""The state of the API itself."""
 
-from typing import Any, Final
+from typing import Final
 
-import attrs
-
-from roamify_async._engine.envelope import raw
-from roamify_async._engine.facade import Endpoint, Resource, Way
-from roamify_async._engine.wire import HttpResponse
-
-
-@attrs.frozen
-class GetHealth:
-    """Ask whether the API is up; ``/health``. An error is raised where it is not."""
+from roamify_async._core.endpoint import Endpoint, Mode, Resource
+from roamify_async._http.messages import HttpResponse
+from roamify_async._serde.envelope import decode_any
+from roamify_async.models.service import GetHealth, Health
 
 
-@attrs.define(kw_only=True)
-class Health:
-    """The API is up; what it says besides is not documented."""
-
-    raw: Any = None
-    """The answer as parsed JSON, or as text where it is none."""
+def _decode_health(response: HttpResponse) -> Health:
+    return Health(raw=decode_any(response))
 
 
-def _health(response: HttpResponse) -> Health:
-    return Health(raw=raw(response))
+class Service(Resource[Mode]):
+    """The state of the API itself."""
 
-
-class Service(Resource[Way]):
-    """The service itself."""
-
-    health: Final = Endpoint("GET", "/api/health", GetHealth, Health, read=_health)
-    """Whether the API is up."""
+    health: Final = Endpoint("GET", "/api/health", GetHealth, Health, decode=_decode_health)
+    """Return whether the API is up."""

@@ -1,238 +1,81 @@
-"""Vouchers: codes that travellers redeem for eSIMs; for the partners that have them."""
+"""Vouchers: codes that travellers redeem for eSIMs, for partners that may create them."""
 
-from collections.abc import Mapping
-from datetime import datetime
-from decimal import Decimal
-from typing import Any, ClassVar, Final
+from typing import Final
 
-import attrs
-
-from roamify_async._engine.facade import ACTION, PURCHASE, Endpoint, Engine, LookUp, Resource, Way
-from roamify_async._engine.readers import State
-from roamify_async._engine.waiting import looks
+from roamify_async._core.concurrency import poll
+from roamify_async._core.endpoint import ACTION, PURCHASE, Endpoint, Mode, Reconciliation, Resource
+from roamify_async._core.engine import Engine
 from roamify_async.errors import RoamifyError
-
-from .values import optional, path_segment, text, whole
-
-MOST_VOUCHERS: Final = 10
-"""More are not minted at once."""
-
-
-class VoucherStatus(State):
-    """Where a voucher is; the set is open."""
-
-    ACTIVE = "ACTIVE"
-    REDEEMED = "REDEEMED"
-    CANCELLED = "CANCELLED"
-    UNKNOWN = "UNKNOWN"
-    """The server does not say."""
-
-
-def _at_once(_: object, field: "attrs.Attribute[Any]", value: int) -> None:
-    whole(_, field, value)
-    if value > MOST_VOUCHERS:
-        raise ValueError(
-            f"{field.name} must be at most {MOST_VOUCHERS}, not {value}: mint more in several calls, each with its own "
-            "reference_id"
-        )
-
-
-@attrs.frozen
-class CreateVouchers:
-    """Mint vouchers of one package, paid from the balance; ``/esims/vouchers``.
-
-    Fewer than asked for may come: ``batch.missing`` of them, to be minted with another reference. Without a
-    ``reference_id`` the client makes one. Raises ``PermissionDeniedError`` for a package that the key may not mint, and
-    ``PurchaseInDoubtError`` where it is not known whether they were minted. What is answered where the balance is too
-    low, and how long minting takes, is not documented.
-    """
-
-    look_up: ClassVar[str] = "vouchers.list(reference_id={!r})"
-
-    package_id: str = attrs.field(validator=text)
-    quantity: int = attrs.field(default=1, kw_only=True, validator=_at_once)
-    """1 to 10."""
-    reference_id: str | None = attrs.field(default=None, kw_only=True, validator=optional(text))
-    """Your own key for this purchase, by which it can be found again."""
-    notes: str | None = attrs.field(default=None, kw_only=True, validator=optional(attrs.validators.instance_of(str)))
-    """Kept with each voucher."""
-
-    def packages(self) -> Mapping[str, int]:
-        """Count the vouchers of the package."""
-        return {self.package_id: self.quantity}
-
-
-@attrs.frozen(kw_only=True)
-class ListVouchers:
-    """List vouchers, the newest first: all of them, or as many as the limit says; ``/esims/vouchers``."""
-
-    reference_id: str | None = attrs.field(default=None, validator=optional(text))
-    """Those of this batch only."""
-    status: str | None = attrs.field(default=None, validator=optional(text))
-    package_id: str | None = attrs.field(default=None, validator=optional(text))
-    limit: int | None = attrs.field(default=None, validator=optional(whole))
-
-
-@attrs.frozen
-class GetVoucher:
-    """Get one voucher; ``/esims/vouchers``."""
-
-    voucher_id: str = attrs.field(validator=path_segment)
-
-
-@attrs.frozen
-class GetVoucherByCode:
-    """Get one voucher by its code, however that is spaced and capitalised; ``/esims/vouchers``."""
-
-    code: str = attrs.field(validator=path_segment)
-    """12 letters and digits."""
-
-
-@attrs.frozen
-class RevokeVoucher:
-    """Revoke a voucher and cancel its eSIM, for good; ``/esims/vouchers``.
-
-    Raises ``ConflictError`` where it is not active any more: redeemed, or revoked before. Whether its price is paid
-    back is not documented.
-    """
-
-    voucher_id: str = attrs.field(validator=path_segment)
-
-
-@attrs.define(kw_only=True)
-class Voucher:
-    """A code that one traveller can redeem for one eSIM, which is bought already."""
-
-    id: str
-    code: str = ""
-    """12 letters and digits."""
-    redeem_url: str | None = None
-    """Page on which the traveller redeems it."""
-    status: VoucherStatus = VoucherStatus.UNKNOWN
-    reference_id: str | None = None
-    """That of the batch it was minted in."""
-    package_id: str = ""
-    package: str = ""
-    """Name of the package for people."""
-    destination: str | None = None
-    price: Decimal | None = None
-    currency: str = "USD"
-    esim_id: str | None = None
-    order_id: str | None = None
-    """The order by which its eSIM was bought."""
-    notes: str | None = None
-    redeemed_at: datetime | None = None
-    created_at: datetime | None = None
-    updated_at: datetime | None = None
-
-
-@attrs.define(kw_only=True)
-class VoucherBatch:
-    """Vouchers that were minted together; perhaps fewer than were asked for."""
-
-    reference_id: str | None = None
-    requested_quantity: int
-    quantity: int
-    """How many were minted."""
-    vouchers: tuple[Voucher, ...]
-
-    @property
-    def missing(self) -> int:
-        """How many were asked for and not minted: mint them with another reference, never with this one again."""
-        return max(0, self.requested_quantity - self.quantity)
-
-    @property
-    def id(self) -> str:
-        """The ids of its vouchers; a batch has none of its own."""
-        return " ".join(voucher.id for voucher in self.vouchers)
-
-    @property
-    def created_at(self) -> datetime | None:
-        """When the first of its vouchers was minted; ``None`` where one does not say."""
-        times = [voucher.created_at for voucher in self.vouchers]
-        known = [time for time in times if time is not None]
-        return min(known) if known and len(known) == len(times) else None
-
-    def holds(self, packages: Mapping[str, int]) -> bool:
-        """Tell whether it holds vouchers of these packages and no others, as many or fewer."""
-        return 0 < len(self.vouchers) <= sum(packages.values()) and packages.keys() >= {
-            voucher.package_id for voucher in self.vouchers
-        }
-
-    def __repr__(self) -> str:
-        """Show how many are missing as well."""
-        return (
-            f"VoucherBatch(reference_id={self.reference_id!r}, requested_quantity={self.requested_quantity}, "
-            f"quantity={self.quantity}, missing={self.missing}, vouchers={self.vouchers!r})"
-        )
-
-
-@attrs.define(kw_only=True)
-class VoucherRevocation:
-    """A voucher that cannot be redeemed any more."""
-
-    id: str
-    status: VoucherStatus = VoucherStatus.UNKNOWN
+from roamify_async.models.vouchers import (
+    CreateVouchers,
+    GetVoucher,
+    GetVoucherByCode,
+    ListVouchers,
+    RevokeVoucher,
+    Voucher,
+    VoucherBatch,
+    VoucherRevocation,
+)
 
 
 async def _find(engine: Engine, request: CreateVouchers) -> tuple[VoucherBatch, ...]:
-    """Give what stands under the reference of a purchase, in batches of no more than it asks for.
+    """Return the vouchers under the reference of a purchase, in batches of at most the requested quantity.
 
-    A second batch that could be the purchase means that it was minted twice.
+    A second batch that matches the purchase means that it was made twice.
     """
     kinds: dict[tuple[str | None, str], list[Voucher]] = {}
     for voucher in await engine.send(Vouchers.list, ListVouchers(reference_id=request.reference_id)):
         kinds.setdefault((voucher.reference_id, voucher.package_id), []).append(voucher)
-    most = request.quantity
+    size = request.quantity
     return tuple(
-        _batch(reference_id, most, vouchers[start : start + most])
+        _batch(reference_id, size, vouchers[start : start + size])
         for (reference_id, _), vouchers in kinds.items()
-        for start in range(0, len(vouchers), most)
+        for start in range(0, len(vouchers), size)
     )
 
 
-def _batch(reference_id: str | None, asked: int, vouchers: list[Voucher]) -> VoucherBatch:
+def _batch(reference_id: str | None, requested: int, vouchers: list[Voucher]) -> VoucherBatch:
     return VoucherBatch(
-        reference_id=reference_id, requested_quantity=asked, quantity=len(vouchers), vouchers=tuple(vouchers)
+        reference_id=reference_id, requested_quantity=requested, quantity=len(vouchers), vouchers=tuple(vouchers)
     )
 
 
-async def _whole(engine: Engine, batch: VoucherBatch) -> VoucherBatch:
-    """Give a batch that was found; while any are missing they may still be minted, until the settle window has passed.
+async def _poll_complete(engine: Engine, batch: VoucherBatch) -> VoucherBatch:
+    """Return a batch that was found, once it is complete or the reconcile window has passed.
 
-    Told too early, they would be minted a second time under another reference.
+    Returned too early, missing vouchers would be created a second time under another reference.
     """
     package_id = batch.vouchers[0].package_id
     request = CreateVouchers(package_id, quantity=batch.requested_quantity, reference_id=batch.reference_id)
-    async for _ in looks(engine.settings.settle_window):
+    async for _ in poll(engine.settings.reconcile_window):
         if not batch.missing:
             break
         found = [
-            one
-            for one in await _find(engine, request)
-            if one.reference_id == request.reference_id and one.holds(request.packages())
+            other
+            for other in await _find(engine, request)
+            if other.reference_id == request.reference_id and other.holds(request.packages())
         ]
         if len(found) > 1:
-            raise RoamifyError("more vouchers stand under the reference than were asked for", sent="answered")
+            raise RoamifyError("there are more vouchers under the reference than were requested", sent="answered")
         batch = next(iter(found), batch)
     return batch
 
 
-class Vouchers(Resource[Way]):
+class Vouchers(Resource[Mode]):
     """Codes that travellers redeem for eSIMs."""
 
     create: Final = Endpoint(
         "POST", "/api/esim/vouchers", CreateVouchers, VoucherBatch,
-        kind=PURCHASE, timeout=90, look_up=LookUp(_find, _whole),
+        safety=PURCHASE, timeout=90, reconciliation=Reconciliation(_find, _poll_complete),
     )  # fmt: skip
-    """Mint vouchers."""
-    list: Final = Endpoint("GET", "/api/esim/vouchers", ListVouchers, tuple[Voucher, ...], answer="data.vouchers")
-    """Vouchers, of one batch or of all."""
+    """Create vouchers."""
+    list: Final = Endpoint("GET", "/api/esim/vouchers", ListVouchers, tuple[Voucher, ...], data_path="data.vouchers")
+    """Return vouchers, of one batch or of all."""
     get: Final = Endpoint("GET", "/api/esim/voucher/{voucherId}", GetVoucher, Voucher)
-    """One voucher."""
+    """Return one voucher."""
     get_by_code: Final = Endpoint("GET", "/api/esim/voucher/code/{code}", GetVoucherByCode, Voucher)
-    """One voucher by its code."""
+    """Return one voucher by its code."""
     revoke: Final = Endpoint(
-        "PUT", "/api/esim/voucher/{voucherId}/revoke", RevokeVoucher, VoucherRevocation, kind=ACTION
+        "PUT", "/api/esim/voucher/{voucherId}/revoke", RevokeVoucher, VoucherRevocation, safety=ACTION
     )
     """Revoke a voucher."""

@@ -1,4 +1,4 @@
-"""Making sure that a purchase exists, once; it knows no room of the API."""
+"""Purchases: made exactly once, alone or in bulk."""
 
 from .report import BulkLine, BulkReport, Journal, Lines
 

@@ -1,4 +1,4 @@
-"""Many purchases at once: each written down before it is sent and after, none made twice, none lost."""
+"""Many purchases at once: each journaled before it is sent and after, none made twice, none lost."""
 
 import asyncio
 import itertools
@@ -13,105 +13,108 @@ import attrs
 from anyio import CancelScope
 from anyio.abc import TaskGroup
 
-from roamify_async._engine.caller import in_caller
-from roamify_async._engine.crowd import Queue, all_of, gather
-from roamify_async._engine.engine import Engine
+from roamify_async._core.callbacks import run_in_caller
+from roamify_async._core.concurrency import Limiter, gather, raise_first
+from roamify_async._core.engine import Engine
+from roamify_async._validation import check, rate as rate_limit
 from roamify_async.errors import BudgetError, ConfigurationError, JournalError, RoamifyError
-from roamify_async.settings import MOST_A_SECOND
+from roamify_async.models.orders import CreateOrder
 
 from .budget import Budget
-from .buyer import Buyer, Trade, fresh
-from .journal import Entry, Ledger
-from .report import BulkReport
+from .journal import Entry, JournalFile
+from .line import BulkAdapter, LineProcessor, new_entry
+from .report import BulkReport, request_of
 from .source import Source
 
 log: logging.Logger = logging.getLogger("roamify_async")
 
-HANDFUL: Final = 64
-"""Lines that are looked at again at a time."""
+BATCH_SIZE: Final = 64
+"""Number of lines that are checked again at a time."""
 
 
 @attrs.frozen(kw_only=True)
 class Progress:
-    """How far a bulk order has come."""
+    """The progress of a bulk order."""
 
     done: int
-    """Lines that have an outcome, earlier runs of the journal included."""
+    """Lines that have an outcome, including those of earlier runs of the journal."""
     total: int | None
-    """Lines in all, where that is known."""
+    """Number of all lines, if it is known."""
     counts: dict[str, int]
     spent: Decimal
 
     def __str__(self) -> str:
-        """Say it in a line."""
-        told = ", ".join(f"{count} {status.replace('_', ' ')}" for status, count in self.counts.items() if count)
-        return f"{self.done}{'' if self.total is None else f' of {self.total}'} lines: {told}; spent {self.spent}"
+        """Return a line of text."""
+        text = ", ".join(f"{count} {status.replace('_', ' ')}" for status, count in self.counts.items() if count)
+        return f"{self.done}{'' if self.total is None else f' of {self.total}'} lines: {text}; spent {self.spent}"
 
 
 class Run:
     """One run of a bulk order."""
 
-    def __init__(self, buyer: Buyer, source: Source, on_progress: Callable[[Progress], object] | None) -> None:
-        self.buyer = buyer
+    def __init__(
+        self, processor: LineProcessor, source: Source, on_progress: Callable[[Progress], object] | None
+    ) -> None:
+        self.processor = processor
         self.source = source
         self.on_progress = on_progress
         self.total: int | None = None
-        self.vacancies: int = 0
-        """Workers that may join."""
+        self.spare_workers: int = 0
+        """Number of workers that may still start."""
         self.counts: dict[str, int] = {"ordered": 0, "refused": 0, "in_doubt": 0, "not_sent": 0}
         self.spent: Decimal = Decimal(0)
-        self.landings: set[asyncio.Future[None]] = set()
-        """One for each line in flight, done when the line has come to its end."""
+        self.in_flight: set[asyncio.Future[None]] = set()
+        """A future for each line in flight, done when the line is finished."""
         self._left: Iterator[Entry] = iter(())
 
     def resume(self) -> None:
-        """Begin with the lines that an earlier run left open."""
-        is_open, ledger = self.buyer.is_open, self.buyer.ledger
-        for entry in itertools.filterfalse(is_open, ledger.entries()):
-            self._tell(entry)
-        self._left = filter(is_open, ledger.entries())
+        """Start with the lines that an earlier run left open."""
+        is_open, file = self.processor.is_open, self.processor.file
+        for entry in itertools.filterfalse(is_open, file.entries()):
+            self._count(entry)
+        self._left = filter(is_open, file.entries())
 
     async def work(self, group: TaskGroup) -> None:
-        """Take line after line until there are no more; there are never more workers than lines."""
+        """Process lines until there are no more. There are never more workers than lines."""
         while (taken := await self._next()) is not None:
-            if self.vacancies:
-                self.vacancies -= 1
+            if self.spare_workers:
+                self.spare_workers -= 1
                 group.start_soon(self.work, group)
             entry, request = taken
-            landing = asyncio.get_running_loop().create_future()
-            self.landings.add(landing)
+            finished = asyncio.get_running_loop().create_future()
+            self.in_flight.add(finished)
             try:
-                await self.buyer.line(entry, request)
-                self._tell(entry)
-            except JournalError as error:  # What cannot be written is not sent; what was sent comes to its end.
+                await self.processor.line(entry, request)
+                self._count(entry)
+            except JournalError as error:  # What cannot be journaled is not sent; lines in flight are finished.
                 self.source.stop(error)
             finally:
-                self.landings.discard(landing)
-                landing.set_result(None)
-            if self.buyer.is_over:
+                self.in_flight.discard(finished)
+                finished.set_result(None)
+            if self.processor.is_over:
                 self.source.stop()
             if self.on_progress is not None:
                 await self._report(self.on_progress)
 
-    async def look_again(self) -> None:
-        """Look once more at orders that may have been sent more than once: a settle window after the last of them."""
-        buyer = self.buyer
-        if buyer.last_resent is None:
+    async def check_again(self) -> None:
+        """Check orders that may have been sent more than once, a reconcile window after the last of them."""
+        processor = self.processor
+        if processor.last_resent is None:
             return
-        left = buyer.last_resent + buyer.engine.settings.settle_window - anyio.current_time()
+        left = processor.last_resent + processor.engine.settings.reconcile_window - anyio.current_time()
         await anyio.sleep(max(0.0, left))
-        entries = (entry for entry in buyer.ledger.entries("ordered") if entry.resent)
-        while some := [*itertools.islice(entries, HANDFUL)]:
-            all_of(await gather(buyer.recheck, some))
+        entries = (entry for entry in processor.file.entries("ordered") if entry.resent)
+        while some := [*itertools.islice(entries, BATCH_SIZE)]:
+            raise_first(await gather(processor.recheck, some))
 
     async def _next(self) -> tuple[Entry, Any] | None:
         if not self.source.is_stopped:
             for entry in self._left:
-                return entry, self.buyer.trade.forms.request_of(entry)
+                return entry, request_of(entry)
         taken = await self.source.next()
-        return None if taken is None else (fresh(*taken), taken[1])
+        return None if taken is None else (new_entry(*taken), taken[1])
 
-    def _tell(self, entry: Entry) -> None:
+    def _count(self, entry: Entry) -> None:
         self.counts[entry.status] += 1
         if entry.status == "ordered" and entry.total is not None:
             self.spent += Decimal(entry.total)
@@ -121,14 +124,14 @@ class Run:
             done=sum(self.counts.values()), total=self.total, counts=dict(self.counts), spent=self.spent
         )
         try:
-            await in_caller(lambda: on_progress(progress))
-        except Exception as error:  # noqa: BLE001 -- the caller's own; it is raised at the end
+            await run_in_caller(lambda: on_progress(progress))
+        except Exception as error:  # noqa: BLE001 -- the caller's own, raised at the end
             self.source.stop(error)
 
 
 async def bulk(
     engine: Engine,
-    trade: Trade,
+    adapter: BulkAdapter,
     requests: Iterable[Any] | AsyncIterable[Any],
     *,
     journal: str | Path | None,
@@ -136,36 +139,30 @@ async def bulk(
     rate: float | None,
     max_spend: Decimal | int | str | None,
     on_progress: Callable[[Progress], object] | None,
-) -> BulkReport[Any, Any]:
-    """Buy all that *requests* name; see ``orders.bulk``."""
+) -> BulkReport:
+    """Make the purchases of *requests*; see ``orders.bulk``."""
     limit = _money(max_spend)
-    places = concurrency or engine.settings.concurrency
-    engine = engine.view(engine.settings, Queue(places, _pace(rate) or engine.settings.rate, is_yielding=True))
-    source = Source(requests, trade.forms.request)
-    ledger = Ledger.temporary() if journal is None else Ledger(Path(journal))
+    if rate is not None:
+        check("rate", rate, rate_limit)
+    slots = concurrency or engine.settings.concurrency
+    engine = engine.view(engine.settings, Limiter(slots, rate or engine.settings.rate, is_adaptive=True))
+    source = Source(requests, CreateOrder)
+    file = JournalFile.temporary() if journal is None else JournalFile(Path(journal))
     try:
-        await _compare(ledger, source)
-        spent = ledger.cost("ordered", "sending", "in_doubt")
-        budget = Budget(trade.price, trade.balance, max_spend=limit, spent=spent)
-        run = Run(Buyer(engine, trade, ledger, budget), source, on_progress)
+        await _compare(file, source)
+        spent = file.cost("ordered", "sending", "in_doubt")
+        budget = Budget(adapter.price, adapter.balance, max_spend=limit, spent=spent)
+        run = Run(LineProcessor(engine, adapter, file, budget), source, on_progress)
         run.resume()
         run.total = await source.total()
-        await _refuse_what_is_too_much(run)
-        await _all(engine, run, places)
+        await _refuse_excess(run)
+        await _run(engine, run, slots)
     except BaseException:
-        ledger.close() if journal is not None else ledger.discard()
+        file.close() if journal is not None else file.discard()
         raise
-    # Let go of the file: whoever holds the report does not keep the next run from it.
-    ledger.close()
-    return BulkReport(Ledger(ledger.path, run=False), trade.forms, is_own=journal is None)
-
-
-def _pace(rate: float | None) -> float | None:
-    if rate is not None and (isinstance(rate, bool) or not isinstance(rate, int | float)):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise TypeError(f"rate must be a number of lines a second, not {rate!r}")
-    if rate is not None and not 0 < rate <= MOST_A_SECOND:
-        raise ValueError(f"rate must be more than 0 and at most {MOST_A_SECOND:,} a second, not {rate!r}")
-    return rate
+    # Released, so that holding the report does not block the next run.
+    file.close()
+    return BulkReport(JournalFile(file.path, run=False), is_own=journal is None)
 
 
 def _money(value: Decimal | int | str | None) -> Decimal | None:
@@ -182,60 +179,60 @@ def _money(value: Decimal | int | str | None) -> Decimal | None:
     return amount
 
 
-async def _compare(ledger: Ledger, source: Source) -> None:
-    """Read the lines that the journal knows, and refuse others than those; nothing is sent before all are compared."""
-    known, missing = ledger.end, list[Entry]()
+async def _compare(file: JournalFile, source: Source) -> None:
+    """Refuse requests that differ from the lines of the journal. Nothing is sent before all are compared."""
+    known, missing = file.end, list[Entry]()
     for position in range(known):
         taken = await source.next()
         if taken is None:
             raise source.error or JournalError(
-                f"the journal knows {known} lines, and only {position} came: it belongs to other requests"
+                f"the journal has {known} lines, but there are only {position} requests: it belongs to other requests"
             )
-        entry, line = ledger.get(position), fresh(*taken)
+        entry, line = file.get(position), new_entry(*taken)
         if entry is None:
             missing.append(line)
         elif entry.digest != line.digest:
-            raise JournalError(f"line {position} is not the one that the journal knows: it belongs to other requests")
-    for line in missing:  # They were taken by an earlier run that ended before it wrote them.
-        await ledger.put(line)
+            raise JournalError(f"line {position} differs from the journal's, which belongs to other requests")
+    for line in missing:  # An earlier run ended before it wrote them.
+        await file.put(line)
 
 
-async def _refuse_what_is_too_much(run: Run) -> None:
-    """Raise where all lines that are to be sent are known to cost too much."""
-    budget = run.buyer.budget
-    done = {entry.position for entry in run.buyer.ledger.entries() if entry.final or entry.first_sent is not None}
+async def _refuse_excess(run: Run) -> None:
+    """Raise if all lines that are to be sent are known to cost too much."""
+    budget = run.processor.budget
+    done = {entry.position for entry in run.processor.file.entries() if entry.final or entry.first_sent is not None}
     wanted = await run.source.packages(done)
     if wanted and (cost := await budget.quote(wanted)):
         try:
             await budget.refuse(cost, "all lines")
         except BudgetError:
             raise
-        except RoamifyError as error:  # The lines will tell.
+        except RoamifyError as error:  # The single lines are checked again.
             log.info("the balance could not be read: %s", error)
 
 
-async def _all(engine: Engine, run: Run, places: int) -> None:
-    """Work at all lines; cut off, take no more and let what is in flight come to its end."""
+async def _run(engine: Engine, run: Run, slots: int) -> None:
+    """Process all lines. When cancelled, take no more lines and let those in flight finish."""
 
     async def work() -> None:
         async with anyio.create_task_group() as group:
-            # Some wait for the disk while others are on the wire, whose places the queue counts.
-            run.vacancies = places + places // 2 - 1
+            # Some workers wait for the disk while others hold the limiter's slots.
+            run.spare_workers = slots + slots // 2 - 1
             group.start_soon(run.work, group)
-        await run.look_again()
+        await run.check_again()
 
     task = engine.transport.spawn(work())
     try:
         await asyncio.wait([task])
-    except BaseException as cut:
+    except BaseException as cancelled:
         run.source.stop()
-        run.on_progress = None  # The caller's thread is on its way out and runs no errands any more.
+        run.on_progress = None  # The caller's thread is leaving and runs no callbacks any more.
         with CancelScope(shield=True):
-            if run.landings:
-                await asyncio.wait(run.landings, timeout=engine.settings.settle_window)
+            if run.in_flight:
+                await asyncio.wait(run.in_flight, timeout=engine.settings.reconcile_window)
             task.cancel()
             await asyncio.wait([task])
-        cut.add_note(_word(run))
+        cancelled.add_note(_summary(run))
         raise
     error = None if task.cancelled() else task.exception()
     if run.source.error is not None:
@@ -243,13 +240,15 @@ async def _all(engine: Engine, run: Run, places: int) -> None:
     if isinstance(error, BaseExceptionGroup):
         raise cast("BaseExceptionGroup[BaseException]", error).exceptions[0]
     if task.cancelled():
-        raise ConfigurationError("the client was closed while a bulk order ran; its journal can be run again")
+        raise ConfigurationError(
+            "the client was closed while a bulk order ran; call again with its journal to continue"
+        )
 
 
-def _word(run: Run) -> str:
-    doubtful = [entry.reference for entry in itertools.islice(run.buyer.ledger.entries("sending", "in_doubt"), 50)]
-    told = f"the bulk order was cut off after {sum(run.counts.values())} lines"
-    open_ones = f"; in doubt: {' '.join(doubtful)}" if doubtful else "; no line is in doubt"
-    if run.buyer.ledger.is_kept:
-        return f"{told}{open_ones}; call again with the same journal and requests to go on"
-    return f"{told}{open_ones}; it had no journal to go on with: see orders.list() for what was bought"
+def _summary(run: Run) -> str:
+    in_doubt = [entry.reference for entry in itertools.islice(run.processor.file.entries("sending", "in_doubt"), 50)]
+    text = f"the bulk order was interrupted after {sum(run.counts.values())} lines"
+    open_ones = f"; in doubt: {' '.join(in_doubt)}" if in_doubt else "; no line is in doubt"
+    if run.processor.file.is_kept:
+        return f"{text}{open_ones}; call again with the same journal and requests to continue"
+    return f"{text}{open_ones}; it had no journal to continue from: see orders.list() for what was bought"

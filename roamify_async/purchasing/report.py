@@ -1,219 +1,231 @@
-"""What came of a bulk order, read from its journal line by line."""
+"""The outcome of a bulk order, read from its journal line by line."""
 
 import html
 import itertools
 import json
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from decimal import Decimal
+from functools import cache
 from pathlib import Path
-from typing import Any, ClassVar, Final, Generic, Self, TypeVar, overload
+from typing import Any, Final, Self, Union, cast, overload
 
 import attrs
+import cattrs
+from cattrs.strategies import configure_tagged_union
 
 from roamify_async import errors
-from roamify_async._engine.codec import read, write
+from roamify_async._serde.converter import structure, unstructure
 from roamify_async.errors import PurchaseInDoubtError, RoamifyError
+from roamify_async.models.esims import Esim
+from roamify_async.models.orders import CreateOrder, Order
 
-from .journal import Entry, Ledger, Status
-
-OrderT = TypeVar("OrderT")
-EsimT = TypeVar("EsimT")
+from .journal import Entry, JournalFile, Status
 
 OUTCOMES: Final[tuple[Status, ...]] = ("ordered", "refused", "in_doubt", "not_sent")
-"""What may become of a line."""
+"""The possible outcomes of a line."""
 SHOWN: Final = 20
-"""Lines that the HTML view shows."""
+"""Number of lines in the HTML view."""
 
 
 @attrs.frozen(kw_only=True)
-class BulkLine(Generic[OrderT, EsimT]):
-    """One request of a bulk order, and what came of it."""
+class BulkLine:
+    """A request of a bulk order, and its outcome."""
 
     position: int
     """From 0, in the order of the requests."""
-    request: Any
-    """With its reference."""
+    request: CreateOrder
+    """The request, with its reference."""
     status: Status
     reference_id: str
-    order: OrderT | None = None
-    esims: tuple[EsimT, ...] = ()
-    """With ``apply=True``: the eSIMs that are ready."""
+    order: Order | None = None
+    esims: tuple[Esim, ...] = ()
+    """With ``apply=True``, the eSIMs that are ready."""
     error: RoamifyError | None = None
 
 
-@attrs.frozen
-class Forms:
-    """The classes whose values a journal's texts are."""
-
-    request: type[Any]
-    order: type[Any]
-    esim: type[Any]
-
-    def line(self, entry: Entry) -> BulkLine[Any, Any]:
-        """Make a line of what the journal holds."""
-        request = attrs.evolve(self.request_of(entry), reference_id=entry.reference)
-        error = None if entry.error is None else _error(json.loads(entry.error), self._classes)
-        if error is not None:
-            error.reference_id = error.reference_id or entry.reference
-        if isinstance(error, PurchaseInDoubtError):
-            error.request = request
-        esims: list[Any] = json.loads(entry.esims) if entry.esims else []
-        return BulkLine(
-            position=entry.position,
-            request=request,
-            status=entry.status,
-            reference_id=entry.reference,
-            order=None if entry.answer is None else read(json.loads(entry.answer), self.order),
-            esims=tuple(read(esim, self.esim) for esim in esims),
-            error=error,
-        )
-
-    def request_of(self, entry: Entry) -> Any:
-        """Make the request as the caller gave it."""
-        return read(json.loads(entry.request), self.request)
-
-    @property
-    def _classes(self) -> Mapping[str, type[Any]]:
-        return {kind.__name__: kind for kind in (self.order, self.esim)}
+def request_of(entry: Entry) -> CreateOrder:
+    """Return the request of a journal entry, as the caller made it."""
+    return structure(json.loads(entry.request), CreateOrder)
 
 
-def error_text(error: RoamifyError) -> str:
-    """Write an error as JSON, without what its line holds anyway."""
-    return json.dumps(_state(error))
+def line_of(entry: Entry) -> BulkLine:
+    """Return the line of a journal entry."""
+    request = attrs.evolve(request_of(entry), reference_id=entry.reference)
+    error = None if entry.error is None else read_error(entry.error)
+    if error is not None:
+        error.reference_id = error.reference_id or entry.reference
+    if isinstance(error, PurchaseInDoubtError):
+        error.request = request
+    esims: list[Any] = json.loads(entry.esims) if entry.esims else []
+    return BulkLine(
+        position=entry.position,
+        request=request,
+        status=entry.status,
+        reference_id=entry.reference,
+        order=None if entry.answer is None else structure(json.loads(entry.answer), Order),
+        esims=tuple(structure(esim, Esim) for esim in esims),
+        error=error,
+    )
 
 
-def _state(error: RoamifyError) -> dict[str, Any]:
-    facts = {name: _plain(value) for name, value in vars(error).items() if name not in {"request", "__notes__"}}
-    return {"kind": type(error).__name__, "message": str(error.args[0]) if error.args else "", "facts": facts}
+# ---------------------------------------------------------------- errors as JSON
 
 
-def _plain(value: Any) -> Any:
-    """Make JSON of a fact; what is no JSON by itself goes under the name of what it is."""
-    if isinstance(value, RoamifyError):
-        return {"error": _state(value)}
-    if value.__class__ is dict:
-        return {"dict": {key: _plain(item) for key, item in value.items()}}
-    if value.__class__ is tuple:
-        return [_plain(item) for item in value]
-    return {type(value).__name__: write(value)} if attrs.has(value.__class__) else value
+def write_error(error: RoamifyError) -> str:
+    """Return an error as JSON, without what its line holds anyway."""
+    return json.dumps(_errors().unstructure(error, _STORED))
 
 
-def _error(state: dict[str, Any], classes: Mapping[str, type[Any]]) -> RoamifyError:
-    kind: type[RoamifyError] = getattr(errors, state["kind"])
-    error = kind.__new__(kind, state["message"])
-    error.args = (state["message"],)
-    for name, value in state["facts"].items():
-        setattr(error, name, _value(value, classes))
+def read_error(text: str) -> RoamifyError:
+    """Return the error of a text by ``write_error``."""
+    return cast("RoamifyError", _errors().structure(json.loads(text), _STORED))
+
+
+_ERROR_CLASSES: Final = tuple(
+    kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, RoamifyError)
+)
+_STORED: Final[Any] = Union[(*_ERROR_CLASSES, Order, Esim)]
+"""What an error in a journal may be or hold. A name in the file selects one of these, and nothing else."""
+_TAG: Final = "kind"
+
+
+@cache
+def _errors() -> cattrs.Converter:
+    converter = cattrs.Converter()
+    for kind in _ERROR_CLASSES:
+        converter.register_unstructure_hook(kind, _write)
+        converter.register_structure_hook(kind, _read)
+    for model in (Order, Esim):
+        converter.register_unstructure_hook(model, unstructure)
+        converter.register_structure_hook(model, structure)
+    configure_tagged_union(_STORED, converter, tag_name=_TAG)
+    return converter
+
+
+def _write(error: RoamifyError) -> dict[str, Any]:
+    facts = {name: _pack(value) for name, value in vars(error).items() if name not in {"request", "__notes__"}}
+    return {"message": str(error.args[0]) if error.args else "", "facts": facts}
+
+
+def _read(value: dict[str, Any], kind: type[RoamifyError]) -> RoamifyError:
+    error = kind.__new__(kind, value["message"])
+    error.args = (value["message"],)
+    facts: dict[str, Any] = value["facts"]
+    for name, fact in facts.items():
+        setattr(error, name, _unpack(fact))
     if isinstance(error, PurchaseInDoubtError):
         error.request = None
     return error
 
 
-def _value(value: Any, classes: Mapping[str, type[Any]]) -> Any:
+def _pack(value: Any) -> Any:
+    if isinstance(value, RoamifyError | Order | Esim):
+        return _errors().unstructure(value, _STORED)
+    if value.__class__ is dict:
+        return {"mapping": {key: _pack(item) for key, item in value.items()}}
+    return [_pack(item) for item in value] if value.__class__ is tuple else value
+
+
+def _unpack(value: Any) -> Any:
     if value.__class__ is list:
-        return tuple(_value(item, classes) for item in value)
+        return tuple(_unpack(item) for item in value)
     if value.__class__ is not dict:
         return value
-    ((name, inner),) = value.items()
-    if name == "error":
-        return _error(inner, classes)
-    if name == "dict":
-        return {key: _value(item, classes) for key, item in inner.items()}
-    return read(inner, classes[name]) if name in classes else inner
+    if _TAG in value:
+        return _errors().structure(value, _STORED)
+    return {key: _unpack(item) for key, item in value["mapping"].items()}
 
 
-class Lines(Generic[OrderT, EsimT]):
-    """Lines of a bulk order, read from the disk as they are asked for."""
+# ---------------------------------------------------------------- reports
 
-    def __init__(self, report: "BulkReport[OrderT, EsimT]", ledger: Ledger, forms: Forms, *statuses: Status) -> None:
-        self._report = report  # The file goes with it.
-        self._ledger = ledger
-        self._forms = forms
+
+class Lines:
+    """Lines of a bulk order, read from disk when accessed."""
+
+    def __init__(self, report: "BulkReport", file: JournalFile, *statuses: Status) -> None:
+        self._report = report  # The file is released with the report.
+        self._file = file
         self._statuses = statuses
 
     def __len__(self) -> int:
-        """Count them."""
-        return self._ledger.count(*self._statuses)
+        """Return the number of lines."""
+        return self._file.count(*self._statuses)
 
-    def __iter__(self) -> Iterator[BulkLine[OrderT, EsimT]]:
-        """Go over them, in the order of the requests."""
-        for entry in self._ledger.entries(*self._statuses):
-            yield self._forms.line(entry)
+    def __iter__(self) -> Iterator[BulkLine]:
+        """Iterate in the order of the requests."""
+        for entry in self._file.entries(*self._statuses):
+            yield line_of(entry)
 
     @overload
-    def __getitem__(self, place: int) -> BulkLine[OrderT, EsimT]: ...
+    def __getitem__(self, place: int) -> BulkLine: ...
     @overload
-    def __getitem__(self, place: slice) -> tuple[BulkLine[OrderT, EsimT], ...]: ...
-    def __getitem__(self, place: int | slice) -> BulkLine[OrderT, EsimT] | tuple[BulkLine[OrderT, EsimT], ...]:
-        """Give one of them by its place, or some."""
+    def __getitem__(self, place: slice) -> tuple[BulkLine, ...]: ...
+    def __getitem__(self, place: int | slice) -> BulkLine | tuple[BulkLine, ...]:
+        """Return a line by its index, or several by a slice."""
         length = len(self)
         if isinstance(place, slice):
             places = range(length)[place]
             between = range(min(places, default=0), max(places, default=-1) + 1, abs(places.step))
-            entries = self._ledger.entries(*self._statuses)
-            lines = [
-                self._forms.line(entry)
-                for entry in itertools.islice(entries, between.start, between.stop, between.step)
-            ]
+            entries = self._file.entries(*self._statuses)
+            lines = [line_of(entry) for entry in itertools.islice(entries, between.start, between.stop, between.step)]
             return tuple(lines if places.step > 0 else reversed(lines))
         if not -length <= place < length:
             raise IndexError(f"there are {length} lines")
-        return self._forms.line(self._ledger.nth(place % length, *self._statuses))
+        return line_of(self._file.nth(place % length, *self._statuses))
 
     def __repr__(self) -> str:
-        """Show how many there are."""
+        """Show the number of lines."""
         return f"<{len(self)} lines>" if self._report.is_open else "<lines of a closed report>"
 
 
-class BulkReport(Generic[OrderT, EsimT]):
-    """What came of a bulk order. Its lines lie on the disk, so memory does not grow with them."""
+class BulkReport:
+    """The outcome of a bulk order. Its lines are on disk, so that memory does not grow with them."""
 
-    def __init__(self, ledger: Ledger, forms: Forms, *, is_own: bool) -> None:
-        self._ledger = ledger
-        self._forms = forms
-        self._finalizer = weakref.finalize(self, ledger.discard if is_own else ledger.close)
+    def __init__(self, file: JournalFile, *, is_own: bool) -> None:
+        self._file = file
+        self._finalizer = weakref.finalize(self, file.discard if is_own else file.close)
 
-    def _of(self, *statuses: Status) -> Lines[OrderT, EsimT]:
-        return Lines(self, self._ledger, self._forms, *statuses)
+    def _of(self, *statuses: Status) -> Lines:
+        return Lines(self, self._file, *statuses)
 
     @property
-    def lines(self) -> Lines[OrderT, EsimT]:
-        """All lines that were taken, in the order of the requests."""
+    def lines(self) -> Lines:
+        """All lines, in the order of the requests."""
         return self._of()
 
     @property
-    def ordered(self) -> Lines[OrderT, EsimT]:
+    def ordered(self) -> Lines:
         """Lines that were bought."""
         return self._of("ordered")
 
     @property
-    def refused(self) -> Lines[OrderT, EsimT]:
+    def refused(self) -> Lines:
         """Lines that the server, or a check before it, refused; nothing was bought."""
         return self._of("refused")
 
     @property
-    def in_doubt(self) -> Lines[OrderT, EsimT]:
+    def in_doubt(self) -> Lines:
         """Lines that may have been bought."""
         return self._of("in_doubt", "sending")
 
     @property
-    def not_sent(self) -> Lines[OrderT, EsimT]:
-        """Lines that were not sent, or too soon; a later run may send them."""
+    def not_sent(self) -> Lines:
+        """Lines that were not sent; a later run may send them."""
         return self._of("not_sent")
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many lines have each status."""
+        """Number of lines by status."""
         counts: dict[str, int] = dict.fromkeys(OUTCOMES, 0)
-        for status, count in self._ledger.counts.items():
+        for status, count in self._file.counts.items():
             counts["in_doubt" if status == "sending" else status] += count
         return counts
 
     @property
     def spent(self) -> Decimal:
-        """What the ordered lines cost together, exact."""
-        return self._ledger.spent
+        """Total cost of the ordered lines in USD, exact."""
+        return self._file.spent
 
     @property
     def is_open(self) -> bool:
@@ -221,11 +233,11 @@ class BulkReport(Generic[OrderT, EsimT]):
         return self._finalizer.alive
 
     def close(self) -> None:
-        """Let go of the file; lines cannot be read any more."""
+        """Release the file; lines cannot be read any more."""
         self._finalizer()
 
     def __enter__(self) -> Self:
-        """Give the report."""
+        """Return the report."""
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -236,36 +248,33 @@ class BulkReport(Generic[OrderT, EsimT]):
         """Show the counts and the money."""
         if not self.is_open:
             return f"<{type(self).__name__} closed>"
-        told = ", ".join(f"{count} {status.replace('_', ' ')}" for status, count in self.counts.items() if count)
-        return f"<{type(self).__name__} {told or 'no lines'}, spent {self.spent}>"
+        text = ", ".join(f"{count} {status.replace('_', ' ')}" for status, count in self.counts.items() if count)
+        return f"<{type(self).__name__} {text or 'no lines'}, spent {self.spent}>"
 
     def _repr_html_(self) -> str:
-        """Show the first lines as a table, those that went wrong before the others."""
-        rows = "".join(_row(line) for _, line in zip(range(SHOWN), self._by_need(), strict=False))
-        head = "<tr><th>#</th><th>status</th><th>reference</th><th>cost</th><th>what went wrong</th></tr>"
+        """Show the first lines as a table, those with problems before the others."""
+        rows = "".join(_row(line) for _, line in zip(range(SHOWN), self._by_severity(), strict=False))
+        head = "<tr><th>#</th><th>status</th><th>reference</th><th>cost</th><th>error</th></tr>"
         return f"<p>{html.escape(repr(self))}</p><table>{head}{rows}</table>"
 
-    def _by_need(self) -> Iterator[BulkLine[OrderT, EsimT]]:
+    def _by_severity(self) -> Iterator[BulkLine]:
         for lines in (self.in_doubt, self.refused, self.not_sent, self.ordered):
             yield from lines
 
 
-def _row(line: BulkLine[Any, Any]) -> str:
+def _row(line: BulkLine) -> str:
     cost = "" if line.order is None else str(line.order.total)
     cells = (str(line.position), line.status.replace("_", " "), line.reference_id, cost, str(line.error or ""))
     return f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in cells)}</tr>"
 
 
-class Journal(BulkReport[Any, Any]):
-    """A journal that nobody runs, open for reading."""
-
-    forms: ClassVar[Forms]
-    """Of the one row that bulk orders go through; its room says so."""
+class Journal(BulkReport):
+    """A journal, open for reading."""
 
     @classmethod
     def open(cls, path: str | Path) -> Self:
-        """Open a journal to look into it.
+        """Open a journal for reading.
 
-        Raises ``JournalError`` where there is none, where it is damaged, and while somebody runs it.
+        Raises ``JournalError`` if it does not exist, is damaged, or is in use.
         """
-        return cls(Ledger(Path(path), run=False), cls.forms, is_own=False)
+        return cls(JournalFile(Path(path), run=False), is_own=False)

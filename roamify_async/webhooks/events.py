@@ -10,13 +10,12 @@ from typing import Any
 
 import attrs
 
-from roamify_async._engine.names import wire
-from roamify_async._engine.readers import State
+from roamify_async.models._fields import State, json_name
 
 
 def snake(_: type, fields: list["attrs.Attribute[Any]"]) -> list["attrs.Attribute[Any]"]:
     """Keep the fields' own names on the wire: webhooks, unlike the rest of the API, write snake_case."""
-    return [field.evolve(metadata={**wire(field.name), **field.metadata}) for field in fields]
+    return [field.evolve(metadata={**json_name(field.name), **field.metadata}) for field in fields]
 
 
 class NotifiedStatus(State):
@@ -64,7 +63,7 @@ class WebhookEvent:
     """SHA-256 of the body, in hex: the same for each delivery of the same event."""
     timestamp: datetime | None = None
     """When it happened."""
-    data: Mapping[str, Any] = attrs.field(factory=dict[str, Any], repr=False, eq=False, metadata=wire(None))
+    data: Mapping[str, Any] = attrs.field(factory=dict[str, Any], repr=False, eq=False, metadata=json_name(None))
     """All that the wire says of it as it stands there, also what the library has no attribute for."""
 
     @property
@@ -95,7 +94,7 @@ class EsimStatusEvent(AnyEsimEvent):
 class UsageLeft:
     """What an eSIM may use and what is left, in the units that the event names."""
 
-    is_unlimited: bool = attrs.field(default=False, metadata=wire("isUnlimited"))
+    is_unlimited: bool = attrs.field(default=False, metadata=json_name("isUnlimited"))
     allowed_data: Decimal | None = None
     """``None``: unlimited, or not said."""
     remaining_data: Decimal | None = None

@@ -8,8 +8,8 @@ from typing import Any, Final, cast
 
 import attrs
 
-from roamify_async._engine.codec import parse as parse_json, read
-from roamify_async._engine.readers import read_time
+from roamify_async._serde.converter import parse as parse_json, structure
+from roamify_async._serde.scalars import read_time
 from roamify_async.errors import WebhookError
 
 from .events import AffiliateOrderEvent, BalanceEvent, EsimStatusEvent, EsimUsageEvent, RefundEvent, WebhookEvent
@@ -70,7 +70,7 @@ def _event(fields: object, digest: str) -> WebhookEvent:
     if kind is None:
         return WebhookEvent(**about, timestamp=_time(said), data=said)
     # Set afterwards, for the reader drops nulls and keeps only what it knows.
-    return attrs.evolve(read({**_in_place(said), **about}, kind), data=said)
+    return attrs.evolve(structure({**_in_place(said), **about}, kind), data=said)
 
 
 def _word(fields: Fields, name: str) -> str:

@@ -12,8 +12,8 @@ import anyio
 import attrs
 from anyio import to_thread
 
+from roamify_async._validation import positive, seconds, whole_number
 from roamify_async.errors import WebhookError
-from roamify_async.settings import positive, seconds, whole
 
 from .events import WebhookEvent
 from .once import Claim, MemoryStore, Store, once, once_awaited
@@ -81,7 +81,7 @@ class Receiver:
     """Remembers what was handled."""
     deadline: float = attrs.field(default=2.5, converter=seconds, validator=positive, kw_only=True)
     """Seconds, as a number or a ``timedelta``, after which it answers 500. Roamify waits 3 s."""
-    limit: int = attrs.field(default=2**20, validator=whole, kw_only=True)
+    limit: int = attrs.field(default=2**20, validator=whole_number, kw_only=True)
     """Bytes that a body may have."""
 
     async def receive(self, body: bytes, signature: str | None) -> Answer:

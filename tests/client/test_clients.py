@@ -298,7 +298,7 @@ def test_ctrl_c_in_a_purchase(served):
     """
     code, out, err = interrupted(body, served, "POST /api/esim/order")
     assert code == 0, err
-    assert "orders.settle('my-purchase')" in out
+    assert "orders.reconcile('my-purchase')" in out
     assert len(served.state()["orders"]) == 1
 
 

@@ -13,13 +13,13 @@ from support.described import Description, anonymous
 
 import roamify_async
 from roamify_async import AsyncRoamify, Roamify
-from roamify_async._engine.envelope import decode, encode
-from roamify_async._engine.facade import ACTION, PURCHASE, READ, Endpoint, Resource, rows
-from roamify_async._engine.wire import HttpResponse
+from roamify_async._core.endpoint import ACTION, PURCHASE, READ, Endpoint, Resource, endpoints
+from roamify_async._http.messages import HttpResponse
+from roamify_async._serde.envelope import decode, encode
 
 SAMPLES = Path(__file__).parents[1] / "samples"
 ROOMS = {name: type(room) for name, room in vars(AsyncRoamify("token")).items() if isinstance(room, Resource)}
-ROWS = {f"{name}.{call}": row for name, room in ROOMS.items() for call, row in rows(room).items()}
+ROWS = {f"{name}.{call}": row for name, room in ROOMS.items() for call, row in endpoints(room).items()}
 NAMES = {name: getattr(roamify_async, name) for name in roamify_async.__all__}
 NAMES |= {"Decimal": Decimal, "datetime": datetime, "date": date, "UTC": UTC}
 
@@ -71,10 +71,10 @@ def test_answer(name):
 def test_kinds():
     """Only GETs are repeated; what spends money can be looked up; every other POST is an action."""
     for name, row in ROWS.items():
-        assert (row.method == "GET") == (row.kind is READ), name
-        assert (row.look_up is not None) == (row.kind is PURCHASE), name
+        assert (row.method == "GET") == (row.safety is READ), name
+        assert (row.look_up is not None) == (row.safety is PURCHASE), name
         assert row.kind in {READ, PURCHASE, ACTION}
-    assert {name for name, row in ROWS.items() if row.kind is PURCHASE} == {
+    assert {name for name, row in ROWS.items() if row.safety is PURCHASE} == {
         "orders.create",
         "orders.create_instant",
         "topups.create",

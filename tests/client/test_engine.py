@@ -40,8 +40,8 @@ from roamify_async import (
     Settings,
     Timeouts,
 )
-from roamify_async._engine import engine
-from roamify_async._engine.wire import HttpResponse, NoResponse, Outcome
+from roamify_async._core import engine
+from roamify_async._http.messages import AttemptResult, HttpResponse, NoResponse
 from roamify_async.sandbox import Sandbox
 
 TOKEN = "rk_live_0123456789abcdef"
@@ -89,12 +89,12 @@ async def failure(call, kind):
 class Wire:
     """Stands in for the transport's ``send``: gives outcomes one by one, the last for ever, and notes the limits."""
 
-    def __init__(self, *outcomes: Outcome) -> None:
+    def __init__(self, *outcomes: AttemptResult) -> None:
         """Choose the outcomes."""
         self._outcomes = list(outcomes)
         self.timeouts: list[Timeouts] = []
 
-    async def __call__(self, request, timeouts, *, agent, proxy, trail=None) -> Outcome:
+    async def __call__(self, request, timeouts, *, agent, proxy, send_state=None) -> AttemptResult:
         """Send."""
         self.timeouts.append(timeouts)
         return self._outcomes.pop(0) if len(self._outcomes) > 1 else self._outcomes[0]
@@ -685,7 +685,7 @@ async def test_purchase_in_doubt(either_shop, fault, when, kind, sent, reference
     assert (error.method, error.path) == ("POST", shop.line)
     assert error.request_id == error.reason.request_id
     assert (error.request_id is None) == (sent == "maybe")
-    assert f"orders.settle({error.reference_id!r})" in str(error)
+    assert f"orders.reconcile({error.reference_id!r})" in str(error)
     assert shop.package_id in str(error)
     again = pickle.loads(pickle.dumps(error))
     assert (again.reference_id, type(again.reason), again.sent) == (error.reference_id, type(error.reason), sent)
@@ -923,7 +923,7 @@ async def test_cancelled_purchase(caplog, way, reference):
     assert record.name == "roamify_async"
     for text in note, record.getMessage():
         assert sent in text
-        assert f"orders.settle({sent!r})" in text
+        assert f"orders.reconcile({sent!r})" in text
 
 
 # ---------------------------------------------------------------- how far it got
@@ -960,7 +960,7 @@ async def buying(monkeypatch):
     """Buy over a wire whose outcomes the test chooses."""
     async with AsyncRoamify(TOKEN, settings=Settings(**RAISE)) as client:
 
-        async def buy(*outcomes: Outcome):
+        async def buy(*outcomes: AttemptResult):
             wire = Wire(*outcomes)
             monkeypatch.setattr(client._engine.transport, "send", wire)
             try:

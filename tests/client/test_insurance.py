@@ -11,6 +11,7 @@ from typing import Any
 
 import attrs
 import pytest
+from roamify_async.api.policies import APPLY_POLICY
 from support.clients import QUICK
 from support.servers import Raw, answer, nobody, routed
 
@@ -32,10 +33,9 @@ from roamify_async import (
     Retries,
     ServerError,
 )
-from roamify_async._engine import waiting
-from roamify_async._engine.codec import read
-from roamify_async._engine.envelope import encode
-from roamify_async.api.policies import APPLY_POLICY
+from roamify_async._core import concurrency
+from roamify_async._serde.converter import structure
+from roamify_async._serde.envelope import encode
 
 WEEK = "insurance-saudi-arabia-individual-7days"
 MONTH = "insurance-saudi-arabia-individual-30days"
@@ -193,20 +193,20 @@ def test_days_on_the_wire():
 )
 def test_days_in_answers(shown, day):
     """A day is read in any of the API's ways to write one; an empty text is none."""
-    assert read({"policyId": "p", "startDate": shown}, Policy).start_date == day
+    assert structure({"policyId": "p", "startDate": shown}, Policy).start_date == day
 
 
 @pytest.mark.parametrize("shown", ["12/31/2027", "30/02/2027", "1/1/2027", "31-12-2027", "soon", 20271, True, ["x"]])
 def test_days_that_are_none(shown):
     """What is no day is refused, and the place is named."""
     with pytest.raises(ValueError, match=re.escape("$.startDate: ")):
-        read({"policyId": "p", "startDate": shown}, Policy)
+        structure({"policyId": "p", "startDate": shown}, Policy)
 
 
 def test_private():
     """Neither the request nor the policy shows who is insured, nor how to reach them; pickling keeps it."""
     request = ApplyPolicy("p-1", **JOURNEY)
-    issued = read({"policyId": "p", "insurerName": "Layla Saleh"}, Policy)
+    issued = structure({"policyId": "p", "insurerName": "Layla Saleh"}, Policy)
     secrets = ("Layla", "Saleh", "1990", "1023456789", "X1234567", "966501234567", "layla@example.com")
     assert not [secret for secret in secrets if secret in repr(request) + str(request) + repr(issued)]
     assert "p-1" in repr(request)
@@ -232,7 +232,7 @@ def test_what_is_refused_is_not_repeated(what):
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch) -> None:
     """Look again sooner than one would ask a real server."""
-    monkeypatch.setattr(waiting, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(concurrency, "FIRST_PAUSE", 0.01)
 
 
 Stage = Callable[[Mapping[str, list[bytes]]], AbstractAsyncContextManager[tuple[Raw, AsyncRoamify]]]
@@ -279,7 +279,7 @@ async def test_order_that_is_not_there_yet(stage):
     """An order that is not there at first is looked for until it is."""
     looks = [failed(404), failed(404), booked(WEEK)]
     async with stage({ORDER: [b""], FOUND: looks}) as (server, client):
-        patient = client.with_settings(settle_window=30)
+        patient = client.with_settings(reconcile_window=30)
         assert (await patient.insurance.order([OrderItem(WEEK)], reference_id="r")).id == "o-1"
     assert (count(server, ORDER), count(server, FOUND)) == (1, 3)
 
@@ -297,7 +297,7 @@ async def test_order_that_is_not_there(stage):
 async def test_order_is_sent_again_after_a_proven_absence(stage):
     """Where that is allowed, an order that is not there is sent once more, with the same reference."""
     async with stage({ORDER: [b"", booked(WEEK)], FOUND: [failed(404), booked(WEEK)]}) as (server, client):
-        allowed = client.with_settings(on_doubt="look_up_then_resend", settle_window=0)
+        allowed = client.with_settings(on_doubt="look_up_then_resend", reconcile_window=0)
         assert (await allowed.insurance.order([OrderItem(WEEK)], reference_id="r")).id == "o-1"
     sent = [asked.body for asked in server.requests if asked.line.startswith(ORDER)]
     assert len(sent) == 2
@@ -370,7 +370,7 @@ async def test_policy_is_read(stage, failure):
     """Where it is not known whether a policy was issued, it is read until it is, and never applied for again."""
     looks = [policy("NEW"), failed(503), policy("PENDING"), policy("ISSUED")]
     async with stage({APPLY: [failure], POLICY: looks}) as (server, client):
-        patient = client.with_settings(settle_window=30)
+        patient = client.with_settings(reconcile_window=30)
         issued = await patient.insurance.apply("p-1", **JOURNEY)
     assert (issued.status, issued.start_date, issued.is_issued) == (PolicyStatus.ISSUED, date(2027, 7, 1), True)
     assert (count(server, APPLY), count(server, POLICY)) == (1, 4)
@@ -479,7 +479,7 @@ async def test_policy_is_issued_once(either, sandbox, fault):
     """Whatever happens to the answer, a policy is applied for once, and given once it is issued."""
     (line,) = (await either.insurance.order([OrderItem(WEEK)])).items
     sandbox.fail("POST", "/api/insurance/apply", fault, when="after", seconds=0.1 if fault == "pending" else 0)
-    issued = await either.with_settings(settle_window=1).insurance.apply(line.policy_id, **soon())
+    issued = await either.with_settings(reconcile_window=1).insurance.apply(line.policy_id, **soon())
     assert (issued.policy_id, issued.is_issued) == (line.policy_id, True)
     assert sandbox.state()["requests"][APPLY] == 1
 

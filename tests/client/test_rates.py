@@ -9,8 +9,9 @@ import pytest
 from support.servers import Raw, answer, answering
 
 from roamify_async import AsyncRoamify, BadRequestError, DecodeError
-from roamify_async._engine.envelope import encode
-from roamify_async.api.rates import GetRates, Rates
+from roamify_async._serde.envelope import encode
+from roamify_async.api.rates import Rates
+from roamify_async.models.rates import GetRates
 from roamify_async.sandbox import Sandbox
 
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)

@@ -22,18 +22,18 @@ from roamify_async import (
     OrderItem,
     ServerError,
 )
-from roamify_async._engine.access import Access
-from roamify_async._engine.facade import ACTION, READ
-from roamify_async._engine.unlisted import unlisted
+from roamify_async._core.endpoint import ACTION, READ
+from roamify_async._core.raw_request import build_request
+from roamify_async._http.credentials import Credentials
 
 NAIVE = datetime(2026, 1, 1)  # noqa: DTZ001
-ACCESS = Access("https://api.example", "secret-token")
+ACCESS = Credentials("https://api.example", "secret-token")
 PACKAGE = "esim-greece-30days-1gb-all"
 
 
 def made(*arguments: Any):
     """Make the row and the request of a call."""
-    return unlisted(ACCESS, *arguments)
+    return build_request(ACCESS, *arguments)
 
 
 async def test_reads(either):
@@ -41,16 +41,16 @@ async def test_reads(either):
     body = await either.request("GET", "/api/balance")
     assert body == {"status": "success", "data": {"balance": body["data"]["balance"], "currency": "USD"}}
     assert isinstance(body["data"]["balance"], Decimal | int)
-    balance = await either.request("get", "/api/balance", answer=Balance)
+    balance = await either.request("get", "/api/balance", response_type=Balance)
     assert balance == await either.account.balance()
-    assert await either.request("GET", "/api/balance", answer=dict) == body
-    assert await either.request("GET", "/api/balance", answer=object) == body
+    assert await either.request("GET", "/api/balance", response_type=dict) == body
+    assert await either.request("GET", "/api/balance", response_type=object) == body
 
 
 async def test_changes(sandbox, either):
     """A body goes out with the wire's names, and what is made is read as the same values that rows give."""
     wanted = CreateOrder([OrderItem(PACKAGE, 2)], reference_id="by-hand")
-    order = await either.request("POST", "/api/esim/order", json=wanted, answer=Order)
+    order = await either.request("POST", "/api/esim/order", json=wanted, response_type=Order)
     assert isinstance(order, Order)
     assert order == await either.orders.get(reference_id="by-hand")
     (booked,) = sandbox.state()["orders"]
@@ -212,7 +212,7 @@ def test_answers_that_cannot_be_read(kind):
 def test_kinds(method, kind):
     """Only what reads may be repeated."""
     row, request = made(method, "/a", None, None, dict)
-    assert row.kind is kind
+    assert row.safety is kind
     assert row.method == request.method == method.upper()
 
 
@@ -237,7 +237,7 @@ async def test_answers(opened, body, kind, value):
     """The answer is what the caller names, read from the envelope where there is one."""
     async with Raw(answering(answer(json.dumps(body)))) as server:
         client = await opened(server.url)
-        got = await client.request("GET", "/api/x", answer=kind)
+        got = await client.request("GET", "/api/x", response_type=kind)
         assert got == value
         assert type(got) is type(value)
 
@@ -246,7 +246,7 @@ async def test_text(opened):
     """What is no JSON is text where anything will do, and else an error that has it."""
     async with Raw(answering(answer("up", 200, Content_Type="text/plain"))) as server:
         client = await opened(server.url)
-        assert await client.request("GET", "/api/x", answer=object) == "up"
+        assert await client.request("GET", "/api/x", response_type=object) == "up"
         with pytest.raises(DecodeError) as caught:
             await client.request("POST", "/api/x")
         assert (caught.value.body, caught.value.path) == ("up", "/api/x")
@@ -258,7 +258,7 @@ async def test_wrong_shape(opened):
     async with Raw(answering(answer('{"status": "success", "data": {"balance": []}}'), answer("[1]"))) as server:
         client = await opened(server.url)
         with pytest.raises(DecodeError) as caught:
-            await client.request("GET", "/api/x", answer=Balance)
+            await client.request("GET", "/api/x", response_type=Balance)
         assert caught.value.problems == ("$.data.balance: a number expected, not []",)
         with pytest.raises(DecodeError, match="an object expected"):
             await client.request("GET", "/api/x")
@@ -341,4 +341,4 @@ async def test_what_cannot_be_written(either, sandbox, given, error, told):
 
 async def test_answer_of_any_values(either):
     """An answer may be said to be a dict of whatever."""
-    assert (await either.request("GET", "/api/balance", answer=dict[str, object]))["status"] == "success"
+    assert (await either.request("GET", "/api/balance", response_type=dict[str, object]))["status"] == "success"

@@ -57,7 +57,7 @@ async def test_life(opened, key):
         client = await opened(sandbox.url, sandbox.token)
         order = await client.orders.create([OrderItem("esim-greece-30days-1gb-all")])
         body = {"esimId": order.items[0].esim_id, "reason": "not used"}
-        asked = await client.request("POST", "/_sandbox/refunds", json=body, answer=Refund)
+        asked = await client.request("POST", "/_sandbox/refunds", json=body, response_type=Refund)
         refund = await client.refunds.get(asked.refund_id)
         assert refund == asked
         assert (refund.status, refund.esim_id, refund.order_id) == (RefundStatus.PENDING, body["esimId"], order.id)

@@ -8,7 +8,7 @@ import pytest
 from support.servers import Raw, answer, answering
 
 from roamify_async import AsyncRoamify, DataUsage, DecodeError, HistoryItem, Usage
-from roamify_async._engine.codec import read
+from roamify_async._serde.converter import structure
 from roamify_async.sandbox import Sandbox
 
 DAY = dt.date(2025, 1, 2)
@@ -29,7 +29,7 @@ DAY = dt.date(2025, 1, 2)
 )
 def test_dates(text, day):
     """Both documented ways to write a day are read, and those of a server that adds the time."""
-    assert read({"date": text}, DataUsage) == DataUsage(date=day)
+    assert structure({"date": text}, DataUsage) == DataUsage(date=day)
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_dates(text, day):
 def test_no_dates(text):
     """What is no day is a problem that says so, and no other day."""
     with pytest.raises(ValueError, match=r"^\$\.date: (a date|text) expected, not"):
-        read({"date": text}, DataUsage)
+        structure({"date": text}, DataUsage)
 
 
 async def test_details(opened):

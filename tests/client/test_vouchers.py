@@ -20,10 +20,10 @@ from roamify_async import (
     Voucher,
     VoucherBatch,
 )
-from roamify_async._engine import waiting
-from roamify_async._engine.envelope import encode
+from roamify_async._core import concurrency
+from roamify_async._serde.envelope import encode
 from roamify_async.api.vouchers import Vouchers
-from roamify_async.purchasing.judgement import CLOCK_SKEW, is_ours
+from roamify_async.purchasing.classify import CLOCK_SKEW, is_ours
 from roamify_async.sandbox import Sandbox
 
 PLAIN = "esim-greece-30days-1gb-all"
@@ -133,7 +133,7 @@ def test_older_batch_is_not_ours():
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch) -> None:
     """Look again sooner than one would ask a real server."""
-    monkeypatch.setattr(waiting, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(concurrency, "FIRST_PAUSE", 0.01)
 
 
 def voucher(number: int, package_id: str = PLAIN, reference_id: str = "r", age: int = 0) -> dict[str, Any]:
@@ -203,7 +203,7 @@ async def test_batch_that_is_being_minted(stage):
     """A batch that is found short is looked at until it is whole: what is missing may be under way."""
     growing = [listed(voucher(1)), listed(voucher(1)), listed(voucher(2), voucher(1)), listed()]
     async with stage([BUSY], growing) as (server, client):
-        found = await client.with_settings(settle_window=30).vouchers.create(PLAIN, quantity=2, reference_id="r")
+        found = await client.with_settings(reconcile_window=30).vouchers.create(PLAIN, quantity=2, reference_id="r")
     assert (found.quantity, found.missing) == (2, 0)
     assert (count(server, MINT), count(server, LISTED)) == (1, 3)
 
@@ -229,7 +229,7 @@ async def test_minted_twice_while_it_is_looked_at(stage):
     growing = [listed(voucher(1)), listed(voucher(3), voucher(2), voucher(1))]
     async with stage([BUSY], growing) as (_, client):
         with pytest.raises(PurchaseInDoubtError, match=r"more vouchers .* than were asked for") as caught:
-            await client.with_settings(settle_window=30).vouchers.create(PLAIN, quantity=2, reference_id="r")
+            await client.with_settings(reconcile_window=30).vouchers.create(PLAIN, quantity=2, reference_id="r")
     assert [found.id for found in caught.value.found] == ["v-1"]
 
 
@@ -269,7 +269,7 @@ async def test_sent_again_after_a_proven_absence(stage):
     answers = [BUSY, minted(2, voucher(2), voucher(1))]
     looks = [listed(), listed(voucher(2), voucher(1))]
     async with stage(answers, looks) as (server, client):
-        allowed = client.with_settings(on_doubt="look_up_then_resend", settle_window=0)
+        allowed = client.with_settings(on_doubt="look_up_then_resend", reconcile_window=0)
         made = await allowed.vouchers.create(PLAIN, quantity=2, reference_id="r")
     assert made.quantity == 2
     sent = [asked.body for asked in server.requests if asked.line.startswith(MINT)]

@@ -26,8 +26,8 @@ from roamify_async import (
     Timeouts,
     TransportError,
 )
-from roamify_async._engine.envelope import decode, refusal
-from roamify_async._engine.wire import HttpResponse
+from roamify_async._http.messages import HttpResponse
+from roamify_async._serde.envelope import decode, status_error
 
 # ---------------------------------------------------------------- spoiled answers
 
@@ -130,7 +130,7 @@ def test_repeated_pieces(piece, status):
 def test_half_characters_in_errors(message):
     """Half a character pair in what a server says, or in a header, breaks no log: the error can be printed."""
     body = json.dumps({"message": message, "code": "C\udc00"}).encode()
-    error = refusal(HttpResponse(500, {"x-request-id": "r\udcff"}, body))
+    error = status_error(HttpResponse(500, {"x-request-id": "r\udcff"}, body))
     assert isinstance(error, ServerError)
     assert error.message == message
     assert "[500" in str(error).encode().decode()
@@ -143,7 +143,7 @@ def test_monstrous_retry_after():
     """What stands in ``Retry-After`` is a time of 0 s or more, or has no say."""
     for wait in hostile.WAITS:
         for value in (wait, wait[::-1], f" {wait} ", wait * 3):
-            after = refusal(HttpResponse(503, {"retry-after": value}, b"")).retry_after
+            after = status_error(HttpResponse(503, {"retry-after": value}, b"")).retry_after
             assert after is None or 0 <= after < float("inf"), value
 
 

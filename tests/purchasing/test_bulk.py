@@ -34,7 +34,7 @@ from roamify_async import (
     RoamifyError,
     ServerError,
 )
-from roamify_async._engine import crowd
+from roamify_async._core import concurrency
 from roamify_async.purchasing import Journal
 from roamify_async.sandbox import Sandbox, gate
 
@@ -204,7 +204,7 @@ async def test_doubt_of_an_earlier_call(client, sandbox):
     sandbox.fail("POST", ORDER, "book_but_hide", seconds=0.2)
     with pytest.raises(PurchaseInDoubtError):
         await client.orders.create([OrderItem(PLAIN)], reference_id="r")
-    report = await client.with_settings(settle_window=0.4).orders.bulk([one(reference="r")])
+    report = await client.with_settings(reconcile_window=0.4).orders.bulk([one(reference="r")])
     assert statuses(report) == ["ordered"]
     assert (posts(sandbox), booked(sandbox)) == (1, ["r"])
 
@@ -596,13 +596,13 @@ async def test_busy_server_is_given_way(client, sandbox, door, monkeypatch, faul
     """After a 429 or 503 half as many orders are in flight at once; the line itself is bought once."""
     sandbox.fail("POST", ORDER, fault, when=when)
     told, free, under_way = asyncio.Event(), asyncio.Event(), list[int]()
-    give_way = crowd.Queue.give_way
+    throttle = concurrency.Queue.throttle
 
-    def gives_way(queue: crowd.Queue, seconds: float | None) -> None:
-        give_way(queue, seconds)
+    def gives_way(queue: concurrency.Queue, seconds: float | None) -> None:
+        throttle(queue, seconds)
         told.set()
 
-    monkeypatch.setattr(crowd.Queue, "give_way", gives_way)
+    monkeypatch.setattr(concurrency.Queue, "throttle", gives_way)
 
     async def hold(number: int) -> None:
         if 2 <= number <= 8:  # They are in flight when the first is answered.
@@ -623,7 +623,7 @@ async def test_busy_server_is_given_way(client, sandbox, door, monkeypatch, faul
 
 async def test_busy_for_a_while_only(client, sandbox, door, monkeypatch):
     """When the while is over all places are taken again."""
-    monkeypatch.setattr(crowd, "SHORTEST_REST", 0.0)
+    monkeypatch.setattr(concurrency, "SHORTEST_REST", 0.0)
     sandbox.fail("POST", ORDER, "429")
     barrier = asyncio.Barrier(8)
 
@@ -711,7 +711,7 @@ async def test_cancelled(client, sandbox, door, tmp_path):
         await go.wait()
 
     door.hold = hold
-    roamify = client.with_settings(settle_window=5)
+    roamify = client.with_settings(reconcile_window=5)
     arguments = {"journal": tmp_path / "orders.db", "concurrency": 3, "on_progress": told.append}
     task = asyncio.create_task(roamify.orders.bulk(several(20), **arguments))
     await three.wait()
@@ -736,7 +736,7 @@ async def test_cancelled(client, sandbox, door, tmp_path):
 async def test_cancelled_with_an_answer_that_does_not_come(client, sandbox, tmp_path):
     """What is not settled within the window is left in doubt, under the references that the note names."""
     sandbox.fail("POST", ORDER, "slow", when="after", seconds=60, times=2)
-    roamify = client.with_settings(settle_window=0.1)
+    roamify = client.with_settings(reconcile_window=0.1)
     task = asyncio.create_task(roamify.orders.bulk(several(20), journal=tmp_path / "orders.db", concurrency=2))
     await sandbox.arrived(POST, 2)
     task.cancel()
@@ -773,7 +773,7 @@ async def test_cancelled_while_it_waits_for_requests(client, sandbox, tmp_path):
         waiting.set()
         await asyncio.Event().wait()
 
-    roamify = client.with_settings(settle_window=60)
+    roamify = client.with_settings(reconcile_window=60)
     arguments = {"concurrency": 4, "journal": tmp_path / "orders.db", "on_progress": lambda _: told.set()}
     task = asyncio.create_task(roamify.orders.bulk(requests(), **arguments))
     await waiting.wait()
@@ -790,7 +790,7 @@ def script(body: str, served: Sandbox, *arguments: str) -> subprocess.Popen[str]
         import os, signal, sys, threading, time
         from roamify_async import *
         from roamify_async.purchasing import Journal
-        settings = Settings(settle_window=0.5, retries=Retries(wait=0.001))
+        settings = Settings(reconcile_window=0.5, retries=Retries(wait=0.001))
         roamify = Roamify(sys.argv[1], base_url=sys.argv[2], settings=settings)
         journal = sys.argv[3]
         requests = [CreateOrder([OrderItem("{PLAIN}")], reference_id=f"r-{{n}}") for n in range(20)]
@@ -852,7 +852,7 @@ def test_ctrl_c_with_an_answer_that_does_not_come(served, tmp_path):
 def test_ctrl_c_in_the_callers_own_code(served, tmp_path, where):
     """Ctrl-C in the iterable or in ``on_progress`` ends the order at once: the caller's code is not waited for."""
     body = f"""
-        roamify = roamify.with_settings(settle_window=60)
+        roamify = roamify.with_settings(reconcile_window=60)
         def interrupted():
             signal.raise_signal(signal.SIGINT)
             time.sleep(60)
@@ -898,12 +898,12 @@ async def test_client_closed_under_it(sandbox, tmp_path):
 MEMORY = """
 import asyncio, json, sys
 from roamify_async import *
-from roamify_async._engine.transport import Transport
-from roamify_async._engine.wire import HttpResponse
+from roamify_async._http.transport import Transport
+from roamify_async._http.messages import HttpResponse
 
 PACKAGE = "esim-greece-30days-1gb-all"
 
-async def answer(transport, request, timeouts, *, agent=None, proxy=None, trail=None):
+async def answer(transport, request, timeouts, *, agent=None, proxy=None, send_state=None):
     await asyncio.sleep(0)
     if "balance" in request.path:
         data = {"balance": 1000000, "currency": "USD"}

@@ -44,9 +44,9 @@ from roamify_async import (
     TransportError,
     UnprocessableError,
 )
-from roamify_async._engine import waiting
+from roamify_async._core import concurrency
 from roamify_async.purchasing import Journal
-from roamify_async.purchasing.journal import Entry, Ledger
+from roamify_async.purchasing.journal import Entry, JournalFile
 from roamify_async.purchasing.report import error_text
 from roamify_async.sandbox import Sandbox
 
@@ -83,7 +83,7 @@ def statuses(report: Any) -> list[str]:
     return [line.status for line in report.lines]
 
 
-def rows(path: Path, *columns: str) -> list[tuple[Any, ...]]:
+def endpoints(path: Path, *columns: str) -> list[tuple[Any, ...]]:
     """Read a journal's lines by hand."""
     with sqlite3.connect(path) as connection:
         found = connection.execute(f"SELECT {', '.join(columns)} FROM lines ORDER BY position").fetchall()
@@ -145,7 +145,7 @@ async def test_path_as_text(client, path):
 
 def test_every_commit_is_on_the_disk(path):
     """A commit waits for the disk, the folder's entry included, and needs no memory shared with other processes."""
-    ledger = Ledger(path)
+    ledger = JournalFile(path)
     pragmas = {name: ledger._rows(f"PRAGMA {name}")[0][0] for name in ("synchronous", "journal_mode", "locking_mode")}
     ledger.close()
     assert pragmas == {"synchronous": 3, "journal_mode": "truncate", "locking_mode": "exclusive"}
@@ -195,14 +195,14 @@ async def test_temporary_file_of_a_failure(client, sandbox, tmp_path, monkeypatc
 async def test_commits_are_grouped(path, monkeypatch):
     """Lines that come at once, or while the disk is busy, are written together."""
     batches: list[int] = []
-    commit = Ledger._commit
+    commit = JournalFile._commit
 
-    def counting(ledger: Ledger, batch: list[Any]) -> None:
+    def counting(ledger: JournalFile, batch: list[Any]) -> None:
         batches.append(len(batch))
         commit(ledger, batch)
 
-    monkeypatch.setattr(Ledger, "_commit", counting)
-    ledger = Ledger(path)
+    monkeypatch.setattr(JournalFile, "_commit", counting)
+    ledger = JournalFile(path)
     async with anyio.create_task_group() as group:
         for position in range(64):
             group.start_soon(ledger.put, entry(position))
@@ -213,7 +213,7 @@ async def test_commits_are_grouped(path, monkeypatch):
 
 async def test_put_returns_when_it_is_written(path, monkeypatch):
     """Whoever puts a line goes on once it is on the disk, also where another wrote it."""
-    ledger = Ledger(path)
+    ledger = JournalFile(path)
     early = []
 
     async def put(position: int) -> None:
@@ -232,16 +232,16 @@ async def test_put_returns_when_it_is_written(path, monkeypatch):
 
 async def test_failed_group_commit(path, monkeypatch):
     """Where a group cannot be written, nobody of the group goes on as if it had been."""
-    commit, fails = Ledger._commit, itertools.count()
+    commit, fails = JournalFile._commit, itertools.count()
 
-    def failing(ledger: Ledger, batch: list[Any]) -> None:
+    def failing(ledger: JournalFile, batch: list[Any]) -> None:
         if next(fails) == 0:
             assert len(batch) > 1
             raise JournalError("the disk is full")
         commit(ledger, batch)
 
-    monkeypatch.setattr(Ledger, "_commit", failing)
-    ledger = Ledger(path)
+    monkeypatch.setattr(JournalFile, "_commit", failing)
+    ledger = JournalFile(path)
     outcomes = await asyncio.gather(*(ledger.put(entry(position)) for position in range(8)), return_exceptions=True)
     written = {line.position for line in ledger.entries()}
     ledger.close()
@@ -251,15 +251,15 @@ async def test_failed_group_commit(path, monkeypatch):
 
 async def test_disk_that_fails(client, sandbox, path, monkeypatch):
     """Nothing is sent that could not be written down first."""
-    commit = Ledger._commit
+    commit = JournalFile._commit
 
-    def failing(ledger: Ledger, batch: list[Any]) -> None:
+    def failing(ledger: JournalFile, batch: list[Any]) -> None:
         if len(batch) > 1:
             raise JournalError("the disk is full")
         commit(ledger, batch)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Ledger, "_commit", failing)
+        patch.setattr(JournalFile, "_commit", failing)
         with pytest.raises(JournalError, match="the disk is full"):
             await client.orders.bulk(several(8), journal=path, concurrency=8)
     with Journal.open(path) as journal:
@@ -407,7 +407,7 @@ async def test_doubt_is_looked_for_whatever_else_is_wrong(client, patient, sandb
 @pytest.mark.parametrize("trouble", ["price", "gone", "budget"])
 async def test_doubt_stays_a_doubt_whatever_else_is_wrong(client, patient, sandbox, path, monkeypatch, trouble):
     """A line in doubt that is not found and cannot be sent again now is never taken for one that was not sent."""
-    monkeypatch.setattr(waiting, "FIRST_PAUSE", 0.02)
+    monkeypatch.setattr(concurrency, "FIRST_PAUSE", 0.02)
     sandbox.fail("POST", ORDER, "book_but_hide", seconds=1.5)
     assert statuses(await client.orders.bulk(several(1), journal=path)) == ["in_doubt"]
     limit = None
@@ -420,7 +420,7 @@ async def test_doubt_stays_a_doubt_whatever_else_is_wrong(client, patient, sandb
     report = await patient.orders.bulk(iter(several(1)), journal=path, max_spend=limit)
     assert statuses(report) == ["in_doubt"]
     assert posts(sandbox) == 1
-    later = patient.with_settings(settle_window=3)
+    later = patient.with_settings(reconcile_window=3)
     assert statuses(await later.orders.bulk(several(1), journal=path)) == ["ordered"]
     assert (posts(sandbox), booked(sandbox)) == (1, ["r-0"])
 
@@ -453,8 +453,8 @@ HEAD = f"""
     import os, signal, sys, threading
     from roamify_async import *
     from roamify_async.purchasing import Journal
-    from roamify_async.purchasing.journal import Ledger
-    settings = Settings(settle_window=0.05, retries=Retries(wait=0.001))
+    from roamify_async.purchasing.journal import JournalFile
+    settings = Settings(reconcile_window=0.05, retries=Retries(wait=0.001))
     roamify = Roamify(sys.argv[1], base_url=sys.argv[2], settings=settings)
     journal = sys.argv[3]
     requests = [CreateOrder([OrderItem("{PLAIN}")], reference_id=f"r-{{n}}") for n in range(6)]
@@ -523,7 +523,7 @@ async def test_killed_while_a_line_waits_for_its_price(patient, sandbox, path):
     """
     process = script(body, sandbox, path)
     await killed(sandbox, process)
-    assert rows(path, "position", "status")[0] == (1, "sending")
+    assert endpoints(path, "position", "status")[0] == (1, "sending")
     report = await patient.orders.bulk([one(OTHER), *several(6)[1:]], journal=path)
     assert statuses(report) == ["ordered"] * 6
     assert len(booked(sandbox)) == 6
@@ -532,7 +532,7 @@ async def test_killed_while_a_line_waits_for_its_price(patient, sandbox, path):
 
 CRASHING = """
     crash, moment = int(sys.argv[4]), sys.argv[5]
-    put, count = Ledger.put, 0
+    put, count = JournalFile.put, 0
     async def crashing(ledger, entry):
         global count
         count += 1
@@ -541,7 +541,7 @@ CRASHING = """
         await put(ledger, entry)
         if count == crash and moment == "after":
             os._exit(9)
-    Ledger.put = crashing
+    JournalFile.put = crashing
     roamify.orders.bulk(requests[:1], journal=journal)
 """
 STEPS = [(1, "before"), (1, "after"), (2, "before"), (2, "after")]
@@ -571,7 +571,7 @@ async def test_crash_at_every_step(tmp_path):
 
 async def hot(path: Path) -> Path:
     """Make a journal as a crash in the middle of a commit leaves it."""
-    ledger = Ledger(path)
+    ledger = JournalFile(path)
     for position in range(300):
         await ledger.put(entry(position))
     ledger.close()
@@ -662,7 +662,7 @@ def foreign(path: Path) -> Path:
 
 def later(path: Path) -> Path:
     """Make a journal of a later version."""
-    Ledger(path).close()
+    JournalFile(path).close()
     with sqlite3.connect(path) as connection:
         connection.execute("PRAGMA user_version = 99")
     connection.close()
@@ -673,7 +673,7 @@ def cut(path: Path) -> Path:
     """Make a journal of which the end is missing."""
 
     async def fill() -> None:
-        ledger = Ledger(path)
+        ledger = JournalFile(path)
         for position in range(100):
             await ledger.put(entry(position))
         ledger.close()
@@ -722,10 +722,10 @@ def test_what_is_no_journal(served, path, made):
 @pytest.mark.skipif(os.geteuid() == 0, reason="nothing is unwritable to root")
 def test_unwritable(path):
     """A file that may not be written can be looked into, and not be run."""
-    Ledger(path).close()
+    JournalFile(path).close()
     path.chmod(0o400)
     with pytest.raises(JournalError):
-        Ledger(path)
+        JournalFile(path)
     with Journal.open(path) as journal:
         assert len(journal.lines) == 0
 
@@ -816,7 +816,7 @@ ERRORS = [
     ConfigurationError("closed"),
     ConnectError("refused", **FACTS),
     ConnectionLostError("reset", sent="maybe", **FACTS),
-    RequestTimeoutError("late", sent="maybe", **FACTS).about(sent="answered"),
+    RequestTimeoutError("late", sent="maybe", **FACTS).with_facts(sent="answered"),
     TransportError("broken", sent="no"),
     APIStatusError("moved", status=302, **ANSWER),
     BadRequestError("bad", status=400, **ANSWER),
@@ -836,7 +836,7 @@ ERRORS = [
 
 async def read_back(path: Path, error: RoamifyError) -> Any:
     """Write an error into a journal and give what is read from it."""
-    ledger = Ledger(path)
+    ledger = JournalFile(path)
     await ledger.put(entry(0, error))
     ledger.close()
     with Journal.open(path) as journal:
@@ -901,7 +901,7 @@ async def test_real_doubt_comes_back(client, sandbox, path):
     assert isinstance(line.error.reason, DecodeError)
     assert line.error.reason.body == "\x1f<<<this is no JSON>>>"
     assert line.error.request == line.request == several(1)[0]
-    assert "orders.settle('r-0')" in str(line.error)
+    assert "orders.reconcile('r-0')" in str(line.error)
 
 
 # ---------------------------------------------------------------- what turns up twice after all
@@ -943,7 +943,7 @@ async def test_late_twin_between_runs(patient, sandbox, path):
     sandbox.fail("POST", ORDER, "drop")
     report = await patient.orders.bulk(several(2), journal=path, concurrency=1)
     assert statuses(report) == ["ordered", "ordered"]
-    assert rows(path, "resent", "final") == [(1, 0), (0, 1)]
+    assert endpoints(path, "resent", "final") == [(1, 0), (0, 1)]
     assert statuses(await patient.orders.bulk(several(2), journal=path)) == ["ordered", "ordered"]
     sent, looked = posts(sandbox), sandbox.state()["requests"]["GET /api/esim/orders"]
     await second(sandbox, "r-0")
@@ -962,7 +962,7 @@ async def test_late_twin_of_what_was_cut_off(patient, sandbox, path):
     await patient.orders.bulk(several(1), journal=path)
     sql(path, "UPDATE lines SET status = 'sending', final = 0, resent = 1, answer = NULL")
     assert statuses(await patient.orders.bulk(several(1), journal=path)) == ["ordered"]
-    assert rows(path, "resent", "final") == [(1, 0)]
+    assert endpoints(path, "resent", "final") == [(1, 0)]
     await second(sandbox, "r-0")
     assert statuses(await patient.orders.bulk(several(1), journal=path)) == ["in_doubt"]
 
@@ -973,7 +973,7 @@ async def test_what_is_sent_once_is_not_looked_at_again(client, sandbox, path, p
     sandbox.fail("POST", ORDER, "drop", when="after")
     for _ in range(3):
         await client.with_settings(on_doubt=policy).orders.bulk(several(2), journal=path)
-    assert rows(path, "resent", "final") == [(0, 1), (0, 1)]
+    assert endpoints(path, "resent", "final") == [(0, 1), (0, 1)]
     looked = sandbox.state()["requests"].get("GET /api/esim/orders", 0)
     await client.with_settings(on_doubt=policy).orders.bulk(several(2), journal=path)
     assert sandbox.state()["requests"].get("GET /api/esim/orders", 0) == looked
@@ -1005,7 +1005,7 @@ async def test_esims_of_lines_that_were_bought_without(client, sandbox, path):
 
 def test_commit_that_fails(path, monkeypatch):
     """A commit that fails is taken back: the journal is as it was before, and the next one is whole."""
-    ledger = Ledger(path)
+    ledger = JournalFile(path)
     entries = [
         Entry(position=position, digest="d", request="{}", reference=f"r-{position}", status="sending")
         for position in range(2)
@@ -1034,14 +1034,14 @@ def test_commit_that_fails(path, monkeypatch):
     ledger._turn = None  # of the loop that has ended
     anyio.run(ledger.put, entries[1])
     ledger.close()
-    assert rows(path, "reference") == [("r-1",)]
+    assert endpoints(path, "reference") == [("r-1",)]
 
 
 async def test_second_look_comes_a_window_later(patient, sandbox, path):
     """What was sent again is looked at once more when another settle window has passed."""
     sandbox.fail("POST", ORDER, "drop")
     begun = anyio.current_time()
-    await patient.with_settings(settle_window=0.2).orders.bulk(several(1), journal=path)
+    await patient.with_settings(reconcile_window=0.2).orders.bulk(several(1), journal=path)
     assert anyio.current_time() - begun >= 0.4
 
 
@@ -1050,18 +1050,18 @@ async def test_esims_of_what_was_sent_again(patient, sandbox, path):
     sandbox.fail("POST", ORDER, "drop")
     report = await patient.orders.bulk(several(1), journal=path, apply=True)
     assert [len(line.esims) for line in report.lines] == [1]
-    assert rows(path, "resent", "final") == [(1, 0)]
+    assert endpoints(path, "resent", "final") == [(1, 0)]
 
 
 @pytest.mark.parametrize(("policy", "flag"), [("raise", False), ("look_up", False), ("look_up_then_resend", True)])
 async def test_what_may_be_sent_again_is_written_ahead(client, path, monkeypatch, policy, flag):
     """Before it is sent, a line is marked as one that may be sent again, where the policy allows that."""
-    put, written = Ledger.put, list[tuple[str, bool]]()
+    put, written = JournalFile.put, list[tuple[str, bool]]()
 
-    async def noted(ledger: Ledger, entry: Entry) -> None:
+    async def noted(ledger: JournalFile, entry: Entry) -> None:
         written.append((entry.status, entry.resent))
         await put(ledger, entry)
 
-    monkeypatch.setattr(Ledger, "put", noted)
+    monkeypatch.setattr(JournalFile, "put", noted)
     await client.with_settings(on_doubt=policy).orders.bulk(several(1), journal=path)
     assert written == [("sending", flag), ("ordered", False)]

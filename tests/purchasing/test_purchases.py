@@ -21,7 +21,7 @@ from roamify_async import (
     PurchaseInDoubtError,
     Timeouts,
 )
-from roamify_async._engine import waiting
+from roamify_async._core import concurrency
 from roamify_async.api.topups import TopUps
 from roamify_async.sandbox import Sandbox
 
@@ -52,7 +52,7 @@ def came(sandbox: Sandbox, what: str) -> int:
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch) -> None:
     """Look again sooner than one would ask a real server."""
-    monkeypatch.setattr(waiting, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(concurrency, "FIRST_PAUSE", 0.01)
 
 
 # ---------------------------------------------------------------- the matrix
@@ -121,8 +121,8 @@ async def insure(client: Any, _: str) -> str:
     return str(order.reference_id)
 
 
-Way = Callable[[Any, str], Awaitable[str]]
-WAYS: dict[Way, str] = {
+Mode = Callable[[Any, str], Awaitable[str]]
+WAYS: dict[Mode, str] = {
     create: ORDER,
     create_instant: INSTANT,
     top_up: TOP_UP,
@@ -131,7 +131,7 @@ WAYS: dict[Way, str] = {
     mint: MINT,
     insure: INSURE,
 }
-LOOKED_UP: dict[Way, tuple[str, str]] = {
+LOOKED_UP: dict[Mode, tuple[str, str]] = {
     mint: (f"GET {MINT}", r"vouchers\.list\(reference_id='r'\)"),
     insure: (f"GET {INSURE}", r"insurance\.get_order\(reference_id='r'\)"),
 }
@@ -195,7 +195,7 @@ async def test_booked_once(either, sandbox, iccid, way, mishap):
     sandbox.fail("POST", WAYS[way], mishap.fault, when=when, seconds=mishap.seconds)
     sent = f"POST {WAYS[way]}"
     before = came(sandbox, sent)
-    client = either.with_settings(settle_window=mishap.window)
+    client = either.with_settings(reconcile_window=mishap.window)
     if mishap.total:
         client = client.with_settings(timeouts=Timeouts(total=mishap.total))
     if mishap.ends is None:
@@ -215,7 +215,7 @@ async def test_booked_once(either, sandbox, iccid, way, mishap):
 async def test_sent_again_after_a_proven_absence(either, sandbox, iccid, way):
     """Where that is allowed, a purchase that is not there when the window has passed is sent again, and booked once."""
     sandbox.fail("POST", WAYS[way], "drop")
-    assert await way(either.with_settings(on_doubt="look_up_then_resend", settle_window=0.01), iccid) == "r"
+    assert await way(either.with_settings(on_doubt="look_up_then_resend", reconcile_window=0.01), iccid) == "r"
     assert len(under(sandbox)) == 1
 
 
@@ -227,7 +227,7 @@ async def test_raised_at_once(either, sandbox, iccid, way, when):
     look_up, advice = LOOKED_UP.get(way, AS_ORDERS)
     before = came(sandbox, look_up)
     with pytest.raises(PurchaseInDoubtError, match=advice):
-        await way(either.with_settings(on_doubt="raise", settle_window=60), iccid)
+        await way(either.with_settings(on_doubt="raise", reconcile_window=60), iccid)
     assert came(sandbox, look_up) - before == (way is buy)  # whose look is for an order of an earlier call
     assert len(under(sandbox)) == (when == "after")
 
@@ -237,9 +237,9 @@ async def test_booked_later_than_the_window(client, sandbox, iccid, way):
     """An order that is booked later than the window leaves a doubt, and is found by its reference afterwards."""
     sandbox.fail("POST", WAYS[way], "book_late", seconds=0.2)
     with pytest.raises(PurchaseInDoubtError) as caught:
-        await way(client.with_settings(settle_window=0), iccid)
+        await way(client.with_settings(reconcile_window=0), iccid)
     assert (caught.value.reference_id, caught.value.found) == ("r", ())
-    order = await client.with_settings(settle_window=0.5).orders.settle("r")
+    order = await client.with_settings(reconcile_window=0.5).orders.reconcile("r")
     assert [order.id] == [booked["id"] for booked in under(sandbox)]
 
 
@@ -311,7 +311,7 @@ async def test_reference_is_taken_once(either, sandbox, way):
 async def test_doubt_is_looked_for_before_it_is_sent_again(either, sandbox, iccid, way):
     """A reference that was left in doubt is looked for by the next call with it, before that sends anything."""
     sandbox.fail("POST", WAYS[way], "drop")
-    client = either.with_settings(settle_window=0.01)
+    client = either.with_settings(reconcile_window=0.01)
     with pytest.raises(PurchaseInDoubtError):
         await way(client, iccid)
     sent = came(sandbox, f"POST {WAYS[way]}")
@@ -328,9 +328,9 @@ async def test_doubt_that_has_come_to_light(client, sandbox, iccid, way):
     """A reference left in doubt whose order shows itself later is found by the next call, which sends nothing."""
     sandbox.fail("POST", WAYS[way], "book_but_hide", seconds=0.2)
     with pytest.raises(PurchaseInDoubtError):
-        await way(client.with_settings(settle_window=0), iccid)
+        await way(client.with_settings(reconcile_window=0), iccid)
     sent = came(sandbox, f"POST {WAYS[way]}")
-    assert await way(client.with_settings(settle_window=0.5), iccid) == "r"
+    assert await way(client.with_settings(reconcile_window=0.5), iccid) == "r"
     assert came(sandbox, f"POST {WAYS[way]}") == sent
     assert len(under(sandbox)) == 1
 
@@ -348,7 +348,7 @@ async def test_look_up_that_fails_once(either, sandbox):
     """A look-up that fails is made again while the window is open."""
     sandbox.fail("POST", ORDER, "drop", when="after")
     sandbox.fail("GET", "/api/esim/orders", "502_html")
-    order = await either.with_settings(settle_window=0.3).orders.create([OrderItem(PLAIN)], reference_id="r")
+    order = await either.with_settings(reconcile_window=0.3).orders.create([OrderItem(PLAIN)], reference_id="r")
     assert [order.id] == [booked["id"] for booked in under(sandbox)]
 
 
@@ -360,7 +360,7 @@ async def test_settle(either, sandbox):
     sandbox.fail("POST", ORDER, "book_but_hide", seconds=0.1)
     with pytest.raises(PurchaseInDoubtError):
         await either.orders.create([OrderItem(PLAIN)], reference_id="r")
-    order = await either.with_settings(settle_window=0.5).orders.settle("r")
+    order = await either.with_settings(reconcile_window=0.5).orders.reconcile("r")
     assert isinstance(order, Order)
     assert [order.id] == [booked["id"] for booked in under(sandbox)]
 
@@ -368,7 +368,7 @@ async def test_settle(either, sandbox):
 async def test_settle_what_is_not_there(either, sandbox):
     """``settle`` says that nothing is to be seen under a reference, once the window has passed, and buys nothing."""
     with pytest.raises(NotFoundError, match="no order is to be seen under this reference") as caught:
-        await either.orders.settle("nothing")
+        await either.orders.reconcile("nothing")
     assert caught.value.reference_id == "nothing"
     assert came(sandbox, LISTED) >= 2
     assert sandbox.state()["orders"] == []
@@ -378,7 +378,7 @@ async def test_settle_two(either):
     """``settle`` reports several orders under one reference, with all of them."""
     ids = [(await either.orders.create([OrderItem(package)], reference_id="r")).id for package in (PLAIN, OTHER)]
     with pytest.raises(PurchaseInDoubtError, match="2 orders stand under this reference") as caught:
-        await either.orders.settle("r")
+        await either.orders.reconcile("r")
     assert sorted(order.id for order in caught.value.found) == sorted(ids)
 
 

@@ -20,7 +20,7 @@ from roamify_async.errors import (
     TransportError,
     error_class,
 )
-from roamify_async.purchasing.judgement import CLOCK_SKEW, REFUSED, Meaning, doubt, is_ours, meaning
+from roamify_async.purchasing.classify import CLOCK_SKEW, REFUSED, Outcome, doubt, is_ours, meaning
 
 SENT = datetime(2027, 7, 1, 12, 0, 0, tzinfo=UTC)
 REQUEST = CreateOrder([OrderItem("esim-a", 2), OrderItem("esim-b")], reference_id="my-ref")
@@ -44,7 +44,7 @@ def order(*packages: str, reference: str | None = "my-ref", created: datetime | 
 @pytest.mark.parametrize("status", sorted(REFUSALS))
 def test_refusals_buy_nothing(status):
     """A plain refusal means that nothing was bought."""
-    assert meaning(refusal(status)) is Meaning.NOTHING
+    assert meaning(refusal(status)) is Outcome.NOT_BOUGHT
 
 
 def test_refusals_are_these():
@@ -54,38 +54,38 @@ def test_refusals_are_these():
 
 def test_conflict_is_looked_into():
     """A 409 means that the order exists, or was refused: it says too little to be taken for either."""
-    assert meaning(refusal(409)) is Meaning.CONFLICT
+    assert meaning(refusal(409)) is Outcome.CONFLICT
 
 
 @pytest.mark.parametrize("status", [301, 302, 304, 307, 308, 408, 500, 501, 502, 503, 504, 520, 522, 524, 599])
 def test_failures_are_in_doubt(status):
     """A redirect, a time-out of the server and every 5xx may hide an order that was booked."""
-    assert meaning(refusal(status)) is Meaning.DOUBT
+    assert meaning(refusal(status)) is Outcome.UNKNOWN
 
 
 @pytest.mark.parametrize("status", sorted(set(range(300, 600)) - REFUSALS - {409}))
 def test_all_else_is_in_doubt(status):
     """Any status that is not known to be harmless is in doubt."""
-    assert meaning(refusal(status)) is Meaning.DOUBT
+    assert meaning(refusal(status)) is Outcome.UNKNOWN
 
 
 @pytest.mark.parametrize("error", [ConfigurationError("closed"), ConnectError("refused"), ConnectError("x", sent="no")])
 def test_what_was_never_sent_buys_nothing(error):
     """What could not be sent bought nothing."""
-    assert meaning(error) is Meaning.NOTHING
+    assert meaning(error) is Outcome.NOT_BOUGHT
 
 
 @pytest.mark.parametrize("kind", [TransportError, ConnectionLostError, RequestTimeoutError])
-@pytest.mark.parametrize(("sent", "means"), [("no", Meaning.NOTHING), ("maybe", Meaning.DOUBT)])
+@pytest.mark.parametrize(("sent", "means"), [("no", Outcome.NOT_BOUGHT), ("maybe", Outcome.UNKNOWN)])
 def test_broken_connections(kind, sent, means):
     """A broken connection or a time-out is harmless only where not one byte had left."""
     assert meaning(kind("broken", sent=sent)) is means
 
 
-@pytest.mark.parametrize(("last", "means"), [("no", Meaning.NOTHING), ("maybe", Meaning.DOUBT)])
+@pytest.mark.parametrize(("last", "means"), [("no", Outcome.NOT_BOUGHT), ("maybe", Outcome.UNKNOWN)])
 def test_last_try_decides(last, means):
     """After a refusal for now and a next try that broke, it is the last try that may have left or not."""
-    error = RequestTimeoutError("late", sent=last).about(sent="answered")
+    error = RequestTimeoutError("late", sent=last).with_facts(sent="answered")
     assert (error.sent, error.last_try) == ("answered", last)
     assert meaning(error) is means
 
@@ -95,7 +95,7 @@ def test_last_try_decides(last, means):
 )
 def test_unreadable_answers_are_in_doubt(error):
     """A success that cannot be read may well be an order, and what is unheard of is not guessed."""
-    assert meaning(error) is Meaning.DOUBT
+    assert meaning(error) is Outcome.UNKNOWN
 
 
 # ---------------------------------------------------------------- whose order it is
@@ -208,14 +208,14 @@ def test_doubt():
     assert (error.sent, error.method, error.path, error.request_id) == ("answered", *facts.values())
     assert "may have been booked" in str(error)
     assert "ServerError 502: Bad gateway" in str(error)
-    assert "orders.settle('my-ref')" in str(error)
+    assert "orders.reconcile('my-ref')" in str(error)
     assert (reason.reference_id, reason.package_ids) == ("my-ref", ("esim-a", "esim-b"))
 
 
 @pytest.mark.parametrize(
     ("request_", "told"),
     [
-        (CreateTopUp("8910", "esim-a", reference_id="it's"), 'orders.settle("it\'s")'),
+        (CreateTopUp("8910", "esim-a", reference_id="it's"), 'orders.reconcile("it\'s")'),
         (CreateVouchers("esim-a", reference_id="r"), "vouchers.list(reference_id='r')"),
         (OrderInsurance([OrderItem("insurance-a")], reference_id="r"), "insurance.get_order(reference_id='r')"),
     ],

@@ -13,8 +13,8 @@ from support.partner import Partner, partner_of
 from benchmarks import contract
 from benchmarks.hostile import ROWS, SAMPLES
 from roamify_async import DecodeError
-from roamify_async._engine.envelope import decode
-from roamify_async._engine.wire import HttpResponse
+from roamify_async._http.messages import HttpResponse
+from roamify_async._serde.envelope import decode
 from roamify_async.sandbox import Sandbox
 from roamify_async.sandbox.routes import ROUTES
 

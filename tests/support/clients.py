@@ -9,7 +9,7 @@ import aiohttp
 
 from roamify_async import Retries, Settings
 
-QUICK = Settings(retries=Retries(wait=0.001, longest_wait=0.001), settle_window=0.05)
+QUICK = Settings(retries=Retries(wait=0.001, longest_wait=0.001), reconcile_window=0.05)
 """Settings under which no test waits long: for a retry, or for an order to be seen."""
 
 

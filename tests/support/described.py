@@ -50,7 +50,7 @@ class Description:
         """Take a document."""
         self.document = copy.deepcopy(dict(document))
         self.operations = {
-            (method.upper(), path): operation
+            (method.upper(), path): dual_method
             for path, methods in self.document["paths"].items()
             for method, operation in methods.items()
         }

@@ -29,7 +29,7 @@ from roamify_async import (
     Package,
     PackagePage,
     Policy,
-    RawAnswer,
+    RawResponse,
     Refund,
     Roamify,
     Settings,
@@ -41,7 +41,7 @@ from roamify_async import (
     Voucher,
     VoucherBatch,
     VoucherRevocation,
-    raw_answers,
+    capture_responses,
 )
 
 
@@ -71,14 +71,14 @@ async def awaiting(roamify: AsyncRoamify) -> None:  # noqa: PLR0915 -- one call 
     assert_type(await roamify.rates.get(source="USD", start=datetime.now(UTC), end=datetime.now(UTC)), Any)
     assert_type(await roamify.affiliates.packages("trips"), tuple[AffiliateDestination, ...])
     assert_type(await roamify.request("GET", "/api/balance", params={"a": None, "b": 1}), dict[str, Any])
-    assert_type(await roamify.request("POST", "/api/x", json=[1], answer=dict), dict[str, Any])
-    assert_type(await roamify.request("GET", "/api/balance", answer=Balance), Balance)
-    assert_type(await roamify.request("GET", "/api/x", answer=tuple[Order, ...]), tuple[Order, ...])
-    assert_type(await roamify.request("GET", "/api/x", answer=object), object)
+    assert_type(await roamify.request("POST", "/api/x", json=[1], response_type=dict), dict[str, Any])
+    assert_type(await roamify.request("GET", "/api/balance", response_type=Balance), Balance)
+    assert_type(await roamify.request("GET", "/api/x", response_type=tuple[Order, ...]), tuple[Order, ...])
+    assert_type(await roamify.request("GET", "/api/x", response_type=object), object)
     assert_type(await roamify.esims.buy("p", 2, start_date="2027-07-01", reference_id="r"), tuple[Esim, ...])
-    assert_type(await roamify.orders.settle("r"), Order)
+    assert_type(await roamify.orders.reconcile("r"), Order)
     report = await roamify.orders.bulk([CreateOrder([OrderItem("p")])], journal="j.db", max_spend=Decimal(5))
-    assert_type(report, BulkReport[Order, Esim])
+    assert_type(report, BulkReport)
     assert_type(await roamify.topups.packages("1", days=7), tuple[TopUpPackage, ...])
     assert_type(await roamify.topups.create("1", "p", reference_id="r"), Order)
     assert_type(await roamify.vouchers.create("p", quantity=2, reference_id="r", notes="n"), VoucherBatch)
@@ -132,14 +132,14 @@ def blocking(roamify: Roamify) -> None:
     assert_type(roamify.rates.get(source="USD", start=datetime.now(UTC), end=datetime.now(UTC)), Any)
     assert_type(roamify.affiliates.packages("trips"), tuple[AffiliateDestination, ...])
     assert_type(roamify.request("GET", "/api/balance", params={"a": None, "b": 1}), dict[str, Any])
-    assert_type(roamify.request("POST", "/api/x", json=[1], answer=dict), dict[str, Any])
-    assert_type(roamify.request("GET", "/api/balance", answer=Balance), Balance)
-    assert_type(roamify.request("GET", "/api/x", answer=tuple[Order, ...]), tuple[Order, ...])
-    assert_type(roamify.request("GET", "/api/x", answer=object), object)
+    assert_type(roamify.request("POST", "/api/x", json=[1], response_type=dict), dict[str, Any])
+    assert_type(roamify.request("GET", "/api/balance", response_type=Balance), Balance)
+    assert_type(roamify.request("GET", "/api/x", response_type=tuple[Order, ...]), tuple[Order, ...])
+    assert_type(roamify.request("GET", "/api/x", response_type=object), object)
     assert_type(roamify.esims.buy("p", 2, start_date="2027-07-01", reference_id="r"), tuple[Esim, ...])
-    assert_type(roamify.orders.settle("r"), Order)
+    assert_type(roamify.orders.reconcile("r"), Order)
     report = roamify.orders.bulk((CreateOrder([OrderItem("p")]) for _ in range(3)), on_progress=print)
-    assert_type(report, BulkReport[Order, Esim])
+    assert_type(report, BulkReport)
     assert_type(report.lines[0].order, Order | None)
     assert_type(report.spent, Decimal)
     assert_type(roamify.topups.packages("1", days=7), tuple[TopUpPackage, ...])
@@ -151,13 +151,13 @@ def blocking(roamify: Roamify) -> None:
     assert_type(roamify.account.balance(), Balance)
     assert_type(roamify.service.health(), Health)
     assert_type(roamify.devices.list(), tuple[Device, ...])
-    assert_type(roamify.with_settings(settle_window=5), Roamify)
+    assert_type(roamify.with_settings(reconcile_window=5), Roamify)
 
 
 def values(package: Package, order: Order, esim: Esim) -> None:
     """Money is Decimal, times are datetimes, and what may be absent says so."""
-    with raw_answers() as answers:
-        assert_type(answers, list[RawAnswer])
+    with capture_responses() as answers:
+        assert_type(answers, list[RawResponse])
     assert_type(answers[0].text, str)
     assert_type(package.price, Decimal)
     assert_type(package.data_amount, Decimal | None)
@@ -168,7 +168,7 @@ def values(package: Package, order: Order, esim: Esim) -> None:
     assert_type(esim.esim.lpa_code, str | None)
     assert_type(CreateOrder([OrderItem("p")]).items, tuple[OrderItem, ...])
     Settings(
-        timeouts=Timeouts(connect=1, total=timedelta(seconds=90)), settle_window=timedelta(seconds=5), ssl="ca.pem"
+        timeouts=Timeouts(connect=1, total=timedelta(seconds=90)), reconcile_window=timedelta(seconds=5), ssl="ca.pem"
     )
 
 
@@ -181,5 +181,5 @@ def mistakes(roamify: Roamify) -> None:
     roamify.with_settings(concurrency=3)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     roamify.esims.usage(1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     roamify.request("GET", "/api/x", body=1)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
-    roamify.request("GET", "/api/x", answer=1)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue,reportArgumentType]
+    roamify.request("GET", "/api/x", response_type=1)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue,reportArgumentType]
     roamify.packages.teleport()  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]

@@ -13,7 +13,7 @@ from anyio import wait_all_tasks_blocked
 from anyio.lowlevel import checkpoint
 from hypothesis import given, strategies as st
 
-from roamify_async._engine.crowd import Queue, gather
+from roamify_async._core.concurrency import Limiter, gather
 
 
 class LeapingLoop(asyncio.SelectorEventLoop):
@@ -53,7 +53,7 @@ def leaping(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., Non
 class Room:
     """People who enter a queue, stay until they are told to leave, and are counted."""
 
-    def __init__(self, queue: Queue) -> None:
+    def __init__(self, queue: Limiter) -> None:
         """Begin with an empty room."""
         self.queue = queue
         self.entered: list[int] = []
@@ -96,7 +96,7 @@ class Room:
         await asyncio.gather(*self.tasks.values(), return_exceptions=True)
 
 
-async def has_places(queue: Queue, places: int) -> bool:
+async def has_places(queue: Limiter, places: int) -> bool:
     """Tell whether exactly so many can be in a queue at once."""
     room = Room(queue)
     room.ask(*range(places + 1))
@@ -113,7 +113,7 @@ async def has_places(queue: Queue, places: int) -> bool:
 @leaping
 async def test_so_many_at_once(places):
     """As many as there are places are in at once, and not one more; who leaves makes room for one."""
-    room = Room(Queue(places))
+    room = Room(Limiter(places))
     room.ask(*range(places + 3))
     await wait_all_tasks_blocked()
     assert room.inside == set(range(places))
@@ -128,7 +128,7 @@ async def test_so_many_at_once(places):
 @leaping
 async def test_first_come_first_served():
     """Places are given in the order in which they were asked for, whoever leaves."""
-    room = Room(Queue(3))
+    room = Room(Limiter(3))
     room.ask(*range(10))
     await wait_all_tasks_blocked()
     for person in (2, 0, 3, 1, 4, 6, 5):
@@ -140,7 +140,7 @@ async def test_first_come_first_served():
 @leaping
 async def test_no_queue_jumping():
     """Who asks while a freed place is on its way to another waits for the next one."""
-    room = Room(Queue(1))
+    room = Room(Limiter(1))
     room.ask(0, 1)
     await wait_all_tasks_blocked()
     room.doors[0].set()
@@ -165,7 +165,7 @@ async def test_free_place_is_taken_at_once():
             await asyncio.sleep(0)
 
     counter = asyncio.create_task(count())
-    async with Queue(1):
+    async with Limiter(1):
         assert turns == 0
     counter.cancel()
 
@@ -173,7 +173,7 @@ async def test_free_place_is_taken_at_once():
 @leaping
 async def test_error_gives_the_place_back():
     """An error inside is raised, and gives the place back."""
-    queue = Queue(1)
+    queue = Limiter(1)
     for _ in range(3):
         with pytest.raises(ZeroDivisionError):
             async with queue:
@@ -184,7 +184,7 @@ async def test_error_gives_the_place_back():
 @leaping
 async def test_cancelled_inside():
     """Who is cancelled inside gives the place to the next one."""
-    room = Room(Queue(1))
+    room = Room(Limiter(1))
     room.ask(0, 1)
     await wait_all_tasks_blocked()
     await room.cancel(0)
@@ -196,7 +196,7 @@ async def test_cancelled_inside():
 @leaping
 async def test_cancelled_while_waiting():
     """Who is cancelled while waiting is passed over, and takes no place along."""
-    room = Room(Queue(1))
+    room = Room(Limiter(1))
     room.ask(0, 1, 2)
     await wait_all_tasks_blocked()
     await room.cancel(1)
@@ -209,7 +209,7 @@ async def test_cancelled_while_waiting():
 @leaping
 async def test_cancelled_while_the_place_was_on_its_way():
     """Who is cancelled in the moment in which the place comes hands it on."""
-    room = Room(Queue(1))
+    room = Room(Limiter(1))
     room.ask(0, 1, 2)
     await wait_all_tasks_blocked()
     room.doors[0].set()
@@ -228,7 +228,7 @@ async def test_cancelled_while_the_place_was_on_its_way():
 @leaping
 async def test_no_place_is_lost(places, steps):
     """Whoever comes, leaves or is cancelled: never too many are in, nobody waits beside a free place, in order."""
-    room = Room(Queue(places))
+    room = Room(Limiter(places))
     asked = 0
     for step, number in steps:
         if step == "ask":
@@ -250,7 +250,7 @@ async def test_no_place_is_lost(places, steps):
 # ---------------------------------------------------------------- the rate
 
 
-async def entries(queue: Queue, people: int, times: list[float]) -> None:
+async def entries(queue: Limiter, people: int, times: list[float]) -> None:
     """Let people in and out at once, and note when each came in."""
 
     async def visit() -> None:
@@ -267,7 +267,7 @@ async def entries(queue: Queue, people: int, times: list[float]) -> None:
 async def test_rate(rate):
     """So many a second are let in, evenly spaced and without a burst at the beginning."""
     times: list[float] = []
-    await entries(Queue(100, rate), 20, times)
+    await entries(Limiter(100, rate), 20, times)
     gaps = [later - earlier for earlier, later in itertools.pairwise(times)]
     assert gaps == pytest.approx([1 / rate] * 19, rel=0.02)
     assert times[0] == pytest.approx(0, abs=0.001)
@@ -276,7 +276,7 @@ async def test_rate(rate):
 @leaping
 async def test_rate_saves_nothing_up():
     """After a pause, however long, there is no burst either."""
-    queue = Queue(100, 4)
+    queue = Limiter(100, 4)
     await entries(queue, 3, [])
     await anyio.sleep(1000)
     times: list[float] = []
@@ -288,14 +288,14 @@ async def test_rate_saves_nothing_up():
 async def test_no_rate():
     """Without a rate nobody waits for the clock."""
     times: list[float] = []
-    await entries(Queue(2), 100, times)
+    await entries(Limiter(2), 100, times)
     assert times == pytest.approx([0] * 100, abs=0.01)
 
 
 @leaping
 async def test_rate_keeps_the_order():
     """Who waits for the rate is let in in the order of asking."""
-    room = Room(Queue(3, 10))
+    room = Room(Limiter(3, 10))
     room.ask(*range(6))
     await room.end()
     assert room.entered == list(range(6))
@@ -304,7 +304,7 @@ async def test_rate_keeps_the_order():
 @leaping
 async def test_rate_does_not_let_more_in():
     """The rate does not loosen the limit of places."""
-    room = Room(Queue(2, 10))
+    room = Room(Limiter(2, 10))
     room.ask(*range(5))
     await anyio.sleep(100)
     assert room.inside == {0, 1}
@@ -314,7 +314,7 @@ async def test_rate_does_not_let_more_in():
 @leaping
 async def test_cancelled_while_waiting_for_the_rate():
     """Who is cancelled while waiting for the rate gives the place back, time after time."""
-    queue = Queue(1, 0.001)
+    queue = Limiter(1, 0.001)
     async with queue:
         pass
     for _ in range(3):

@@ -31,24 +31,29 @@ from roamify_async import (
     ServerError,
     TopUpPackage,
 )
-from roamify_async._engine.codec import parse, read, write
-from roamify_async._engine.envelope import decode, encode, find_ids, refusal
-from roamify_async._engine.facade import Endpoint, rows
-from roamify_async._engine.names import SAME, wire
-from roamify_async._engine.wire import HttpRequest, HttpResponse
-from roamify_async.api.account import Account, GetBalance
-from roamify_async.api.countries import Countries, ListCountries
+from roamify_async._core.endpoint import Endpoint, endpoints
+from roamify_async._http.messages import HttpRequest, HttpResponse
+from roamify_async._serde.converter import parse, structure, unstructure
+from roamify_async._serde.envelope import decode, encode, find_ids, status_error
+from roamify_async.api.account import Account
+from roamify_async.api.countries import Countries
 from roamify_async.api.devices import Devices
-from roamify_async.api.esims import ApplyOrder, Esims
-from roamify_async.api.events import GetEvents
-from roamify_async.api.orders import GetOrder, ListOrders, Orders
-from roamify_async.api.packages import DestinationGroup, ListPackages, PackagePage, Packages
-from roamify_async.api.profiles import ApplyEsim, GetEsim, ListEsims
+from roamify_async.api.esims import Esims
+from roamify_async.api.orders import Orders
+from roamify_async.api.packages import Packages
 from roamify_async.api.service import Service
-from roamify_async.api.topups import ListTopUps, TopUps
+from roamify_async.api.topups import TopUps
+from roamify_async.models._fields import SAME, json_name
+from roamify_async.models.account import GetBalance
+from roamify_async.models.countries import ListCountries
+from roamify_async.models.esims import ApplyEsim, ApplyOrder, GetEsim, ListEsims
+from roamify_async.models.events import GetEvents
+from roamify_async.models.orders import GetOrder, ListOrders
+from roamify_async.models.packages import DestinationGroup, ListPackages, PackagePage
+from roamify_async.models.topups import ListTopUps
 
 ROOMS = (Account, Countries, Devices, Esims, Orders, Packages, Service, TopUps)
-ROWS = [row for room in ROOMS for row in rows(room).values()]
+ROWS = [row for room in ROOMS for row in endpoints(room).values()]
 DESCRIBED = [row for row in ROWS if row.read is None]
 
 ORDER = {
@@ -442,7 +447,7 @@ def test_any_depth(wrap):
             assert isinstance(decode(Esims.get, response), Esim)
         except DecodeError as error:
             assert error.problems  # noqa: PT017
-        assert refusal(attrs.evolve(response, status=500)).status == 500
+        assert status_error(attrs.evolve(response, status=500)).status == 500
 
 
 def test_evidence():
@@ -515,7 +520,7 @@ def nearly_right(draw: st.DrawFn) -> Any:
 def test_read_gives_a_value_or_a_value_error(endpoint, value):
     """Whatever JSON holds, reading it gives a value of the kind, or a ValueError that has the place of each problem."""
     try:
-        result, problems = read(value, endpoint.response), []
+        result, problems = structure(value, endpoint.response), []
     except ValueError as error:
         result, problems = None, str(error).splitlines()
     if problems:
@@ -542,7 +547,7 @@ def test_any_bytes(endpoint, body, status):
     except DecodeError as error:
         assert error.body == body.decode(errors="replace")  # noqa: PT017
         assert error.problems  # noqa: PT017
-    error = refusal(answer(body, status))
+    error = status_error(answer(body, status))
     assert error.status == status
     assert error.message
 
@@ -561,18 +566,18 @@ def test_flipped_bytes(endpoint, draw):
 
 
 def test_values_of_json_are_not_changed():
-    """Reading leaves the parsed JSON as it is."""
+    """PagePrefetcher leaves the parsed JSON as it is."""
     value = {"packages": [parsed(GROUP)], "page": None}
     before = copy.deepcopy(value)
-    read(value, PackagePage)
+    structure(value, PackagePage)
     with pytest.raises(ValueError, match="array"):
-        read({**value, "packages": "x"}, PackagePage)
+        structure({**value, "packages": "x"}, PackagePage)
     assert value == before
 
 
 def test_hints_that_cannot_be_read():
     """A total that is no number counts as one that is missing: it decides on speed only."""
-    page = read(
+    page = structure(
         {"packages": [parsed(GROUP)], "total": "many", "totalPages": [], "page": 1.5, "pageSize": "20"}, PackagePage
     )
     assert (page.total, page.total_pages, page.page, page.page_size) == (None, None, None, 20)
@@ -580,7 +585,7 @@ def test_hints_that_cannot_be_read():
 
 def test_same_object():
     """A field that is read from its owner's object sees the same keys, and a key of that odd name has no say."""
-    group = read({**parsed(GROUP), SAME: 5}, DestinationGroup)
+    group = structure({**parsed(GROUP), SAME: 5}, DestinationGroup)
     assert group.destination.country_name == "Greece"
 
 
@@ -601,31 +606,31 @@ def test_names(names, texts):
     """Every snake_case field is its camelCase key on the wire, and comes back from it."""
     kind = attrs.make_class("Anything", {f"{name}_x": attrs.field(type=str) for name in names})
     value = kind(*texts[: len(names)])
-    sent = write(value)
+    sent = unstructure(value)
     assert sent == {camel(f"{name}_x"): text for name, text in zip(names, texts, strict=False)}
-    assert read(parse(json.dumps(sent).encode()), kind) == value
+    assert structure(parse(json.dumps(sent).encode()), kind) == value
 
 
 @attrs.frozen
 class Odd:
     """A value with an odd name, and with one that is not on the wire."""
 
-    with_sms: bool = attrs.field(metadata=wire("withSMS"))
-    place: str = attrs.field(default="here", metadata=wire(None))
+    with_sms: bool = attrs.field(metadata=json_name("withSMS"))
+    place: str = attrs.field(default="here", metadata=json_name(None))
 
 
 def test_odd_names():
     """A field may say its own name on the wire; the camelCase of its name is then unknown."""
-    assert read({"withSMS": True}, Odd).with_sms is True
-    assert write(Odd(with_sms=True))["withSMS"] is True
+    assert structure({"withSMS": True}, Odd).with_sms is True
+    assert unstructure(Odd(with_sms=True))["withSMS"] is True
     with pytest.raises(ValueError, match=r"\$\.with.*: missing"):
-        read({"withSms": True}, Odd)
+        structure({"withSms": True}, Odd)
 
 
 def test_fields_that_are_not_on_the_wire():
     """A field that is not on the wire is neither read nor written."""
-    assert read({"withSMS": True, "place": "there"}, Odd).place == "here"
-    assert write(Odd(with_sms=True)) == {"withSMS": True}
+    assert structure({"withSMS": True, "place": "there"}, Odd).place == "here"
+    assert unstructure(Odd(with_sms=True)) == {"withSMS": True}
 
 
 PRICES = st.decimals(0, 10**6, places=2, allow_nan=False)
@@ -648,13 +653,13 @@ LINES = st.builds(
 )
 def test_round_trip(order):
     """What is written as JSON is read back as the same value: text, money, times, lists and what is None."""
-    assert read(parse(json.dumps(write(order)).encode()), Order) == order
+    assert structure(parse(json.dumps(unstructure(order)).encode()), Order) == order
 
 
 @given(st.builds(TopUpPackage, package_id=st.text(), price=PRICES, day=st.none() | st.integers(0, 1000)))
 def test_round_trip_of_nested_values(package):
     """Nested values come back as well."""
-    assert read(parse(json.dumps(write(package)).encode()), TopUpPackage) == package
+    assert structure(parse(json.dumps(unstructure(package)).encode()), TopUpPackage) == package
 
 
 # ---------------------------------------------------------------- ids
@@ -763,7 +768,7 @@ def test_ids_of_a_huge_text():
 )
 def test_message_of_a_refusal(body, message):
     """The server's own words are found in each of its shapes, and in a gateway's page."""
-    error = refusal(answer(body, 500))
+    error = status_error(answer(body, 500))
     assert isinstance(error, ServerError)
     assert error.message == error.args[0] == message
     assert str(error).startswith(f"{message} [500")
@@ -772,7 +777,7 @@ def test_message_of_a_refusal(body, message):
 def test_facts_of_a_refusal():
     """A refusal keeps its status, code, whole body, wait and name."""
     body = {"message": "Open already", "status": "failed", "code": "OPEN"}
-    error = refusal(answer(body, 409, **{"retry-after": "7", "x-request-id": "r-1"}))
+    error = status_error(answer(body, 409, **{"retry-after": "7", "x-request-id": "r-1"}))
     assert type(error) is ConflictError
     assert (error.status, error.code, error.body) == (409, "OPEN", json.dumps(body))
     assert (error.retry_after, error.request_id, error.sent) == (7, "r-1", "answered")
@@ -780,7 +785,7 @@ def test_facts_of_a_refusal():
 
 def test_facts_that_are_missing():
     """A refusal that says nothing has neither code nor wait nor name."""
-    error = refusal(answer(b"", 401))
+    error = status_error(answer(b"", 401))
     assert type(error) is AuthenticationError
     assert (error.code, error.body, error.retry_after, error.request_id) == (None, "", None, None)
 
@@ -788,7 +793,7 @@ def test_facts_that_are_missing():
 @pytest.mark.parametrize("code", [5, None, ["x"], {}])
 def test_code_is_text(code):
     """A code is text, or none."""
-    assert refusal(answer({"message": "x", "code": code}, 400)).code is None
+    assert status_error(answer({"message": "x", "code": code}, 400)).code is None
 
 
 # ---------------------------------------------------------------- requests
@@ -998,6 +1003,6 @@ def test_every_row_encodes_its_defaults():
 
 def test_package_keeps_its_name():
     """A package is read by its own id, whatever the group's is."""
-    page = read({"packages": [parsed(GROUP)]}, PackagePage)
+    page = structure({"packages": [parsed(GROUP)]}, PackagePage)
     assert isinstance(page.packages[0], Package)
     assert [package.package_id for package in page] == ["esim-greece-15days-un2gb-all", "esim-greece-30days-1gb-all"]

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from roamify_async import DEVELOPMENT, PRODUCTION, ConfigurationError
-from roamify_async._engine.access import Access, Secret, access
+from roamify_async._http.credentials import Credentials, Token, resolve_credentials
 
 TOKEN = "roamify_0123456789abcdef"
 
@@ -22,7 +22,7 @@ def _bare_environment(monkeypatch):
 def refused(token: object = TOKEN, base_url: object = None, *, allow_http: bool = False) -> ConfigurationError:
     """Give the error that a token or a URL is refused with."""
     with pytest.raises(ConfigurationError) as caught:
-        access(Secret(token), base_url, allow_http=allow_http)
+        resolve_credentials(Token(token), base_url, allow_http=allow_http)
     return caught.value
 
 
@@ -41,20 +41,20 @@ def everything_shown(error: BaseException) -> str:
 
 def test_token_that_is_given():
     """A token that is given is the one that is used."""
-    assert access(Secret(TOKEN), None, allow_http=False).token == TOKEN
+    assert resolve_credentials(Token(TOKEN), None, allow_http=False).token == TOKEN
 
 
 @pytest.mark.parametrize("padding", [" ", "\n", "\r\n", "\t", " \t\n"])
 def test_white_space_around_a_token(padding):
     """White space around a token comes from copying, and is taken away."""
-    assert access(Secret(padding + TOKEN + padding), None, allow_http=False).token == TOKEN
+    assert resolve_credentials(Token(padding + TOKEN + padding), None, allow_http=False).token == TOKEN
 
 
 def test_token_of_the_environment(monkeypatch):
     """Without a token the environment's is used, stripped as well; one that is given goes first."""
     monkeypatch.setenv("ROAMIFY_TOKEN", f"{TOKEN}\n")
-    assert access(Secret(None), None, allow_http=False).token == TOKEN
-    assert access(Secret("another-token"), None, allow_http=False).token == "another-token"
+    assert resolve_credentials(Token(None), None, allow_http=False).token == TOKEN
+    assert resolve_credentials(Token("another-token"), None, allow_http=False).token == "another-token"
 
 
 @pytest.mark.parametrize("token", [None, "", "   ", "\n"])
@@ -110,7 +110,7 @@ def test_good_token_is_not_shown_for_a_bad_url():
 
 def test_token_is_not_in_texts():
     """No text of an access shows its token."""
-    given_access = access(Secret(TOKEN), None, allow_http=False)
+    given_access = resolve_credentials(Token(TOKEN), None, allow_http=False)
     for text in (repr(given_access), str(given_access), f"{given_access}"):
         assert TOKEN not in text
         assert "api.getroamify.com" in text
@@ -119,13 +119,13 @@ def test_token_is_not_in_texts():
 def test_frozen():
     """A token cannot be exchanged for another."""
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
-        access(Secret(TOKEN), None, allow_http=False).token = "x"
+        resolve_credentials(Token(TOKEN), None, allow_http=False).token = "x"
 
 
 @given(st.text(alphabet=st.characters(min_codepoint=33, max_codepoint=126), min_size=1))
 def test_any_visible_token(token):
     """The form of a token is not checked: anything that a header can carry may be one."""
-    assert access(Secret(token), None, allow_http=False).token == token
+    assert resolve_credentials(Token(token), None, allow_http=False).token == token
 
 
 # ---------------------------------------------------------------- the place
@@ -133,16 +133,18 @@ def test_any_visible_token(token):
 
 def test_production_by_default():
     """Where no place is named, it is production."""
-    assert access(Secret(TOKEN), None, allow_http=False).base_url == PRODUCTION == "https://api.getroamify.com"
+    assert (
+        resolve_credentials(Token(TOKEN), None, allow_http=False).base_url == PRODUCTION == "https://api.getroamify.com"
+    )
 
 
 def test_place_of_the_environment(monkeypatch):
     """Without a URL the environment's is used; one that is given goes first; an empty variable is none."""
     monkeypatch.setenv("ROAMIFY_BASE_URL", "https://example.com/x/")
-    assert access(Secret(TOKEN), None, allow_http=False).base_url == "https://example.com/x"
-    assert access(Secret(TOKEN), DEVELOPMENT, allow_http=False).base_url == DEVELOPMENT
+    assert resolve_credentials(Token(TOKEN), None, allow_http=False).base_url == "https://example.com/x"
+    assert resolve_credentials(Token(TOKEN), DEVELOPMENT, allow_http=False).base_url == DEVELOPMENT
     monkeypatch.setenv("ROAMIFY_BASE_URL", "")
-    assert access(Secret(TOKEN), None, allow_http=False).base_url == PRODUCTION
+    assert resolve_credentials(Token(TOKEN), None, allow_http=False).base_url == PRODUCTION
 
 
 def test_place_of_the_environment_is_checked(monkeypatch):
@@ -175,7 +177,7 @@ def test_empty_url_is_not_production(url, monkeypatch):
 )
 def test_places(url, kept, host):
     """A URL keeps its path and port; a slash at its end is taken away."""
-    made = access(Secret(TOKEN), url, allow_http=False)
+    made = resolve_credentials(Token(TOKEN), url, allow_http=False)
     assert (made.base_url, made.host) == (kept, host)
 
 
@@ -225,7 +227,7 @@ def test_bad_places(url, reason, allow_http):
 )
 def test_plain_http_to_this_machine(host):
     """Plain http may be spoken with this machine."""
-    assert access(Secret(TOKEN), f"http://{host}/x", allow_http=False).base_url == f"http://{host}/x"
+    assert resolve_credentials(Token(TOKEN), f"http://{host}/x", allow_http=False).base_url == f"http://{host}/x"
 
 
 @pytest.mark.parametrize(
@@ -238,14 +240,14 @@ def test_plain_http_to_others(host):
     message = str(refused(TOKEN, f"http://{host}/x"))
     assert "plain http" in message
     assert "allow_http=True" in message
-    assert access(Secret(TOKEN), f"http://{host}/x", allow_http=True).base_url == f"http://{host}/x"
+    assert resolve_credentials(Token(TOKEN), f"http://{host}/x", allow_http=True).base_url == f"http://{host}/x"
 
 
 @given(st.text())
 def test_any_url_is_taken_or_refused(url):
     """Whatever stands where a URL should, nothing but ConfigurationError is raised, and a good one has a host."""
     try:
-        made = access(Secret(TOKEN), "https://" + url, allow_http=False)
+        made = resolve_credentials(Token(TOKEN), "https://" + url, allow_http=False)
     except ConfigurationError:
         return
     assert made.host
@@ -272,7 +274,7 @@ def test_any_url_is_taken_or_refused(url):
 )
 def test_redaction(text, shown):
     """A token, and passwords in URLs, are taken out of texts; nothing else is."""
-    assert access(Secret(TOKEN), None, allow_http=False).redact(text) == shown
+    assert resolve_credentials(Token(TOKEN), None, allow_http=False).redact(text) == shown
 
 
 @pytest.mark.parametrize(
@@ -280,10 +282,10 @@ def test_redaction(text, shown):
 )
 def test_redaction_of_short_tokens(token, shown):
     """A token of less than six characters is not looked for: it stands in too many words."""
-    assert Access(PRODUCTION, token).redact("say abcdefgh") == shown
+    assert Credentials(PRODUCTION, token).redact("say abcdefgh") == shown
 
 
 @given(st.text(), st.text())
 def test_redaction_leaves_no_token(before, after):
     """No token is left, whatever stands around it."""
-    assert TOKEN not in Access(PRODUCTION, TOKEN).redact(before + TOKEN + after)
+    assert TOKEN not in Credentials(PRODUCTION, TOKEN).redact(before + TOKEN + after)

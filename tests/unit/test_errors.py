@@ -8,7 +8,6 @@ import pytest
 
 import roamify_async
 from roamify_async import errors
-from roamify_async.api.orders import CreateOrder, OrderItem
 from roamify_async.errors import (
     APIStatusError,
     BadRequestError,
@@ -22,6 +21,7 @@ from roamify_async.errors import (
     ServerError,
     error_class,
 )
+from roamify_async.models.orders import CreateOrder, OrderItem
 
 
 def drawn_tree() -> dict[str, str]:
@@ -125,7 +125,7 @@ def test_errors_can_be_copied(kind, copied):
     assert back is not error
     assert type(back) is kind
     assert known(back) == known(error)
-    back.about(page=10)
+    back.with_facts(page=10)
     assert error.page == 9
 
 
@@ -198,7 +198,7 @@ def test_last_try(kind):
     """A broken connection knows how far its own try got, whatever the tries before it came to."""
     assert kind("x").last_try == "no"
     error = kind("x", sent="maybe", method="GET", path="/p")
-    assert error.about(sent="answered").last_try == "maybe"
+    assert error.with_facts(sent="answered").last_try == "maybe"
     assert (error.sent, error.method, error.path) == ("answered", "GET", "/p")
 
 
@@ -269,7 +269,7 @@ def test_text_of_a_refusal():
 def test_about_adds_facts():
     """Facts can be added later; the same error is given back."""
     error = ConnectError("no way", method="GET")
-    assert error.about(path="/api/balance", page=3) is error
+    assert error.with_facts(path="/api/balance", page=3) is error
     assert (error.method, error.path, error.page) == ("GET", "/api/balance", 3)
 
 

@@ -12,21 +12,21 @@ import pytest
 from hypothesis import given, strategies as st
 
 from roamify_async import AsyncRoamify, DecodeError
-from roamify_async._engine import codec, envelope
-from roamify_async._engine.direct import direct
-from roamify_async._engine.facade import Endpoint, Resource, rows
-from roamify_async._engine.names import SAME, wire
-from roamify_async._engine.wire import HttpResponse
+from roamify_async._core.endpoint import Endpoint, Resource, endpoints
+from roamify_async._http.messages import HttpResponse
+from roamify_async._serde import converter, envelope
+from roamify_async._serde.fast_decoder import fast_decoder
 from roamify_async.api.packages import Packages
+from roamify_async.models._fields import SAME, json_name
 
 SAMPLES = Path(__file__).parents[1] / "samples"
 ROWS: dict[str, Endpoint[..., Any]] = {
     f"{room}.{call}": row
     for room, resource in vars(AsyncRoamify("token")).items()
     if isinstance(resource, Resource)
-    for call, row in rows(type(resource)).items()
+    for call, row in endpoints(type(resource)).items()
 }
-DIRECT = {name: row for name, row in ROWS.items() if row.read is None and direct(row.response, row.answer)}
+DIRECT = {name: row for name, row in ROWS.items() if row.read is None and fast_decoder(row.response, row.answer)}
 LOOSE = {"affiliates.packages"}
 """Samples with numbers in quotes, which the codec takes."""
 JUNK = (
@@ -51,7 +51,7 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 
 def by_codec(row: Endpoint[..., Any], body: bytes) -> Any:
     """Read a body the slow way."""
-    return codec.read(envelope._unwrap(codec.parse(body), row.answer), row.response)
+    return converter.read(envelope._unwrap(converter.parse(body), row.answer), row.response)
 
 
 def test_the_big_answers_are_read_so():
@@ -63,7 +63,7 @@ def test_the_big_answers_are_read_so():
 def test_same_as_the_codec(name):
     """A documented answer gives the same by both ways, down to the classes of its values."""
     row, body = DIRECT[name], json.dumps(sample(name)).encode()
-    fast, slow = direct(row.response, row.answer)(body), by_codec(row, body)  # type: ignore[misc]
+    fast, slow = fast_decoder(row.response, row.answer)(body), by_codec(row, body)  # type: ignore[misc]
     assert fast == slow
     assert repr(fast) == repr(slow)
 
@@ -83,7 +83,7 @@ def test_spoiled_answers(data):
         del holder[last]
     body = json.dumps(answer).encode()
     try:
-        fast = direct(row.response, row.answer)(body)  # type: ignore[misc]
+        fast = fast_decoder(row.response, row.answer)(body)  # type: ignore[misc]
     except Exception:  # noqa: BLE001 -- it is left to the codec
         return
     assert repr(fast) == repr(by_codec(row, body))
@@ -122,7 +122,7 @@ def test_the_rest_is_left_to_the_codec():
         a: Any
 
     for kind in (Frozen, Checked, Anything, dict, dict[str, str], list[str], object):
-        assert direct(kind, "data") is None
+        assert fast_decoder(kind, "data") is None
 
 
 def test_own_first_moments():
@@ -134,15 +134,15 @@ def test_own_first_moments():
 
     @attrs.define
     class Outer:
-        inner: Inner = attrs.field(metadata=wire(SAME))
+        inner: Inner = attrs.field(metadata=json_name(SAME))
         notes: tuple[str, ...] = ()
         more: Inner = attrs.field(factory=Inner)
-        kept: list[str] = attrs.field(factory=list, metadata=wire(None))
+        kept: list[str] = attrs.field(factory=list, metadata=json_name(None))
 
         def __attrs_post_init__(self) -> None:
             self.kept.append(self.inner.a)
 
-    read = direct(tuple[Outer, ...], "")
+    read = fast_decoder(tuple[Outer, ...], "")
     assert read is not None
     one, other = read(b'[{"a": "x", "notes": ["n"]}, {}]')
     assert (one.inner.a, one.notes, one.kept, one.more) == ("x", ("n",), ["x"], Inner())

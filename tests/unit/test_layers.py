@@ -24,7 +24,7 @@ FLOORS = (
     {"_engine.facade", "_engine.transport", "_engine.direct"},
     {"_engine.codec", "_engine.retry"},
     {"_engine.envelope"},
-    {"_engine.engine", "_engine.unlisted"},
+    {"_engine.engine", "_engine.build_request"},
     {"purchasing.judgement", "purchasing.journal", "purchasing.source"},
     {"purchasing.settle", "purchasing.report", "purchasing.budget"},
     {"purchasing.buyer"},

@@ -6,7 +6,7 @@ import pytest
 from support.leaks import TOKENS, frames
 
 from roamify_async import APIStatusError, ConfigurationError, RoamifyError
-from roamify_async._engine.access import Access, Secret, access
+from roamify_async._http.credentials import Credentials, Token, resolve_credentials
 
 
 def test_watch_sees_logs(no_token_shows):
@@ -33,11 +33,11 @@ def test_watch_sees_values(no_token_shows):
 def test_watch_sees_frames():
     """The client's frames of a traceback are looked at with their local variables, and the token is in none."""
     with pytest.raises(ConfigurationError) as caught:
-        access(Secret(f"{TOKENS[1]}\nX"), None, allow_http=False)
+        resolve_credentials(Token(f"{TOKENS[1]}\nX"), None, allow_http=False)
     assert any("problem" in frame for frame in frames(caught.value))
     assert not any(TOKENS[1] in frame for frame in frames(caught.value))
 
 
 def test_access_does_not_show_its_token():
     """The value that carries the token does not show it."""
-    assert TOKENS[1] not in repr(Access("https://host", TOKENS[1]))
+    assert TOKENS[1] not in repr(Credentials("https://host", TOKENS[1]))

@@ -7,7 +7,7 @@ import attrs
 import pytest
 from hypothesis import example, given, strategies as st
 
-from roamify_async._engine.wire import HttpRequest, HttpResponse, NoResponse
+from roamify_async._http.messages import HttpRequest, HttpResponse, NoResponse
 
 NOW = datetime(2027, 7, 1, 12, 0, 0, tzinfo=UTC)
 

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import example, given, strategies as st
 
 from roamify_async import Retries
-from roamify_async._engine.facade import ACTION, PURCHASE, READ, Kind
-from roamify_async._engine.retry import Again, GiveUp, backoff, is_success, judge, may_repeat
-from roamify_async._engine.wire import HttpResponse, NoResponse
+from roamify_async._core.endpoint import ACTION, PURCHASE, READ, Safety
+from roamify_async._core.retry import Retry, Stop, backoff, decide, is_success, may_repeat
+from roamify_async._http.messages import HttpResponse, NoResponse
 
 NO_RESPONSES = [
     NoResponse(failure, sent, "in words")
@@ -97,62 +97,62 @@ def test_success(status, good):
 # ---------------------------------------------------------------- whether and when it is sent again
 
 
-@pytest.mark.parametrize("kind", Kind)
+@pytest.mark.parametrize("kind", Safety)
 def test_tries_are_counted(kind):
     """A request is sent as often as is allowed, and not once more."""
     never_sent = NoResponse("connect", "no", "refused")
     verdicts = [
-        judge(kind, never_sent, tries=tries, time_left=99, retries=Retries(tries=3, wait=1), chance=lambda: 0)
+        decide(kind, never_sent, tries=tries, time_left=99, retries=Retries(tries=3, wait=1), chance=lambda: 0)
         for tries in (1, 2, 3, 4)
     ]
-    assert verdicts == [Again(1), Again(2), GiveUp(), GiveUp()]
+    assert verdicts == [Retry(1), Retry(2), Stop(), Stop()]
 
 
 def test_one_try_is_never_repeated():
     """A single try is a single try, whatever the server asks for."""
-    assert judge(READ, answer(503, "0"), tries=1, time_left=99, retries=Retries(tries=1)) == GiveUp()
+    assert decide(READ, answer(503, "0"), tries=1, time_left=99, retries=Retries(tries=1)) == Stop()
 
 
 def test_what_may_not_be_repeated_is_given_up():
     """Neither time nor tries bring back what may not be sent again."""
     for outcome in (answer(500, "1"), answer(503, "0"), NoResponse("lost", "maybe", "reset")):
         for kind in (PURCHASE, ACTION):
-            assert judge(kind, outcome, tries=1, time_left=math.inf, retries=Retries()) == GiveUp()
+            assert decide(kind, outcome, tries=1, time_left=math.inf, retries=Retries()) == Stop()
 
 
 def test_unreadable_reads_are_judged():
     """A read that came but cannot be read is sent again; one that can be is not, and a purchase never."""
     facts = {"tries": 1, "time_left": 99, "retries": Retries(wait=1), "chance": lambda: 0}
-    assert judge(READ, answer(200), readable=False, **facts) == Again(1)
-    assert judge(READ, answer(200), **facts) == GiveUp()
-    assert judge(PURCHASE, answer(200), readable=False, **facts) == GiveUp()
+    assert decide(READ, answer(200), readable=False, **facts) == Retry(1)
+    assert decide(READ, answer(200), **facts) == Stop()
+    assert decide(PURCHASE, answer(200), readable=False, **facts) == Stop()
 
 
-@pytest.mark.parametrize("kind", Kind)
+@pytest.mark.parametrize("kind", Safety)
 @pytest.mark.parametrize("asked", ["0", "0.25", "3", "60"])
 def test_the_server_s_wait_is_kept(kind, asked):
     """The wait that the server asks for takes the place of our own, whether it is shorter or longer than ours."""
-    verdict = judge(kind, answer(429, asked), tries=2, time_left=99, retries=Retries(wait=1, longest_wait=2))
-    assert verdict == Again(float(asked))
+    verdict = decide(kind, answer(429, asked), tries=2, time_left=99, retries=Retries(wait=1, longest_wait=2))
+    assert verdict == Retry(float(asked))
 
 
 def test_the_server_s_wait_is_kept_after_failures_too():
     """A failure of the server may say when to ask again, too."""
-    assert judge(READ, answer(503, "7"), tries=1, time_left=99, retries=Retries()) == Again(7)
+    assert decide(READ, answer(503, "7"), tries=1, time_left=99, retries=Retries()) == Retry(7)
 
 
-@pytest.mark.parametrize(("left", "verdict"), [(7.1, Again(7)), (7, GiveUp()), (6.9, GiveUp()), (0, GiveUp())])
+@pytest.mark.parametrize(("left", "verdict"), [(7.1, Retry(7)), (7, Stop()), (6.9, Stop()), (0, Stop())])
 def test_a_wait_that_does_not_end_in_time_is_not_begun(left, verdict):
     """Where the server's wait would outlast the time that is left, the outcome is given at once."""
-    assert judge(READ, answer(429, "7"), tries=1, time_left=left, retries=Retries()) == verdict
+    assert decide(READ, answer(429, "7"), tries=1, time_left=left, retries=Retries()) == verdict
 
 
-@pytest.mark.parametrize(("left", "verdict"), [(1.01, Again(1)), (1, GiveUp()), (0, GiveUp()), (-1, GiveUp())])
+@pytest.mark.parametrize(("left", "verdict"), [(1.01, Retry(1)), (1, Stop()), (0, Stop()), (-1, Stop())])
 def test_our_own_wait_ends_in_time_too(left, verdict):
     """Our own wait is not begun either where it would outlast the time."""
     outcome = NoResponse("timeout", "maybe", "late")
     facts = {"tries": 1, "retries": Retries(wait=1), "chance": lambda: 0}
-    assert judge(READ, outcome, time_left=left, **facts) == verdict
+    assert decide(READ, outcome, time_left=left, **facts) == verdict
 
 
 @pytest.mark.parametrize(("kind", "sent"), [(READ, "no"), (READ, "maybe"), (PURCHASE, "no"), (ACTION, "no")])
@@ -160,34 +160,34 @@ def test_first_lost_connection(kind, sent):
     """A connection that is lost at the first try had died while it was kept: the second try comes at once."""
     facts = {"retries": Retries(wait=1), "chance": lambda: 0}
     lost = NoResponse("lost", sent, "reset")
-    assert judge(kind, lost, tries=1, time_left=0.1, **facts) == Again(0)
-    assert judge(kind, lost, tries=1, time_left=0, **facts) == GiveUp()
-    assert judge(kind, lost, tries=2, time_left=99, **facts) == Again(2)
+    assert decide(kind, lost, tries=1, time_left=0.1, **facts) == Retry(0)
+    assert decide(kind, lost, tries=1, time_left=0, **facts) == Stop()
+    assert decide(kind, lost, tries=2, time_left=99, **facts) == Retry(2)
 
 
 @pytest.mark.parametrize("failure", ["connect", "timeout"])
 def test_other_failures_wait_from_the_first_try_on(failure):
     """Where no connection could be made, or no answer came in time, the second try waits."""
     facts = {"tries": 1, "time_left": 99, "retries": Retries(wait=1), "chance": lambda: 0}
-    assert judge(READ, NoResponse(failure, "no", "x"), **facts) == Again(1)
-    assert judge(READ, answer(503), **facts) == Again(1)
+    assert decide(READ, NoResponse(failure, "no", "x"), **facts) == Retry(1)
+    assert decide(READ, answer(503), **facts) == Retry(1)
 
 
 @pytest.mark.parametrize("left", [0, -5])
 def test_no_time_is_no_time(left):
     """Where no time is left, nothing is sent again, even where no wait is due."""
-    assert judge(READ, answer(429, "0"), tries=1, time_left=left, retries=Retries()) == GiveUp()
-    assert judge(READ, answer(500), tries=1, time_left=left, retries=Retries(wait=0)) == GiveUp()
+    assert decide(READ, answer(429, "0"), tries=1, time_left=left, retries=Retries()) == Stop()
+    assert decide(READ, answer(500), tries=1, time_left=left, retries=Retries(wait=0)) == Stop()
 
 
-@given(st.sampled_from(Kind), OUTCOMES, st.integers(1, 12), st.floats(-10, 300), RETRIES, st.booleans(), CHANCES)
+@given(st.sampled_from(Safety), OUTCOMES, st.integers(1, 12), st.floats(-10, 300), RETRIES, st.booleans(), CHANCES)
 def test_never_again_beyond_tries_and_time(kind, outcome, tries, left, retries, readable, chance):
-    """Again is only ever said within the tries, within the time, and of what may be repeated."""
-    verdict = judge(
+    """Retry is only ever said within the tries, within the time, and of what may be repeated."""
+    verdict = decide(
         kind, outcome, tries=tries, time_left=left, retries=retries, readable=readable, chance=lambda: chance
     )
     repeatable = may_repeat(kind, outcome, readable=readable)
-    if isinstance(verdict, Again):
+    if isinstance(verdict, Retry):
         assert tries < retries.tries
         assert 0 <= verdict.wait < left
         assert repeatable
@@ -215,7 +215,7 @@ def test_chance_takes_up_to_a_half():
 def test_waits_differ():
     """By default the waits of many clients are spread by chance."""
     outcome = answer(500)
-    waits = {judge(READ, outcome, tries=1, time_left=99, retries=Retries(wait=1)).wait for _ in range(50)}
+    waits = {decide(READ, outcome, tries=1, time_left=99, retries=Retries(wait=1)).wait for _ in range(50)}
     assert len(waits) > 10
     assert all(0.5 <= wait <= 1 for wait in waits)
 

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given, strategies as st
 
 from roamify_async import EsimStatus, OrderStatus
-from roamify_async._engine.codec import parse, read
-from roamify_async._engine.readers import NOT_APPLICABLE, READERS, UNLIMITED, refuse
+from roamify_async._serde.converter import parse, structure
+from roamify_async._serde.scalars import NOT_APPLICABLE, SCALARS, UNLIMITED, refuse
 
 DIGITS = st.from_regex(r"-?(0|[1-9][0-9]{0,30})(\.[0-9]{1,40})?", fullmatch=True)
 NUMBERS = st.from_regex(r"-?(0|[1-9][0-9]{0,60})(\.[0-9]{1,60})?([eE][+-]?[0-9]{1,3})?", fullmatch=True)
@@ -28,7 +28,7 @@ OPTIONAL = [str | None, int | None, Decimal | None, datetime | None]
 
 def read_as(kind: object, value: object) -> object:
     """Read a parsed JSON value as one primitive."""
-    return READERS[kind](value, kind)
+    return SCALARS[kind](value, kind)
 
 
 # ---------------------------------------------------------------- numbers
@@ -37,7 +37,7 @@ def read_as(kind: object, value: object) -> object:
 @given(NUMBERS)
 def test_numbers_are_exact(text):
     """Any number that JSON can write is read with exactly the value of its digits."""
-    value = read(parse(text.encode()), Decimal)
+    value = structure(parse(text.encode()), Decimal)
     assert type(value) is Decimal
     assert value == Decimal(text)
 
@@ -46,15 +46,15 @@ def test_numbers_are_exact(text):
 def test_numbers_are_exact_in_a_caller_s_context(text):
     """The caller's own decimal context does not round what is read."""
     with localcontext(prec=2):
-        value = read(parse(text.encode()), Decimal)
+        value = structure(parse(text.encode()), Decimal)
     assert value == Decimal(text)
 
 
 @given(DIGITS)
 def test_numbers_as_text(text):
     """A number that is sent as text is that number."""
-    assert read(text, Decimal) == Decimal(text)
-    assert read(text, Decimal | None) in (Decimal(text), None)
+    assert structure(text, Decimal) == Decimal(text)
+    assert structure(text, Decimal | None) in (Decimal(text), None)
 
 
 @pytest.mark.parametrize(
@@ -71,8 +71,8 @@ def test_numbers_as_text(text):
 )
 def test_money(body, value):
     """Prices keep their cents, and their zeros."""
-    assert str(read(parse(body), Decimal)) == str(Decimal(body.decode()))
-    assert read(parse(body), Decimal) == Decimal(value)
+    assert str(structure(parse(body), Decimal)) == str(Decimal(body.decode()))
+    assert structure(parse(body), Decimal) == Decimal(value)
 
 
 @pytest.mark.parametrize("kind", [Decimal, Decimal | None, int, int | None])
@@ -105,13 +105,13 @@ def test_null_is_no_value(kind):
 def test_longest_numbers_as_text():
     """Forty digits before the point and forty after it are still a number."""
     text = "1" * 40 + "." + "2" * 40
-    assert read(text, Decimal) == Decimal(text)
+    assert structure(text, Decimal) == Decimal(text)
 
 
 @given(st.integers())
 def test_whole_numbers(number):
     """A whole number of any size is read as it is, from an integer."""
-    assert read(number, int) == number
+    assert structure(number, int) == number
 
 
 @pytest.mark.parametrize(
@@ -130,8 +130,8 @@ def test_whole_numbers(number):
 )
 def test_whole_numbers_in_other_clothes(value, number):
     """A whole number may come as text, with a point or with an exponent."""
-    assert read(value, int) == number
-    assert type(read(value, int)) is int
+    assert structure(value, int) == number
+    assert type(structure(value, int)) is int
 
 
 @pytest.mark.parametrize(
@@ -205,14 +205,14 @@ def test_optional_text(value, text):
 @given(st.text())
 def test_text(text):
     """Text is kept to the letter, empty text too."""
-    assert read(text, str) == text
+    assert structure(text, str) == text
 
 
 @pytest.mark.parametrize("number", [0, 5, -5, 89910000000000000001, 10**100])
 def test_digits_for_text(number):
     """Digits that come as a number are text: ICCIDs and access codes."""
-    assert read(number, str) == str(number)
-    assert read(number, str | None) == str(number)
+    assert structure(number, str) == str(number)
+    assert structure(number, str | None) == str(number)
 
 
 @pytest.mark.parametrize("value", [True, False, Decimal("1.5"), Decimal(5), [], {}])
@@ -242,10 +242,10 @@ def test_no_flags(value):
 @given(st.integers(1, 253402300799))
 def test_times_are_exact(seconds):
     """Unix seconds are an aware time in UTC, exact for every second up to the year 9999, as a number or as text."""
-    moment = read(seconds, datetime | None)
+    moment = structure(seconds, datetime | None)
     assert moment.tzinfo is UTC
     assert moment == datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=seconds)
-    assert read(str(seconds), datetime | None) == moment
+    assert structure(str(seconds), datetime | None) == moment
 
 
 @given(st.datetimes(min_value=datetime(1970, 1, 1, 0, 0, 1)))  # noqa: DTZ001
@@ -253,8 +253,8 @@ def test_times_with_a_fraction(naive):
     """Fractions of a second are exact to the microsecond, which a float is not."""
     moment = naive.replace(tzinfo=UTC)
     microseconds = (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
-    assert read(Decimal(microseconds) / 1_000_000, datetime | None) == moment
-    assert read(f"{microseconds // 10**6}.{microseconds % 10**6:06}", datetime | None) == moment
+    assert structure(Decimal(microseconds) / 1_000_000, datetime | None) == moment
+    assert structure(f"{microseconds // 10**6}.{microseconds % 10**6:06}", datetime | None) == moment
 
 
 @given(
@@ -264,10 +264,10 @@ def test_times_with_a_fraction(naive):
 def test_times_as_iso_text(naive, minutes):
     """ISO text is a time in UTC, whatever its zone; without a zone it is UTC already."""
     aware = naive.replace(tzinfo=timezone(timedelta(minutes=minutes)))
-    moment = read(aware.isoformat(), datetime | None)
+    moment = structure(aware.isoformat(), datetime | None)
     assert moment == aware
     assert moment.tzinfo is UTC
-    bare = read(naive.isoformat(" "), datetime | None)
+    bare = structure(naive.isoformat(" "), datetime | None)
     assert bare == naive.replace(tzinfo=UTC)
     assert bare.tzinfo is UTC
 
@@ -346,7 +346,7 @@ def test_no_times(value):
 
 def test_endless_fraction_of_a_second():
     """A fraction with a huge exponent ends at once, at the beginning of time."""
-    assert read(Decimal("1e-999999999"), datetime | None) == datetime(1970, 1, 1, tzinfo=UTC)
+    assert structure(Decimal("1e-999999999"), datetime | None) == datetime(1970, 1, 1, tzinfo=UTC)
 
 
 # ---------------------------------------------------------------- states
@@ -356,13 +356,13 @@ def test_endless_fraction_of_a_second():
 def test_known_states(kind):
     """A known state is the member of its set, and not a bare text."""
     for member in kind:
-        assert read(member.value, kind) is member
+        assert structure(member.value, kind) is member
 
 
 @given(st.text().filter(lambda text: text not in EsimStatus.__members__))
 def test_unknown_states_survive(text):
     """A state that is not known keeps its text, in every way in which text is looked at."""
-    state = read(text, EsimStatus)
+    state = structure(text, EsimStatus)
     assert isinstance(state, EsimStatus)
     assert str(state) == state.value == state.name == f"{state}" == text
     assert state == text
@@ -395,7 +395,7 @@ def test_states_of_different_words_differ():
 def test_no_states(value):
     """What is no text is no state."""
     with pytest.raises(ValueError, match="text expected"):
-        read(value, EsimStatus)
+        structure(value, EsimStatus)
     with pytest.raises(ValueError, match="is not a valid"):
         EsimStatus(value)
 
@@ -403,7 +403,7 @@ def test_no_states(value):
 # ---------------------------------------------------------------- refusals
 
 
-@given(st.sampled_from(list(READERS)), ANYTHING)
+@given(st.sampled_from(list(SCALARS)), ANYTHING)
 def test_readers_give_a_value_or_refuse(kind, value):
     """Whatever JSON holds, a reader gives a value of its kind or says what it expected."""
     try:

@@ -30,7 +30,7 @@ def test_defaults():
         "retries": Retries(tries=5, wait=0.5, longest_wait=10, deadline=None),
         "concurrency": 16,
         "rate": None,
-        "settle_window": 30,
+        "reconcile_window": 30,
         "on_doubt": "look_up",
         "proxy": None,
         "ssl": None,
@@ -65,7 +65,7 @@ FIELDS_OF_TIME = [
     (Retries, "wait"),
     (Retries, "longest_wait"),
     (Retries, "deadline"),
-    (Settings, "settle_window"),
+    (Settings, "reconcile_window"),
 ]
 
 
@@ -106,7 +106,9 @@ def test_limits_are_more_than_nothing(kind, name):
     assert getattr(kind(**{name: None}), name) is None
 
 
-@pytest.mark.parametrize(("kind", "name"), [(Retries, "wait"), (Retries, "longest_wait"), (Settings, "settle_window")])
+@pytest.mark.parametrize(
+    ("kind", "name"), [(Retries, "wait"), (Retries, "longest_wait"), (Settings, "reconcile_window")]
+)
 def test_waits_may_be_nothing(kind, name):
     """A wait may be nothing, but not open."""
     assert getattr(kind(**{name: 0}), name) == 0
@@ -185,9 +187,9 @@ def test_unknown_names(kind):
 def test_changed():
     """Settings are changed by making others."""
     before = Settings(concurrency=2, proxy="http://proxy:1")
-    after = before.changed(rate=4, settle_window=timedelta(seconds=1))
-    assert (after.concurrency, after.rate, after.settle_window, after.proxy) == (2, 4, 1, "http://proxy:1")
-    assert (before.rate, before.settle_window) == (None, 30)
+    after = before.changed(rate=4, reconcile_window=timedelta(seconds=1))
+    assert (after.concurrency, after.rate, after.reconcile_window, after.proxy) == (2, 4, 1, "http://proxy:1")
+    assert (before.rate, before.reconcile_window) == (None, 30)
     assert before.changed() == before
     with pytest.raises(TypeError, match="nope"):
         before.changed(nope=1)

@@ -19,9 +19,9 @@ from support.servers import Clock, Raw, answer, answering, basic, nobody, proxyi
 from yarl import URL
 
 from roamify_async import AsyncRoamify, ConfigurationError, RoamifyError, Settings, Timeouts
-from roamify_async._engine.access import Access
-from roamify_async._engine.transport import AGENT, Transport
-from roamify_async._engine.wire import HttpRequest, HttpResponse, NoResponse
+from roamify_async._http.credentials import Credentials
+from roamify_async._http.messages import HttpRequest, HttpResponse, NoResponse
+from roamify_async._http.transport import AGENT, Transport
 from roamify_async.sandbox import Sandbox
 
 TOKEN = "rk_live_0123456789abcdef"
@@ -35,7 +35,7 @@ UNSENT = ("connect", "no")
 @asynccontextmanager
 async def transport(url=HOST, settings=None, session=None):
     """Make a transport and close it."""
-    made = Transport(Access(url, TOKEN), settings or Settings(), session)
+    made = Transport(Credentials(url, TOKEN), settings or Settings(), session)
     try:
         yield made
     finally:

@@ -1,0 +1,1 @@
+"""How an endpoint becomes a call: the engine, its retries, its limits, pagination, and both clients' modes."""

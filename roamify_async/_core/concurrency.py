@@ -1,0 +1,108 @@
+"""Concurrent work: a limiter for requests in flight, polling, and gathering the outcomes of many calls."""
+
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from types import TracebackType
+from typing import Final, TypeVar
+
+import anyio
+from aiolimiter import AsyncLimiter
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+MIN_THROTTLE: Final = 5.0
+"""Shortest time in seconds for which a limiter is throttled."""
+FIRST_PAUSE: Final = 0.25
+"""Seconds between the first two polls; each further pause is twice as long."""
+LONGEST_PAUSE: Final = 5.0
+"""Longest pause in seconds between two polls."""
+
+
+class Limiter:
+    """Limits how many requests are in flight, and how many start in a second.
+
+    Requests wait here in the order in which they came, before their own clock starts. Must be created inside the event
+    loop that uses it.
+
+    An *adaptive* limiter halves its limit for a while when ``throttle`` is called.
+    """
+
+    def __init__(self, concurrency: int, rate: float | None = None, *, is_adaptive: bool = False) -> None:
+        self._limit = anyio.CapacityLimiter(concurrency)
+        # One token, so that starts are evenly spaced: servers refuse a burst of a whole second's worth.
+        self._rate = None if rate is None else AsyncLimiter(1, 1 / rate)
+        self._concurrency = concurrency
+        self._is_adaptive = is_adaptive
+        self._throttled_until: float | None = None
+
+    def throttle(self, seconds: float | None) -> None:
+        """Halve the limit for *seconds*, and at least ``MIN_THROTTLE``: the server is overloaded."""
+        if self._is_adaptive:
+            self._throttled_until = anyio.current_time() + max(MIN_THROTTLE, seconds or 0)
+            self._limit.total_tokens = max(1, self._concurrency // 2)
+
+    def _recover(self) -> None:
+        if self._throttled_until is not None and anyio.current_time() >= self._throttled_until:
+            self._throttled_until = None
+            self._limit.total_tokens = self._concurrency
+
+    async def __aenter__(self) -> None:
+        """Wait for a free slot, then for the rate."""
+        self._recover()
+        try:
+            self._limit.acquire_nowait()
+        except anyio.WouldBlock:
+            await self._limit.acquire()
+        if self._rate is None:
+            return
+        try:
+            await self._rate.acquire()
+        except BaseException:
+            self._limit.release()
+            raise
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Free the slot."""
+        self._limit.release()
+        self._recover()
+
+
+async def poll(window: float) -> AsyncGenerator[None, None]:
+    """Yield at once, then after ever longer pauses. The last turn comes when *window* seconds have passed."""
+    end, pause = anyio.current_time() + window, FIRST_PAUSE
+    while True:
+        started = anyio.current_time()
+        yield
+        if started >= end:
+            return
+        await anyio.sleep(max(0.0, min(pause, end - anyio.current_time())))
+        pause = min(2 * pause, LONGEST_PAUSE)
+
+
+async def gather(call: Callable[[T], Awaitable[R]], values: Iterable[T]) -> tuple[R | Exception, ...]:
+    """Call for all values concurrently and return one outcome each, in order. Failures are returned, not raised."""
+    outcomes: dict[int, R | Exception] = {}
+
+    async def run(index: int, value: T) -> None:
+        try:
+            outcomes[index] = await call(value)
+        except Exception as error:  # noqa: BLE001 -- failures are returned, not raised
+            outcomes[index] = error
+
+    taken = [*values]  # Before the group opens, or an error of the iterable would come out in an ExceptionGroup.
+    async with anyio.create_task_group() as group:
+        for index, value in enumerate(taken):
+            group.start_soon(run, index, value)
+    return tuple(outcomes[index] for index in range(len(outcomes)))
+
+
+def raise_first(outcomes: tuple[R | Exception, ...]) -> tuple[R, ...]:
+    """Return the results of ``gather``, or raise the first failure among them."""
+    results: list[R] = []
+    for outcome in outcomes:
+        if isinstance(outcome, Exception):
+            raise outcome
+        results.append(outcome)
+    return tuple(results)

@@ -1,0 +1,309 @@
+"""One declaration, two clients: an attribute that is awaited on ``AsyncRoamify`` blocks on ``Roamify``.
+
+An endpoint of the API is an ``Endpoint`` in the class body of a ``Resource``. Its parameters are those of its request
+class, its result is its response type, and the type of its owner says whether it is awaited: ``Resource[Async]`` or
+``Resource[Sync]``. A workflow of several calls is a ``dual_method``; a method that yields is a ``dual_iterator``.
+"""
+
+import difflib
+import inspect
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping
+from contextlib import suppress
+from datetime import datetime
+from enum import Enum
+from functools import partial
+from types import GenericAlias, MethodType
+from typing import TYPE_CHECKING, Any, Concatenate, Final, Generic, ParamSpec, Self, TypeVar, cast, get_args, overload
+
+import attrs
+
+from roamify_async._http.messages import HttpResponse
+from roamify_async.errors import RoamifyError
+
+from .sync import Sync
+
+if TYPE_CHECKING:  # The engine sends endpoints, so it stands above them.
+    from .engine import Engine
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Safety(Enum):
+    """What may be sent again when a call fails."""
+
+    READ = "changes nothing, and may be sent again"
+    PURCHASE = "spends money, and is found again by its reference"
+    ACTION = "changes something and has no key: sent again only when provably never sent"
+
+
+READ: Final = Safety.READ
+PURCHASE: Final = Safety.PURCHASE
+ACTION: Final = Safety.ACTION
+
+
+@attrs.frozen
+class Async:
+    """Mode of ``AsyncRoamify``: calls are coroutines, run by the caller's event loop."""
+
+
+Mode = TypeVar("Mode", bound=Async | Sync, covariant=True)  # noqa: PLC0105 -- users read it in hovers: Orders[Mode]
+
+
+@attrs.frozen
+class Resource(Generic[Mode]):
+    """A subject of the API: a group of calls, awaited or blocking."""
+
+    engine: "Engine" = attrs.field(repr=False)
+    mode: Mode = attrs.field(repr=False)
+
+    @property
+    def as_async(self) -> "Resource[Async]":
+        """The same subject for use inside the event loop, in either client."""
+        return cast("Callable[[Engine, Async], Resource[Async]]", type(self))(self.engine, Async())
+
+
+class dual_method(Generic[P, T]):  # noqa: N801 -- a decorator
+    """A coroutine method that blocks when its resource belongs to ``Roamify``.
+
+    In both clients *self* is an asynchronous resource, so that it can ``await`` endpoints and other dual methods.
+    """
+
+    def __init__(self, function: Callable[Concatenate[Any, P], Awaitable[T]]) -> None:
+        self._call_async: Callable[..., Awaitable[T]] = function
+        self._call_sync: Callable[..., T] = partial(type(self).call_sync, self)
+        self._describe(_expand_keywords(inspect.signature(function)), function.__doc__)
+
+    def _describe(self, signature: inspect.Signature, doc: str | None) -> None:
+        """Set what ``help`` and IDEs show for both variants."""
+        self.__doc__: str | None = doc
+        for function in (self._call_async, self._call_sync):
+            _set(function, __signature__=signature, __doc__=doc)
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        """Take the name from the class body."""
+        self.__name__: str = name
+        self.__qualname__: str = f"{owner.__qualname__}.{name}"
+        self.call: str = self.__qualname__.lower()
+        """The call as a user writes it: ``orders.create``."""
+        for function in (self._call_async, self._call_sync):
+            _set(function, __name__=name, __qualname__=self.__qualname__, __module__=owner.__module__)
+
+    def __repr__(self) -> str:
+        """Show the name."""
+        return f"<{type(self).__name__} {getattr(self, '__qualname__', '?')}>"
+
+    def call_sync(self, resource: Resource[Sync], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run the coroutine in the event loop of the client's thread and wait for its result."""
+        return resource.mode.run(partial(self._call_async, resource.as_async, *args, **kwargs))
+
+    @overload
+    def __get__(self, resource: None, owner: type) -> Self: ...
+    @overload
+    def __get__(self, resource: Resource[Async], owner: type) -> Callable[P, Coroutine[object, None, T]]: ...
+    @overload
+    def __get__(self, resource: Resource[Sync], owner: type) -> Callable[P, T]: ...
+    def __get__(self, resource: Resource[Async] | Resource[Sync] | None, owner: type) -> Any:
+        """Return the declaration itself on the class, and a bound call on a resource."""
+        if resource is None:
+            return self
+        return MethodType(self._call_sync if isinstance(resource.mode, Sync) else self._call_async, resource)
+
+
+@attrs.frozen
+class Reconciliation(Generic[T]):
+    """How a purchase is found by its reference, and how it is known that its packages do not exist."""
+
+    find: Callable[["Engine", Any], Awaitable[tuple[Any, ...]]]
+    """Returns the orders under the reference of a request."""
+    to_response: Callable[["Engine", Any], Awaitable[T]]
+    """Converts an order that was found to the endpoint's response."""
+    unknown_packages: Callable[["Engine", Any], Awaitable[tuple[str, ...]]] | None = None
+    """Returns the package ids of a request that the server does not offer."""
+    other_evidence: Callable[["Engine", Any, datetime], Awaitable[tuple[Any, ...]]] | None = None
+    """Returns what else speaks for a purchase that no order shows, since a time."""
+    catalogue_hint: str = ""
+    """The call that lists what the server offers."""
+
+
+class Endpoint(dual_method[P, T]):
+    """An endpoint of the API: its method and path, its request and response, and what may be sent again.
+
+    *data_path* says where the response lies in the body, as keys joined by dots: ``"data.orders"``; ``""`` is the whole
+    body, and ``"data?"`` is ``data`` if the body is an envelope, else the body. *timeout* is in seconds, for one try,
+    where it is a property of the endpoint. *check* runs on each response and raises if it reveals a wrong argument.
+    *recover* runs on each failure; it returns the response after all, or raises. *decode* reads a response that the API
+    does not document.
+    """
+
+    def __init__(
+        self,
+        method: str,
+        path: str,
+        request: Callable[P, object],
+        response: type[T],
+        *,
+        safety: Safety | None = None,
+        data_path: str = "data",
+        timeout: float | None = None,
+        reconciliation: Reconciliation[T] | None = None,
+        check: Callable[["Engine", Any, T], Awaitable[None]] | None = None,
+        recover: Callable[["Engine", Any, RoamifyError], Awaitable[T]] | None = None,
+        decode: Callable[[HttpResponse], T] | None = None,
+    ) -> None:
+        self.method: str = method
+        self.path: str = path
+        self.request: Callable[P, object] = request
+        self.response: type[T] = response
+        self.safety: Safety = safety or (READ if method == "GET" else ACTION)
+        self.data_path: str = data_path
+        self.timeout: float | None = timeout
+        self.reconciliation: Reconciliation[T] | None = reconciliation
+        self.check: Callable[[Engine, Any, T], Awaitable[None]] | None = check
+        self.recover: Callable[[Engine, Any, RoamifyError], Awaitable[T]] | None = recover
+        self.decode: Callable[[HttpResponse], T] | None = decode
+        self._call_async = partial(type(self).call_async, self)
+        self._call_sync = partial(type(self).call_sync, self)
+        signature = inspect.signature(request)
+        resource = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)
+        parameters = [resource, *signature.parameters.values()]
+        self._describe(signature.replace(parameters=parameters, return_annotation=response), request.__doc__)
+
+    async def call_async(self, resource: Resource[Any], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Create the request from the arguments, send it, and return its response."""
+        try:
+            request = self.request(*args, **kwargs)
+        except TypeError:
+            explain_arguments(self.call, inspect.signature(self.request), args, kwargs)
+            raise
+        return await resource.engine.send(self, request)
+
+
+class BatchIterator(Generic[T]):
+    """Iterates over the items of batches.
+
+    It is no generator: an event loop that ends closes all generators at once, and one inside another would be closed
+    twice.
+    """
+
+    def __init__(self, batches: AsyncGenerator[tuple[T, ...], None]) -> None:
+        self._batches = batches
+        self._items: Iterator[T] = iter(())
+
+    def __aiter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    async def __anext__(self) -> T:
+        """Return the next item."""
+        while True:
+            for item in self._items:
+                return item
+            self._items = iter(await anext(self._batches))
+
+    async def aclose(self) -> None:
+        """Stop; there are no more items."""
+        self._items = iter(())
+        await self._batches.aclose()
+
+
+class dual_iterator(Generic[P, T]):  # noqa: N801 -- a decorator
+    """An asynchronous iterator method; a plain iterator when its resource belongs to ``Roamify``.
+
+    The function yields batches and the caller receives single items, so that the synchronous client changes threads
+    once per batch. Keep no task group and no timeout open across a ``yield``: each step runs in a task of its own.
+    """
+
+    def __init__(self, function: Callable[Concatenate[Any, P], AsyncGenerator[tuple[T, ...], None]]) -> None:
+        self._batches: Callable[..., AsyncGenerator[tuple[T, ...], None]] = function
+        self._iterate_async: Callable[..., AsyncIterator[T]] = partial(type(self).iterate_async, self)
+        self._iterate_sync: Callable[..., Iterator[T]] = partial(type(self).iterate_sync, self)
+        self.__doc__: str | None = function.__doc__
+        signature = _expand_keywords(inspect.signature(function))
+        (item, *_) = get_args(get_args(signature.return_annotation)[0])
+        for variant, result in ((self._iterate_async, AsyncIterator), (self._iterate_sync, Iterator)):
+            annotated = signature.replace(return_annotation=GenericAlias(result, item))
+            names = {name: getattr(function, name) for name in ("__name__", "__qualname__", "__module__", "__doc__")}
+            _set(variant, __signature__=annotated, **names)
+
+    def iterate_async(self, resource: Resource[Async], /, *args: P.args, **kwargs: P.kwargs) -> AsyncIterator[T]:
+        """Return an asynchronous iterator over the items."""
+        return BatchIterator(self._batches(resource, *args, **kwargs))
+
+    def iterate_sync(self, resource: Resource[Sync], /, *args: P.args, **kwargs: P.kwargs) -> Iterator[T]:
+        """Yield the items; each batch is fetched in the event loop of the client's thread."""
+        batches = self._batches(resource.as_async, *args, **kwargs)
+
+        async def step() -> tuple[T, ...] | None:
+            return await anext(batches, None)
+
+        try:
+            while (batch := resource.mode.run(step)) is not None:
+                yield from batch
+        finally:  # The caller may stop early; the generator is closed in its own loop.
+            resource.mode.finish(partial(_close, batches))
+
+    @overload
+    def __get__(self, resource: None, owner: type) -> Self: ...
+    @overload
+    def __get__(self, resource: Resource[Async], owner: type) -> Callable[P, AsyncIterator[T]]: ...
+    @overload
+    def __get__(self, resource: Resource[Sync], owner: type) -> Callable[P, Iterator[T]]: ...
+    def __get__(self, resource: Resource[Async] | Resource[Sync] | None, owner: type) -> Any:
+        """Return the declaration itself on the class, and a bound call on a resource."""
+        if resource is None:
+            return self
+        return MethodType(self._iterate_sync if isinstance(resource.mode, Sync) else self._iterate_async, resource)
+
+
+async def _close(batches: AsyncGenerator[Any, None]) -> None:
+    """Close a generator, unless its loop does so already or it still runs."""
+    with suppress(RuntimeError):
+        await batches.aclose()
+
+
+def _expand_keywords(signature: inspect.Signature) -> inspect.Signature:
+    """Return a signature with the keywords of ``**filters: Unpack[Filters]`` written out."""
+    parameters: list[inspect.Parameter] = []
+    for parameter in signature.parameters.values():
+        packed = get_args(parameter.annotation) if parameter.kind is parameter.VAR_KEYWORD else ()
+        if packed:
+            kind = inspect.Parameter.KEYWORD_ONLY
+            hints: dict[str, Any] = packed[0].__annotations__
+            parameters += [inspect.Parameter(name, kind, default=None, annotation=hint) for name, hint in hints.items()]
+        else:
+            parameters.append(parameter)
+    return signature.replace(parameters=parameters)
+
+
+def _set(function: Any, **attributes: object) -> None:
+    for name, value in attributes.items():
+        setattr(function, name, value)
+
+
+def endpoints(resource: type[Resource[Any]]) -> Mapping[str, Endpoint[..., Any]]:
+    """Return the endpoints of a resource by name."""
+    members: dict[str, Any] = {name: row for name, row in vars(resource).items() if isinstance(row, Endpoint)}
+    return members
+
+
+# ---------------------------------------------------------------- wrong arguments
+
+
+def explain_arguments(name: str, signature: inspect.Signature, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """Raise a ``TypeError`` that names the call and the nearest argument, if the arguments do not fit it."""
+    refuse_unknown_arguments(name, kwargs, signature.parameters)
+    try:
+        signature.bind(*args, **kwargs)
+    except TypeError as error:
+        raise TypeError(f"{name}(): {error}") from None
+
+
+def refuse_unknown_arguments(name: str, given: Iterable[str], known: Iterable[str]) -> None:
+    """Raise a ``TypeError`` for the first unknown argument."""
+    names = [*known]
+    for argument in given:
+        if argument not in names:
+            near = difflib.get_close_matches(argument, names, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"it takes {', '.join(names) or 'none'}"
+            raise TypeError(f"{name}() has no argument {argument!r}; {hint}")

@@ -1,0 +1,230 @@
+"""Sends requests: encode, send, decide, wait, decode."""
+
+import logging
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from http import HTTPStatus
+from typing import Any, Final, Protocol, TypeVar
+
+import anyio
+import attrs
+from anyio.lowlevel import checkpoint_if_cancelled
+
+from roamify_async._http.capture import record
+from roamify_async._http.messages import AttemptResult, HttpResponse, NoResponse, SendState
+from roamify_async._http.transport import Transport
+from roamify_async._serde.envelope import decode, encode, status_error
+from roamify_async.errors import (
+    ConnectError,
+    ConnectionLostError,
+    DecodeError,
+    RequestTimeoutError,
+    RoamifyError,
+    Sent,
+    TransportError,
+)
+from roamify_async.settings import DEFAULT_TIMEOUTS, Settings, Timeouts
+
+from .concurrency import Limiter
+from .endpoint import Endpoint, Safety
+from .pagination import PagePrefetcher, PageT, PrefetchWindow
+from .retry import Retry, decide, is_success
+
+T = TypeVar("T")
+
+log: logging.Logger = logging.getLogger("roamify_async")
+
+MIN_DEADLINE: Final = 120.0
+"""Seconds for all attempts together, unless the caller sets a deadline or a single attempt needs more."""
+OVERLOADED: Final = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE})
+"""Statuses of an overloaded server."""
+_STRENGTH: Final[tuple[Sent, ...]] = ("no", "maybe", "answered")
+_FAILURES: Final[dict[str, tuple[type[TransportError], str]]] = {
+    "connect": (ConnectError, "cannot connect to {host}"),
+    "lost": (ConnectionLostError, "connection to {host} closed before a complete response was received"),
+    "timeout": (RequestTimeoutError, "no complete response from {host} in time"),
+}
+
+
+class Purchase(Protocol):
+    """Ensures that the purchase of a request exists exactly once."""
+
+    def __call__(self, engine: "Engine", endpoint: Endpoint[..., T], request: Any, /) -> Awaitable[T]:
+        """Buy, and return the response."""
+        ...
+
+
+@attrs.define(eq=False)
+class _Shared:
+    """What all views of a client have in common."""
+
+    doubts: dict[str, datetime] = attrs.field(factory=dict[str, datetime])
+    in_progress: set[str] = attrs.field(factory=set[str])
+    limiter: Limiter | None = None
+
+
+class Engine:
+    """Sends the requests of a client, or of a view of it with other settings."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        settings: Settings,
+        purchase: Purchase,
+        *,
+        limiter: Limiter | None = None,
+        shared: _Shared | None = None,
+    ) -> None:
+        self.transport = transport
+        self.settings = settings
+        self._purchase = purchase
+        self._limiter = limiter
+        self._shared = shared or _Shared()
+        self._timeouts: dict[float | None, Timeouts] = {}
+        """For one attempt, by the endpoint's own timeout."""
+
+    @property
+    def doubts(self) -> dict[str, datetime]:
+        """References of purchases that were left in doubt, and when each was first sent."""
+        return self._shared.doubts
+
+    @property
+    def in_progress(self) -> set[str]:
+        """References of purchases under way: one reference is one purchase."""
+        return self._shared.in_progress
+
+    def view(self, settings: Settings, limiter: Limiter | None = None) -> "Engine":
+        """Return an engine with other settings, and optionally its own limiter, that shares everything else."""
+        return Engine(self.transport, settings, self._purchase, limiter=limiter or self._limiter, shared=self._shared)
+
+    async def send(self, endpoint: Endpoint[..., T], request: object, /) -> T:
+        """Send a request and return its response. A purchase is made exactly once."""
+        if endpoint.safety is Safety.PURCHASE:
+            return await self._purchase(self, endpoint, request)
+        if endpoint.recover is None:
+            return await self.exchange(endpoint, request)
+        try:
+            return await self.exchange(endpoint, request)
+        except RoamifyError as error:
+            failure = error.with_traceback(None)
+        return await endpoint.recover(self, request, failure)
+
+    def prefetch(
+        self, fetch: Callable[[int], Awaitable[PageT]], page_size: int, concurrency: int | None
+    ) -> PagePrefetcher[PageT]:
+        """Return a prefetcher of pages, which requests several at once and returns them in order."""
+        window = PrefetchWindow(size=concurrency or self.settings.concurrency, page_size=page_size)
+        return PagePrefetcher(fetch, window, self.transport.spawn)
+
+    async def exchange(self, endpoint: Endpoint[..., T], request: object, send_state: SendState | None = None) -> T:
+        """Send a request as often as its safety allows, and return the decoded response.
+
+        Raises the failure of the last attempt. *send_state* records when bytes of the request leave.
+        """
+        transport, settings = self.transport, self.settings
+        transport.open()
+        message = encode(request, endpoint.method, endpoint.path)
+        timeouts = self._timeouts_for(endpoint.timeout)
+        clock = _Clock(settings, timeouts)
+        tries, sent, error = 0, _STRENGTH[0], None
+        limiter = self._limiter or self._shared_limiter()
+        while True:
+            async with limiter:
+                if endpoint.safety is not Safety.READ:
+                    # On an open connection the body would be written before the next await that can be cancelled.
+                    await checkpoint_if_cancelled()
+                left = clock.start()
+                if error is not None and left <= 0:
+                    raise error
+                outcome = await transport.send(
+                    message,
+                    clock.limit(timeouts, left),
+                    agent=settings.user_agent,
+                    proxy=settings.proxy,
+                    send_state=send_state,
+                )
+            if isinstance(outcome, HttpResponse):
+                record(message, outcome, transport.credentials.redact)
+                if outcome.status in OVERLOADED:
+                    limiter.throttle(outcome.retry_after())
+            tries += 1
+            result = self._interpret(endpoint, outcome)
+            if not isinstance(result, RoamifyError):
+                if log.isEnabledFor(logging.DEBUG):
+                    log.debug("%s %s: %s", message.method, message.path, _text(outcome))
+                break
+            error = result
+            sent = max(sent, error.sent, key=_STRENGTH.index)
+            error.with_facts(sent=sent, method=message.method, path=message.path, page=getattr(request, "page", None))
+            decision = decide(
+                endpoint.safety,
+                outcome,
+                tries=tries,
+                time_left=clock.left(),
+                retries=settings.retries,
+                readable=not (isinstance(error, DecodeError) and error.garbled),
+            )
+            if not isinstance(decision, Retry) or transport.state == "closed":
+                log.debug("%s %s: %s, after %d tries", message.method, message.path, _text(outcome), tries)
+                raise error
+            log.info("%s %s: %s; again in %.2f s", message.method, message.path, _text(outcome), decision.delay)
+            await anyio.sleep(decision.delay)
+        if endpoint.check is not None:
+            await endpoint.check(self, request, result)
+        return result
+
+    def _shared_limiter(self) -> Limiter:
+        if self._shared.limiter is None:
+            self._shared.limiter = Limiter(self.settings.concurrency, self.settings.rate)
+        return self._shared.limiter
+
+    def _timeouts_for(self, endpoint_timeout: float | None) -> Timeouts:
+        timeouts = self._timeouts.get(endpoint_timeout)
+        if timeouts is None:
+            timeouts = self.settings.timeouts.over(Timeouts(total=endpoint_timeout)).over(DEFAULT_TIMEOUTS)
+            self._timeouts[endpoint_timeout] = timeouts
+        return timeouts
+
+    def _interpret(self, endpoint: Endpoint[..., T], outcome: AttemptResult) -> T | RoamifyError:
+        """Return the response of an attempt, or the error that it means."""
+        if isinstance(outcome, NoResponse):
+            error_class, text = _FAILURES[outcome.failure]
+            host = self.transport.credentials.host
+            return error_class(f"{text.format(host=host)}: {outcome.reason}", sent=outcome.sent)
+        if not is_success(outcome.status):
+            return status_error(outcome)
+        try:
+            if endpoint.decode is not None:
+                return endpoint.decode(outcome)
+            return decode(outcome, endpoint.response, endpoint.data_path, method=endpoint.method)
+        except DecodeError as error:
+            return error.with_traceback(None)
+
+
+class _Clock:
+    """The time of a call over all its attempts. It starts when the first attempt leaves the limiter."""
+
+    def __init__(self, settings: Settings, timeouts: Timeouts) -> None:
+        deadline = settings.retries.deadline
+        self._allowance = max(MIN_DEADLINE, timeouts.total or 0) if deadline is None else deadline
+        self._end: float | None = None
+
+    def start(self) -> float:
+        """Start at the first call; return the seconds that are left."""
+        now = anyio.current_time()
+        if self._end is None:
+            self._end = now + self._allowance
+        return self._end - now
+
+    def left(self) -> float:
+        """Return the seconds before which a next attempt must start: the deadline's, and the caller's own."""
+        return min(self.start(), anyio.current_effective_deadline() - anyio.current_time())
+
+    @staticmethod
+    def limit(timeouts: Timeouts, left: float) -> Timeouts:
+        """Return timeouts for an attempt that takes at most what is left."""
+        return Timeouts(total=max(left, 0.001)).over(timeouts) if left < (timeouts.total or left) else timeouts
+
+
+def _text(outcome: AttemptResult) -> str:
+    return str(outcome.status) if isinstance(outcome, HttpResponse) else f"{outcome.failure} ({outcome.reason})"

@@ -1,0 +1,246 @@
+"""The synchronous client's way into an event loop: a daemon thread, an anyio portal, the same coroutines."""
+
+import asyncio
+import atexit
+import os
+import sys
+import threading
+import weakref
+from collections.abc import Awaitable, Callable
+from concurrent.futures import CancelledError, Future, wait
+from contextlib import suppress
+from importlib.util import find_spec
+from typing import Any, Final, Generic, TypeVar
+
+import anyio
+from anyio import CancelScope
+from anyio.from_thread import BlockingPortal
+
+from roamify_async.errors import ConfigurationError
+
+from .callbacks import CallbackQueue, callback_queue
+
+T = TypeVar("T")
+
+LINGER: Final = 0.05
+"""Seconds for which the thread of a client that was dropped open goes on, so that its sockets can close."""
+GRACE: Final = 2.0
+"""Seconds that calls under way have to end once their connections are closed."""
+
+
+class _LoopThread:
+    """A daemon thread with an event loop, and the portal into it.
+
+    anyio's ``start_blocking_portal`` joins its thread when collected, which hangs at the interpreter's exit.
+    """
+
+    def __init__(self) -> None:
+        started: Future[tuple[BlockingPortal, asyncio.AbstractEventLoop]] = Future()
+        self._thread = threading.Thread(target=_run_loop, args=(started,), name="roamify_async", daemon=True)
+        self._thread.start()
+        self.portal, self.loop = started.result()
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the caller runs in this thread."""
+        return threading.current_thread() is self._thread
+
+    def stop(self) -> None:
+        """Cancel what runs in the thread and let it end; may be called from any thread, or a finalizer."""
+        with suppress(RuntimeError):  # It has ended already.
+            self.loop.call_soon_threadsafe(self._stop)
+
+    def _stop(self) -> None:
+        self._stopping = self.loop.create_task(self.portal.stop(cancel_remaining=True))
+
+    def stop_soon(self) -> None:
+        """Let the thread end after ``LINGER`` seconds: sockets that were dropped with the client close first."""
+        with suppress(RuntimeError):
+            self.loop.call_soon_threadsafe(self.loop.call_later, LINGER, self._stop)
+
+    def join(self) -> None:
+        """Wait until the thread has ended."""
+        self._thread.join()
+
+
+def _run_loop(started: "Future[tuple[BlockingPortal, asyncio.AbstractEventLoop]]") -> None:
+    async def run() -> None:
+        async with BlockingPortal() as portal:
+            started.set_result((portal, asyncio.get_running_loop()))
+            await portal.sleep_until_stopped()
+
+    try:
+        anyio.run(run, backend="asyncio", backend_options={"use_uvloop": find_spec("uvloop") is not None})
+    except BaseException as error:
+        if started.done():
+            raise
+        started.set_exception(error)  # No event loop could be created; the waiting thread raises this.
+
+
+class Sync:
+    """Mode of ``Roamify``: calls block while the event loop of the client's own thread runs them."""
+
+    def __init__(self, clean_up: Callable[[], Awaitable[None]], *, grace: float) -> None:
+        self._clean_up = clean_up
+        """Runs in the loop before the thread ends."""
+        self._grace = grace
+        """Seconds that an interrupted call has to clean up."""
+        self._lock = threading.Lock()
+        self._thread: _LoopThread | None = None
+        self._calls: set[Future[Any]] = set()
+        self._pid = os.getpid()
+        self._closed = False
+
+    @property
+    def state(self) -> str:
+        """``"new"``, ``"open"`` or ``"closed"``."""
+        return "closed" if self._closed else "new" if self._thread is None else "open"
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether calls are under way."""
+        return bool(self._calls)
+
+    def open(self) -> _LoopThread:
+        """Start the thread, if it is not running.
+
+        Raises ``ConfigurationError`` after close, after a fork, and in the thread itself.
+        """
+        if os.getpid() != self._pid:
+            raise ConfigurationError("this Roamify was made before a fork: make one in each process")
+        thread = self._thread
+        if thread is None:
+            with self._lock:
+                if self._closed:
+                    raise ConfigurationError("this Roamify is closed: make a new one")
+                if self._thread is None:
+                    self._thread = _LoopThread()
+                    weakref.finalize(self, self._thread.stop_soon).atexit = False
+                    _open_instances.add(self)
+                thread = self._thread
+        if thread.is_current:
+            raise ConfigurationError(
+                "this Roamify was called on its own event loop, which would wait for itself: "
+                "await an AsyncRoamify there"
+            )
+        return thread
+
+    def run(self, function: Callable[[], Awaitable[T]]) -> T:
+        """Run *function* in the thread's loop and wait for its result.
+
+        On Ctrl-C the call is cancelled and its end awaited; a second Ctrl-C leaves at once.
+        """
+        thread = self.open()
+        call, callbacks = _Call(function), CallbackQueue()
+        try:
+            future = self._submit(thread, call, callbacks)
+            callbacks.run_until_closed()
+            return future.result()
+        except CancelledError:
+            raise call.with_notes(ConfigurationError("this Roamify was closed while the call was under way")) from None
+        except BaseException as interrupt:
+            call.is_stopped = True  # Set here, for the call may not have started yet.
+            if not call.ended.is_set():
+                with suppress(RuntimeError):
+                    thread.portal.start_task_soon(call.stop)
+                    call.ended.wait(self._grace)
+                call.with_notes(interrupt)
+            raise
+
+    def _submit(self, thread: _LoopThread, call: "_Call[T]", callbacks: CallbackQueue) -> "Future[T]":
+        context = callback_queue.set(callbacks)
+        try:
+            future: Future[T] = thread.portal.start_task_soon(call.run)
+        except RuntimeError as closing:
+            raise ConfigurationError("this Roamify is closed: make a new one") from closing
+        finally:
+            callback_queue.reset(context)
+        self._calls.add(future)
+        future.add_done_callback(self._calls.discard)
+        future.add_done_callback(lambda _: callbacks.close())
+        return future
+
+    def finish(self, function: Callable[[], Awaitable[object]]) -> None:
+        """Run the clean-up of an iterator that was left: now, or soon when called in the loop's own thread."""
+        thread = self._thread
+        if thread is None or os.getpid() != self._pid or sys.is_finalizing():
+            return
+        if thread.is_current:
+            asyncio.run_coroutine_threadsafe(_await(function), thread.loop)
+        else:
+            self.run(function)
+
+    def close(self) -> None:
+        """Clean up in the loop, then end the thread.
+
+        Calls under way fail, or are cancelled after ``GRACE`` seconds. Closing twice does nothing.
+        """
+        if os.getpid() != self._pid:
+            return
+        with self._lock:
+            thread, self._thread, self._closed = self._thread, None, True
+        _open_instances.discard(self)
+        if thread is None:
+            return
+        try:
+            thread.portal.start_task_soon(self._clean_up).result()
+            # A purchase whose connection is gone reports what it knows; nothing is cancelled that ends by itself.
+            wait([*self._calls], timeout=GRACE)
+        finally:
+            thread.stop()
+            thread.join()
+
+
+_open_instances: "weakref.WeakSet[Sync]" = weakref.WeakSet()
+
+
+@atexit.register
+def _close_all() -> None:
+    """Close clients that were left open, while their threads still run."""
+    for sync in [*_open_instances]:
+        if not sync.is_busy:  # A call of a daemon thread ends with the process.
+            sync.close()
+
+
+async def _await(function: Callable[[], Awaitable[object]]) -> None:
+    await function()
+
+
+class _Call(Generic[T]):
+    """A call in the portal that another thread can stop, even before it starts."""
+
+    def __init__(self, function: Callable[[], Awaitable[T]]) -> None:
+        self._function = function
+        self._scope: CancelScope | None = None
+        self.is_stopped = False
+        self.ended = threading.Event()
+        self._notes: list[str] = []
+
+    async def run(self) -> T:
+        try:
+            return await self._run()
+        finally:
+            self.ended.set()
+
+    async def _run(self) -> T:
+        if not self.is_stopped:
+            with CancelScope() as self._scope:
+                try:
+                    return await self._function()
+                except BaseException as error:
+                    self._notes = getattr(error, "__notes__", [])
+                    raise
+        raise CancelledError
+
+    def stop(self) -> None:
+        """Cancel the call; runs in the loop, after the call has started if it was submitted first."""
+        if self._scope is None:
+            self.ended.set()
+        else:
+            self._scope.cancel()
+
+    def with_notes(self, error: BaseException) -> BaseException:
+        """Copy the notes of the call's own exception to *error*."""
+        for note in self._notes:
+            error.add_note(note)
+        return error

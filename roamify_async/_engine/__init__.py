@@ -1,1 +1,0 @@
-"""How a row becomes bytes and an answer becomes a value."""

@@ -1,0 +1,1 @@
+"""HTTP: messages as values, the transport that sends them, and the credentials they carry."""

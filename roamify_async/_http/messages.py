@@ -1,0 +1,87 @@
+"""HTTP messages as plain values that know no HTTP library."""
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Literal
+
+import attrs
+
+from roamify_async.errors import Sent
+
+
+@attrs.frozen
+class HttpRequest:
+    """A request, without what the client adds to each: host, token, user agent."""
+
+    method: str
+    path: str
+    """Path below the base URL, percent-encoded, without the query."""
+    query: str = ""
+    """Percent-encoded query, without the question mark."""
+    body: bytes | None = attrs.field(default=None, repr=False)
+    """JSON, or ``None`` for a request without a body."""
+
+
+@attrs.frozen
+class HttpResponse:
+    """A complete response."""
+
+    status: int
+    headers: Mapping[str, str] = attrs.field(repr=False)
+    """Header names in lower case."""
+    body: bytes = attrs.field(repr=False)
+
+    @property
+    def text(self) -> str:
+        """The body as text; bytes that are not UTF-8 are replaced."""
+        return self.body.decode("utf-8", "replace")
+
+    @property
+    def request_id(self) -> str | None:
+        """Identifier that the server or its gateway gave the request."""
+        return self.headers.get("x-request-id") or self.headers.get("cf-ray")
+
+    def retry_after(self, now: datetime | None = None) -> float | None:
+        """Return the seconds of ``Retry-After``, in either of its forms (RFC 9110, section 10.2.3)."""
+        value = self.headers.get("retry-after", "").strip()
+        if re.fullmatch(r"\d{1,9}(\.\d{1,9})?", value):
+            return float(value)
+        try:
+            at = parsedate_to_datetime(value)
+        except (ValueError, TypeError, IndexError, OverflowError):  # The parser fails in many ways on other text.
+            return None
+        if at.tzinfo is None:
+            at = at.replace(tzinfo=UTC)
+        return max(0.0, (at - (now or datetime.now(UTC))).total_seconds())
+
+
+@attrs.frozen
+class NoResponse:
+    """A failed attempt: no complete response was received."""
+
+    failure: Literal["connect", "lost", "timeout"]
+    sent: Sent
+    """``"no"`` only if it is certain that not one byte of the body had left."""
+    reason: str
+    """The network library's description."""
+
+
+AttemptResult = HttpResponse | NoResponse
+"""What one attempt to send a request resulted in."""
+
+
+@attrs.define
+class SendState:
+    """Tracks whether the request body may have left, across retries and cancellation."""
+
+    first_sent_at: datetime | None = None
+    """When the first byte of the body may have left."""
+    resent: bool = False
+    """Whether the request was sent again after a look-up found nothing. It may still turn up twice."""
+
+    def mark_sent(self) -> None:
+        """Record that bytes are about to leave."""
+        if self.first_sent_at is None:
+            self.first_sent_at = datetime.now(UTC)

@@ -1,0 +1,310 @@
+"""The only module of the client that imports aiohttp: sends a request, returns a complete response or a failure.
+
+No exception of the network library leaves it. Failures are returned as values, so that no traceback runs through frames
+that hold the Authorization header.
+"""
+
+import asyncio
+import math
+import os
+import platform
+import sys
+import warnings
+import weakref
+from collections.abc import Coroutine
+from contextlib import suppress
+from functools import lru_cache
+from typing import Any, Final, TypeVar, cast
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+import aiohttp
+from aiohttp import ClientSession as ClientSession  # noqa: PLC0414 -- for the clients, whose checkers ask for it
+from aiohttp.abc import AbstractStreamWriter
+from yarl import URL
+
+from roamify_async._version import __version__
+from roamify_async.errors import ConfigurationError
+from roamify_async.settings import Settings, Timeouts
+
+from .credentials import MIN_REDACTED, Credentials
+from .messages import AttemptResult, HttpRequest, HttpResponse, NoResponse, SendState
+
+T = TypeVar("T")
+
+AGENT: Final = f"roamify-async/{__version__} python/{platform.python_version()} aiohttp/{aiohttp.__version__}"
+
+
+NEVER_SENT: Final = (
+    aiohttp.ClientConnectorError,
+    aiohttp.ClientHttpProxyError,
+    aiohttp.ConnectionTimeoutError,
+    aiohttp.InvalidURL,
+)
+"""Exceptions that are raised before a request without a body leaves."""
+
+
+MAX_REASON: Final = 500
+"""Length at which a reason is cut: some quote what came over the wire."""
+
+
+class MarkedPayload(aiohttp.BytesPayload):
+    """A body that records the moment before its first byte is written.
+
+    The class of an exception does not show whether a request had left: a timeout in the queue of a connection pool
+    looks like one while waiting for the response.
+    """
+
+    def __init__(self, body: bytes, send_state: SendState) -> None:
+        super().__init__(body, content_type="application/json")
+        self.was_sent = False
+        self._send_state = send_state
+
+    def _mark_sent(self) -> None:
+        self.was_sent = True
+        self._send_state.mark_sent()
+
+    async def write(self, writer: AbstractStreamWriter) -> None:
+        """Write the whole body."""
+        self._mark_sent()
+        await super().write(writer)
+
+    async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
+        """Write the first *content_length* bytes."""
+        self._mark_sent()
+        await super().write_with_length(writer, content_length)
+
+
+class Transport:
+    """Connections to one host, opened at first use, in the event loop that uses them first."""
+
+    def __init__(
+        self,
+        credentials: Credentials,
+        settings: Settings,
+        session: aiohttp.ClientSession | None = None,
+        *,
+        name: str = "the client",
+    ) -> None:
+        if session is not None and not isinstance(session, aiohttp.ClientSession):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(f"session must be an aiohttp.ClientSession, not {type(session).__name__}")
+        self.credentials = credentials
+        self.name = name
+        self._settings = settings
+        self._external = session
+        self._session: aiohttp.ClientSession | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._pid = os.getpid()
+        self._closed = False
+        self._env_proxy: str | None = None
+        self._headers: dict[str | None, dict[str, str]] = {}
+        """Headers of each request, by user agent."""
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    @property
+    def state(self) -> str:
+        """``"new"``, ``"open"`` or ``"closed"``."""
+        return "closed" if self._closed else "new" if self._loop is None else "open"
+
+    def open(self) -> None:
+        """Bind to the running event loop. Opening twice does nothing.
+
+        Raises ``ConfigurationError`` after close, after a fork, and in another loop than the first.
+        """
+        loop = asyncio.get_running_loop()
+        if loop is self._loop and not self._closed and os.getpid() == self._pid:
+            return
+        if os.getpid() != self._pid:
+            raise ConfigurationError(f"{self.name} was made before a fork: make one in each process")
+        if self._closed:
+            raise ConfigurationError(f"{self.name} is closed: make a new one")
+        if self._loop is not None:
+            raise ConfigurationError(
+                f"{self.name} belongs to another event loop: make one in each loop (each asyncio.run)"
+            )
+        self._loop = loop
+
+    def _opened(self) -> aiohttp.ClientSession:
+        self.open()
+        if self._external is not None and self._external.closed:
+            raise ConfigurationError("the session given to the client was closed")
+        if self._session is None:
+            self._session = self._new_session()
+            _open_instances.add(self)
+            if self._settings.trust_env or (self._external is not None and self._external.trust_env):
+                self._env_proxy = _proxy_of_environment(self.credentials.base_url)
+        return self._session
+
+    def _new_session(self) -> aiohttp.ClientSession:
+        """Create a session of known behaviour; only connections, headers and traces come from the caller's session."""
+        external, settings = self._external, self._settings
+        traces = cast("list[aiohttp.TraceConfig]", list(settings.trace_configs))
+        if external is None:
+            # The limiter stands in front. A second limit here would let requests wait while their clock runs.
+            connector: aiohttp.BaseConnector = aiohttp.TCPConnector(limit=0, ssl=settings.ssl or True)
+        else:
+            connector = cast("aiohttp.BaseConnector", external.connector)
+            traces += external.trace_configs
+        session = aiohttp.ClientSession(
+            connector=connector,
+            connector_owner=external is None,
+            headers=None if external is None else external.headers,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            trace_configs=traces,
+        )
+        # aiohttp by itself resends a GET or PUT once on a dead connection; resending is decided by the engine.
+        if hasattr(session, "_retry_connection"):
+            session._retry_connection = False  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+        return session
+
+    async def send(
+        self,
+        request: HttpRequest,
+        timeouts: Timeouts,
+        *,
+        agent: str | None = None,
+        proxy: str | None = None,
+        send_state: SendState | None = None,
+    ) -> AttemptResult:
+        """Send a request once and read its complete response."""
+        session = self._opened()
+        payload = None
+        try:
+            payload = None if request.body is None else MarkedPayload(request.body, send_state or SendState())
+            async with session.request(
+                request.method,
+                URL(
+                    f"{self.credentials.base_url}{request.path}{'?' * bool(request.query)}{request.query}", encoded=True
+                ),
+                data=payload,
+                headers=self._headers.get(agent) or self._headers_of(agent),
+                timeout=_timeout(timeouts),
+                allow_redirects=False,
+                raise_for_status=False,
+                proxy=proxy or self._env_proxy,
+                ssl=self._settings.ssl or True,
+            ) as response:
+                body = await response.read()
+                redact = self.credentials.redact
+                headers = {name.lower(): redact(value) for name, value in response.headers.items()}
+                return HttpResponse(response.status, headers, self._redacted(body))
+        except Exception as error:  # noqa: BLE001 -- aiohttp raises from several families, and none may pass
+            return self._failure(error, payload, session, proxy or self._env_proxy)
+
+    def _headers_of(self, agent: str | None) -> dict[str, str]:
+        headers = {
+            "Authorization": f"Bearer {self.credentials.token}",
+            "Accept": "application/json",
+            "Content-Type": "application/json",
+            "User-Agent": agent or AGENT,
+        }
+        return self._headers.setdefault(agent, headers)
+
+    def _redacted(self, body: bytes) -> bytes:
+        token = self.credentials.token.encode()
+        return body.replace(token, b"***") if len(token) >= MIN_REDACTED else body
+
+    def _failure(
+        self, error: Exception, payload: MarkedPayload | None, session: aiohttp.ClientSession, proxy: str | None
+    ) -> NoResponse:
+        was_sent = not isinstance(error, NEVER_SENT) if payload is None else payload.was_sent
+        reason = "the client was closed" if session.closed else f"{type(error).__name__}: {error}".removesuffix(": ")
+        if proxy:
+            reason = reason.replace(proxy, "the proxy")  # It may hold a password that no pattern would find.
+        return NoResponse(
+            "timeout" if isinstance(error, TimeoutError) else "lost" if was_sent else "connect",
+            "maybe" if was_sent else "no",
+            self.credentials.redact(reason)[:MAX_REASON],
+        )
+
+    def spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Start a background task that is cancelled when the client closes."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def aclose(self) -> None:
+        """Close the connections; requests in flight fail. Closing twice does nothing."""
+        if os.getpid() != self._pid:
+            return
+        session, self._session, self._closed = self._session, None, True
+        tasks = [*self._tasks]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+        if session is not None:
+            if self._external is None:
+                await session.close()
+            else:
+                session.detach()
+
+    def __del__(self) -> None:
+        """Release the sockets of a transport that was dropped open, and warn."""
+        session: aiohttp.ClientSession | None = getattr(self, "_session", None)
+        if session is None or session.closed:
+            return
+        self._release(session)
+        warnings.warn(
+            f"{self.name} was dropped unclosed: use it in a with block, or close it", ResourceWarning, 2, self
+        )
+
+    def disown(self) -> None:
+        """Leave the connections to the parent process after a fork.
+
+        Closing them would remove the parent's sockets from the selector that both share, and so would the connector's
+        finalizer.
+        """
+        session, self._session = self._session, None
+        if session is not None and session.connector is not None:
+            if self._external is None:
+                session.connector._closed = True  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+            session.detach()
+
+    def _release(self, session: aiohttp.ClientSession) -> None:
+        connector = session.connector
+        session.detach()
+        if connector is None or self._external is not None or self._loop is None or sys.is_finalizing():
+            return
+        if self._loop.is_running():
+            asyncio.run_coroutine_threadsafe(_close(connector), self._loop)
+        else:  # The loop has ended, and so has everything it would have waited for: one step is enough.
+            closing = _close(connector)
+            with suppress(StopIteration, RuntimeError):
+                closing.send(None)
+            closing.close()
+
+
+_open_instances: "weakref.WeakSet[Transport]" = weakref.WeakSet()
+
+
+def _disown_all() -> None:
+    for transport in [*_open_instances]:
+        transport.disown()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_disown_all)
+
+
+async def _close(connector: aiohttp.BaseConnector) -> None:
+    await connector.close()
+
+
+def _proxy_of_environment(url: str) -> str | None:
+    """Return the environment's proxy for a URL. Unlike aiohttp, ``.netrc`` is not read."""
+    parts = urlsplit(url)
+    if parts.hostname is None or proxy_bypass(parts.hostname):
+        return None
+    return getproxies().get(parts.scheme)
+
+
+@lru_cache
+def _timeout(timeouts: Timeouts) -> aiohttp.ClientTimeout:
+    def limit(seconds: float | None) -> float | None:
+        return None if seconds is None or math.isinf(seconds) else seconds
+
+    return aiohttp.ClientTimeout(
+        total=limit(timeouts.total), sock_connect=limit(timeouts.connect), sock_read=limit(timeouts.read)
+    )

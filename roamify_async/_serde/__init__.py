@@ -1,0 +1,1 @@
+"""Serialization: request values to bytes, response bytes to values."""

@@ -1,0 +1,199 @@
+"""Values to JSON and back (cattrs): strict when writing, tolerant when reading.
+
+Requests are written exactly as the caller made them, without fields that are ``None``. Responses may have more keys
+than are known, or fewer; a missing or null key takes the field's default. Names change between snake_case and
+camelCase, or to the field's ``json_name``.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, MutableSequence
+from contextlib import suppress
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from functools import cache
+from itertools import islice
+from typing import Any, Final, TypeVar, cast
+
+import attrs
+import cattrs
+from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
+
+from roamify_async.models._fields import SAME_OBJECT, State
+
+from .scalars import SCALARS, field_hook, json_names, read_json, read_text, refuse
+
+T = TypeVar("T")
+
+JSON: Final = cast("type[Any]", Any)
+"""Any JSON, as parsed: the response type of an endpoint whose response is not documented."""
+
+
+def _date_writer(field: "attrs.Attribute[Any]") -> Any:
+    pattern: str | None = field.metadata.get("date_format")
+
+    def write(day: date | None) -> str | None:
+        return None if day is None or pattern is None else day.strftime(pattern)
+
+    return None if pattern is None else write
+
+
+def _overrides(kind: type[Any]) -> dict[str, Any]:
+    names, fields = json_names(kind), attrs.fields_dict(kind)
+    return {
+        name: override(omit=True)
+        if key is None
+        else override(rename=key, struct_hook=field_hook(fields[name]), unstruct_hook=_date_writer(fields[name]))
+        for name, key in names.items()
+    }
+
+
+def _object_hook(kind: type[Any], converter: cattrs.Converter) -> Any:
+    """Return the structure hook of an attrs class."""
+    generated = make_dict_structure_fn(
+        kind, converter, _cattrs_detailed_validation=converter.detailed_validation, **_overrides(kind)
+    )
+    needs_whole = SAME_OBJECT in json_names(kind).values()
+
+    def hook(value: Any, _: object) -> Any:
+        if value.__class__ is not dict:
+            refuse(value, "an object")
+        return generated({**value, SAME_OBJECT: value} if needs_whole else value, kind)
+
+    return hook
+
+
+def _mapping_hook(kind: Any, converter: cattrs.Converter) -> Any:
+    """Return the structure hook of ``dict``, with or without the types of its keys and values."""
+    as_mapping: Any = Mapping[getattr(kind, "__args__", (str, Any))]  # type: ignore[misc]
+    generated = converter.get_structure_hook(as_mapping)
+
+    def hook(value: Any, _: object) -> Any:
+        if value.__class__ is not dict:
+            refuse(value, "an object")
+        return generated(value, as_mapping)
+
+    return hook
+
+
+def _read_state(value: Any, kind: type[State]) -> State:
+    return kind(read_text(value, str))
+
+
+def _array_hook(kind: Any, converter: cattrs.Converter) -> Any:
+    """Return the structure hook of ``tuple[X, ...]``, or of ``list``."""
+    as_sequence: Any = MutableSequence[getattr(kind, "__args__", (Any,))[0]]  # type: ignore[misc]
+    generated = converter.get_structure_hook(as_sequence)
+    collection = getattr(kind, "__origin__", kind)
+
+    def hook(value: Any, _: object) -> Any:
+        if value.__class__ is not list:
+            refuse(value, "an array")
+        return collection(generated(value, as_sequence))
+
+    return hook
+
+
+@cache
+def _reader(*, detailed: bool) -> cattrs.Converter:
+    converter = cattrs.Converter(detailed_validation=detailed)
+    for kind, hook in SCALARS.items():
+        converter.register_structure_hook(kind, hook)
+    converter.register_structure_hook(State, _read_state)
+    converter.register_structure_hook_func(lambda kind: kind is Any or kind is object, read_json)
+    converter.register_structure_hook_factory(attrs.has, _object_hook)
+    converter.register_structure_hook_factory(
+        lambda kind: getattr(kind, "__origin__", kind) in {tuple, list}, _array_hook
+    )
+    converter.register_structure_hook_factory(lambda kind: getattr(kind, "__origin__", kind) is dict, _mapping_hook)
+    return converter
+
+
+def can_structure(kind: object) -> bool:
+    """Return whether a type can be read."""
+    with suppress(Exception):  # cattrs raises from many places for what is not a type
+        return bool(_reader(detailed=False).get_structure_hook(kind))
+    return False
+
+
+def structure(value: object, kind: type[T]) -> T:
+    """Convert parsed JSON to a *kind*.
+
+    Raises ``ValueError`` with one line per problem: ``$.items[3].price: a number expected, not "x"``.
+    """
+    with suppress(Exception):  # the second pass describes the problem better
+        return _reader(detailed=False).structure(value, kind)
+    # Once more, without nulls, which stand for missing keys, and with the path of each problem.
+    try:
+        return _reader(detailed=True).structure(_without_nulls(value), kind)
+    except Exception as error:  # noqa: BLE001 -- hostile responses break readers in countless ways
+        lines = [*islice(_problems(error, "$"), 20)]
+    raise ValueError("\n".join(lines))
+
+
+def _problems(error: BaseException, path: str) -> Iterator[str]:
+    """Yield what is wrong and where, by JSON names."""
+    if isinstance(error, cattrs.ClassValidationError):
+        names, (located, others) = json_names(error.cl), error.group_exceptions()
+        steps = [(inner, names[note.name]) for inner, note in located]
+        places = [(inner, path if name == SAME_OBJECT else f"{path}.{name}") for inner, name in steps]
+    elif isinstance(error, cattrs.IterableValidationError):
+        indexed, others = error.group_exceptions()
+        places = [(inner, f"{path}[{note.index}]") for inner, note in indexed]
+    else:
+        yield f"{path}: {'missing' if isinstance(error, KeyError) else error}"
+        return
+    for inner, place in [*places, *((other, path) for other in others)]:
+        yield from _problems(inner, place)
+
+
+def _without_nulls(value: Any) -> Any:
+    if value.__class__ is dict:
+        return {key: _without_nulls(item) for key, item in value.items() if item is not None}
+    if value.__class__ is list:
+        return [_without_nulls(item) for item in value]
+    return value
+
+
+def parse(body: bytes) -> Any:
+    """Parse JSON with the exact value of each number. Raises ``ValueError`` if it is not JSON."""
+    try:
+        return json.loads(body, parse_float=Decimal, parse_constant=lambda name: refuse(name, "a JSON number"))
+    except (RecursionError, ArithmeticError) as error:
+        raise ValueError(f"not readable as JSON: {type(error).__name__}") from None
+
+
+# ---------------------------------------------------------------- writing
+
+
+def _object_writer(kind: type[Any], converter: cattrs.Converter) -> Any:
+    """Return the unstructure hook of an attrs class: JSON names, without fields that are ``None``."""
+    generated = make_dict_unstructure_fn(kind, converter, **_overrides(kind))
+
+    def hook(value: object) -> dict[str, Any]:
+        return {key: item for key, item in generated(value).items() if item is not None}
+
+    return hook
+
+
+def _write_time(moment: datetime) -> str:
+    if moment.tzinfo is None:
+        raise ValueError(f"{moment!r} has no time zone: pass tzinfo=UTC, or another zone")
+    try:
+        return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    except OverflowError:
+        raise ValueError(f"{moment!r} is out of range in UTC") from None
+
+
+@cache
+def _writer() -> cattrs.Converter:
+    converter = cattrs.Converter()
+    converter.register_unstructure_hook_factory(attrs.has, _object_writer)
+    converter.register_unstructure_hook(date, date.isoformat)
+    converter.register_unstructure_hook(datetime, _write_time)
+    converter.register_unstructure_hook(Decimal, lambda number: format(number, "f"))
+    return converter
+
+
+def unstructure(value: object) -> Any:
+    """Convert a request to JSON-ready values."""
+    return _writer().unstructure(value)

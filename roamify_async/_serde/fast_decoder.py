@@ -1,0 +1,151 @@
+"""Fast decoding (msgspec) of responses that are as described.
+
+msgspec validates a body and reads it into plain records with JSON names; a function generated for each class moves a
+record's values into an object. Money stays exact, since msgspec reads Decimals from their digits. Bodies that do not
+fit, and classes with fields of other types, are left to the converter, which is tolerant and says what is wrong.
+"""
+
+from collections.abc import Callable
+from decimal import Decimal
+from functools import cache
+from operator import attrgetter
+from types import GenericAlias, UnionType
+from typing import Any, Final, cast, get_args, get_origin, get_type_hints
+
+import attrs
+import msgspec
+
+from roamify_async.models._fields import SAME_OBJECT, State
+
+from .scalars import NOT_APPLICABLE, SCALARS, UNLIMITED, field_hook, json_names, refuse
+
+Make = Callable[[Any], Any]
+"""Converts what msgspec read to a value."""
+Part = tuple[str, Any, Any]
+"""A field of a record: its name, type and default."""
+
+SCALAR: Final = str | int | bool | None
+"""Type of a value that is passed to a structure hook: no float, which would not be exact."""
+ABSENT: Final = frozenset({None, NOT_APPLICABLE, UNLIMITED})
+SOURCES: Final[dict[Any, tuple[Any, str]]] = {
+    str: (str, "{}"),
+    bool: (bool, "{}"),
+    int: (int, "{}"),
+    str | None: (str | None, "{} or None"),
+    int | None: (int | None, "None if (v := {}) in ABSENT else v"),
+    Decimal: (Decimal | int, "Decimal(v) if (v := {}).__class__ is int else finite(v)"),
+    Decimal | None: (
+        Decimal | int | None,
+        "None if (v := {}) in ABSENT else Decimal(v) if v.__class__ is int else finite(v)",
+    ),
+}
+"""The type that msgspec reads for each scalar, and the Python expression that converts it."""
+
+
+class NotFastError(TypeError):
+    """A field has a type that the fast decoder does not support."""
+
+
+@cache
+def fast_decoder(kind: Any, data_path: str) -> Callable[[bytes], Any] | None:
+    """Return a function that reads a *kind* at *data_path* in a body, or ``None`` if that is not supported.
+
+    The function raises any exception for a body that is not as described.
+    """
+    keys = data_path.split(".") if data_path else []
+    if not all(map(str.isidentifier, keys)):
+        return None
+    try:
+        read, make = _plan(kind)
+    except NotFastError:
+        return None
+    for key in reversed(keys):
+        read = msgspec.defstruct("Envelope", [(key, read)], gc=False)
+    parse = msgspec.json.Decoder(read).decode
+    if not data_path:
+        return lambda body: make(parse(body))
+    inside = attrgetter(data_path)
+    return lambda body: make(inside(parse(body)))
+
+
+def _plan(kind: Any) -> tuple[Any, Make]:
+    """Return the type that msgspec reads for a type, and the function that converts it."""
+    if get_origin(kind) is tuple:
+        item, *_ = get_args(kind)
+        if item is str:
+            return kind, tuple
+        read, make = _plan(item)
+        return GenericAlias(tuple, (read, ...)), lambda records: tuple(map(make, records))
+    if isinstance(kind, type) and issubclass(kind, State):
+        known: dict[str, State] = {state.value: state for state in kind}
+        return str, lambda word: known.get(word) or kind(word)
+    if isinstance(kind, type) and attrs.has(kind):
+        return _record(kind), _object(kind)[1]
+    if isinstance(kind, UnionType) and len(get_args(kind)) == 2 and get_args(kind)[1] is type(None):  # noqa: PLR2004
+        read, make = _plan(get_args(kind)[0])
+        return read | None, lambda record: None if record is None else make(record)
+    raise NotFastError(kind)
+
+
+@cache
+def _record(kind: Any) -> Any:
+    parts = [part[:2] if part[2] is attrs.NOTHING else part for part in _object(kind)[0]]
+    return msgspec.defstruct(kind.__name__, parts, kw_only=True, gc=False)
+
+
+@cache
+def _object(kind: Any) -> tuple[tuple[Part, ...], Make]:
+    """Return the fields of a record for an attrs class, and the function that converts one to an object."""
+    if not attrs.has(kind) or kind.__setattr__ is not object.__setattr__:
+        raise NotFastError(kind)
+    hints, names = get_type_hints(kind), json_names(kind)
+    scope: dict[str, Any] = {
+        "new": object.__new__, "kind": kind, "Decimal": Decimal, "ABSENT": ABSENT, "finite": _finite
+    }  # fmt: skip
+    parts: dict[str, Part] = {}
+    lines = ["def make(record):", "it = new(kind)"]
+    for field in attrs.fields(kind):
+        read, source, scope[f"_{field.name}"] = _field(field, names[field.name], hints[field.name])
+        if any(parts.get(part[0], part) != part for part in read):
+            raise NotFastError(field)
+        parts |= {part[0]: part for part in read}
+        lines.append(f"it.{field.name} = {source}")
+    if hasattr(kind, "__attrs_post_init__"):
+        lines.append("it.__attrs_post_init__()")
+    exec("\n    ".join([*lines, "return it"]), scope)  # noqa: S102 -- as attrs and cattrs make theirs
+    return tuple(parts.values()), scope["make"]
+
+
+def _field(field: Any, name: str | None, hint: Any) -> tuple[tuple[Part, ...], str, Any]:
+    """Return a field's record fields, its Python expression, and the object that the expression calls ``_<name>``."""
+    if not field.init or field.converter is not None or field.validator is not None:
+        raise NotFastError(field)
+    default: Any = field.default
+    factory = default.factory if isinstance(default, cast("type[Any]", attrs.Factory)) else None
+    if name is None:
+        return (), f"_{field.name}()" if factory else f"_{field.name}", factory or default
+    if name == SAME_OBJECT:
+        if not attrs.has(hint):
+            raise NotFastError(field)
+        parts, make = _object(hint)
+        return parts, f"_{field.name}(record)", make
+    value = f"record.{name}"
+    hook = field_hook(field)
+    if hook is not None or (hint in SCALARS and hint not in SOURCES):
+        hook = hook or SCALARS[hint]
+        return ((name, SCALAR, default),), f"_{field.name}({value}, None)", hook
+    if hint in SOURCES:
+        read, source = SOURCES[hint]
+        return ((name, read, default),), source.format(value), None
+    read, make = _plan(hint)
+    if factory is not None:
+        return ((name, read | None, None),), f"_{field.name}({value})", _or_new(make, factory)
+    return ((name, read, default),), f"_{field.name}({value})", make
+
+
+def _or_new(make: Make, factory: Callable[[], Any]) -> Make:
+    return lambda record: factory() if record is None else make(record)
+
+
+def _finite(number: Decimal) -> Decimal:
+    return number if number.is_finite() else refuse(number, "a number")

@@ -1,0 +1,150 @@
+"""Structure hooks of single JSON values: exact, tolerant of what servers mix up, strict about everything else."""
+
+import json
+import pickle
+import re
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from typing import Any, Final, NoReturn
+
+import attrs
+
+UNLIMITED: Final = 2**53 - 1
+"""JSON number that means "no limit"."""
+NOT_APPLICABLE: Final = -1
+"""JSON number that means "does not apply"."""
+NO_TIME: Final = (0, NOT_APPLICABLE, UNLIMITED)
+"""JSON numbers that mean "no time"."""
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def json_names(kind: type[Any]) -> dict[str, str | None]:
+    """Return the JSON names of the fields of an attrs class."""
+
+    def camel_case(name: str) -> str:
+        head, *rest = name.split("_")
+        return head + "".join(map(str.capitalize, rest))
+
+    return {field.name: field.metadata.get("json_name", camel_case(field.name)) for field in attrs.fields(kind)}
+
+
+def field_hook(field: "attrs.Attribute[Any]") -> Any:
+    """Return the structure hook that a field's metadata asks for, or ``None``."""
+    return _read_hint if field.metadata.get("hint") else None
+
+
+def refuse(value: object, expected: str) -> NoReturn:
+    """Raise ``ValueError`` that says what was expected."""
+    text = json.dumps(value, default=str)
+    raise ValueError(f"{expected} expected, not {text if len(text) <= 60 else text[:57] + '...'}")  # noqa: PLR2004
+
+
+def read_json(value: Any, _: object) -> Any:
+    """Return any JSON as parsed. Raises ``RecursionError`` if it is nested too deeply to be used."""
+    pickle.dumps(value)
+    return value
+
+
+def read_text(value: Any, _: object) -> str:
+    """Return text. Codes made of digits are sometimes sent as numbers."""
+    if value.__class__ is str:
+        return value
+    if value.__class__ is int:
+        return str(value)
+    refuse(value, "text")
+
+
+def read_flag(value: Any, _: object) -> bool:
+    """Return a boolean."""
+    if value is True or value is False:
+        return value
+    refuse(value, "true or false")
+
+
+def read_number(value: Any, _: object) -> Decimal:
+    """Return the exact value of a JSON number, or of a number in text."""
+    if value.__class__ is Decimal:
+        return value
+    if value.__class__ is int:
+        return Decimal(value)
+    if isinstance(value, str) and re.fullmatch(r"-?\d{1,40}(\.\d{1,40})?", value, re.ASCII):
+        return Decimal(value)
+    refuse(value, "a number")
+
+
+def read_integer(value: Any, _: object) -> int:
+    """Return an integer."""
+    if value.__class__ is int:
+        return value
+    number = read_number(value, int)
+    # The exponent is checked first: int(Decimal("1e999999999")) would not end.
+    if number.adjusted() < 20 and number == number.to_integral_value():  # noqa: PLR2004
+        return int(number)
+    refuse(value, "a whole number")
+
+
+def read_time(value: Any, _: object) -> datetime | None:
+    """Return a time from Unix seconds or ISO text. 0, -1 and "" mean that there is none."""
+    if value is None or value == "":
+        return None
+    try:
+        if isinstance(value, str) and not re.fullmatch(r"-?\d+(\.\d+)?", value, re.ASCII):
+            moment = datetime.fromisoformat(value)
+            return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+        number = read_number(value, Decimal)
+        if number in NO_TIME:
+            return None
+        if number.adjusted() < 12:  # noqa: PLR2004 -- larger numbers are beyond datetime's years
+            return EPOCH + timedelta(microseconds=int(number * 1_000_000))
+    except (ValueError, OverflowError):
+        pass
+    refuse(value, "a time in Unix seconds")
+
+
+def read_date(value: Any, _: object) -> date | None:
+    """Return a date from either ISO form, a date-time, or ``31/12/2027``. "" means that there is none."""
+    if value is None or value == "":
+        return None
+    text = re.sub(r"^(\d{2})/(\d{2})/(\d{4})$", r"\3-\2-\1", read_text(value, str), flags=re.ASCII)
+    day = re.match(r"(\d{4})(-?)(\d{2})\2(\d{2})(?!\d)", text, re.ASCII)
+    try:
+        return date(int(day[1]), int(day[3]), int(day[4])) if day else refuse(value, "a date")
+    except ValueError:
+        refuse(value, "a date")
+
+
+def _optional_text(value: Any, _: object) -> str | None:
+    return read_text(value, str) or None if value is not None else None
+
+
+def _optional_number(value: Any, _: object) -> Decimal | None:
+    number = None if value is None or value == "" else read_number(value, Decimal)
+    return None if number in (NOT_APPLICABLE, UNLIMITED) else number
+
+
+def read_optional_integer(value: Any, _: object) -> int | None:
+    """Return an integer, or ``None`` for the numbers that mean there is none."""
+    number = None if value is None or value == "" else read_integer(value, int)
+    return None if number in (NOT_APPLICABLE, UNLIMITED) else number
+
+
+def _read_hint(value: Any, _: object) -> int | None:
+    with suppress(ValueError):
+        return read_optional_integer(value, int)
+    return None
+
+
+SCALARS: Final[Mapping[Any, Any]] = {
+    str: read_text,
+    bool: read_flag,
+    int: read_integer,
+    Decimal: read_number,
+    str | None: _optional_text,
+    int | None: read_optional_integer,
+    Decimal | None: _optional_number,
+    datetime | None: read_time,
+    date | None: read_date,
+}
+"""The structure hook of each scalar type. The sentinels of the API become ``None`` where the type allows it."""

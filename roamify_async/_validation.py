@@ -1,0 +1,210 @@
+"""Validators for attrs fields. Each names the field and, unless it is personal, the value that it refuses.
+
+They wrap the validators of attrs, so that errors say what to pass in the words of the caller.
+"""
+
+import datetime as dt
+import math
+from collections.abc import Callable, Iterable
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any, Final, Literal, Protocol, cast
+
+import attrs
+from attrs import validators
+
+Seconds = float | timedelta
+"""A duration: seconds as a number, or a ``timedelta``."""
+MAX_RATE: Final = 1_000_000
+"""The highest rate that can be limited, per second."""
+
+
+class Named(Protocol):
+    """What a validator needs to know of a field."""
+
+    @property
+    def name(self) -> str:
+        """Name of the field or argument."""
+        ...
+
+
+Validator = Callable[[Any, "attrs.Attribute[Any]", Any], None]
+
+
+@attrs.frozen
+class Argument:
+    """An argument that is not a field of a class, for the validators below."""
+
+    name: str
+
+
+def check(name: str, value: object, validator: Validator) -> None:
+    """Raise ``TypeError`` or ``ValueError`` where *validator* refuses the argument *name*."""
+    validator(None, cast("attrs.Attribute[Any]", Argument(name)), value)
+
+
+def worded(validator: Any, message: str, error: type[Exception] = ValueError, *, shown: bool = True) -> Validator:
+    """Return an attrs validator whose refusals read ``"<name> must <message>, not <value>"``.
+
+    The value is left out where *shown* is false.
+    """
+    inner = cast("Validator", validator)
+
+    def validate(instance: Any, field: Any, value: Any) -> None:
+        try:
+            inner(instance, field, value)
+        except (TypeError, ValueError):
+            raise error(f"{field.name} must {message}{f', not {value!r}' if shown else ''}") from None
+
+    return validate
+
+
+def optional(validator: Validator) -> Validator:
+    """Return a validator that also accepts ``None``."""
+    return validators.optional(validator)
+
+
+def instance(kind: type | tuple[type, ...], what: str) -> Validator:
+    """Return a validator for values of a type. The refused value is not shown, only its type."""
+
+    def validate(_: object, field: Named, value: Any) -> None:
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+            raise TypeError(f"{field.name} must be {what}, not {type(value).__name__}")
+
+    return validate
+
+
+def one_of(*words: str) -> Validator:
+    """Return a validator for one of a few words."""
+    return worded(validators.in_(words), f"be one of {', '.join(words)}")
+
+
+def matching(pattern: str, what: str) -> Validator:
+    """Return a validator for personal text, which it never repeats."""
+    text_type = instance(str, "text")
+    matches = worded(validators.matches_re(pattern), f"be {what}", shown=False)
+    return cast("Validator", validators.and_(text_type, matches))
+
+
+def text(_: object, field: Named, value: Any) -> None:
+    """Refuse everything but text that is not blank."""
+    if not isinstance(value, str):
+        raise TypeError(f"{field.name} must be text, not {value!r}")
+    if not value.strip():
+        raise ValueError(f"{field.name} must not be empty")
+
+
+def whole_number(_: object, field: Named, value: Any) -> None:
+    """Refuse everything but integers from 1."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{field.name} must be a whole number, not {value!r}")
+    if value < 1:
+        raise ValueError(f"{field.name} must be at least 1, not {value}")
+
+
+def _number(field: Named, value: object, unit: str = "") -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{field.name} must be a number{unit}, not {value!r}")
+    return value
+
+
+def amount(_: object, field: Named, value: Any) -> None:
+    """Refuse everything but finite numbers above 0."""
+    number = value if isinstance(value, Decimal) else _number(field, value)
+    if not math.isfinite(number) or number <= 0:
+        raise ValueError(f"{field.name} must be more than 0, not {value}")
+
+
+def flag(_: object, field: Named, value: Any) -> None:
+    """Refuse everything but ``True`` and ``False``."""
+    if not isinstance(value, bool):
+        raise TypeError(f"{field.name} must be True or False, not {value!r}")
+
+
+def positive(_: object, field: Named, value: Any) -> None:
+    """Refuse everything but numbers of seconds above 0."""
+    if not _number(field, value, " of seconds, or a timedelta") > 0:
+        raise ValueError(f"{field.name} must be more than 0, not {value!r}")
+
+
+def not_negative(_: object, field: Named, value: Any) -> None:
+    """Refuse everything but numbers of seconds from 0."""
+    if not _number(field, value, " of seconds, or a timedelta") >= 0:
+        raise ValueError(f"{field.name} must not be negative, as {value!r} is")
+
+
+def rate(_: object, field: Named, value: Any) -> None:
+    """Refuse everything but a number per second that can be limited."""
+    number = _number(field, value)
+    if not 0 < number <= MAX_RATE:
+        raise ValueError(
+            f"{field.name} must be more than 0 and at most {MAX_RATE:,} a second, not {value!r}; None is no limit"
+        )
+
+
+def seconds(value: Seconds) -> float:
+    """Convert to seconds. Values that are not times pass through, so that the validator can name the field."""
+    return value.total_seconds() if isinstance(value, timedelta) else value
+
+
+def optional_seconds(value: Seconds | None) -> float | None:
+    """Convert to seconds, if there is a value."""
+    return None if value is None else seconds(value)
+
+
+Geography = Literal["local", "regional", "global"]
+"""Whether a destination is one country, several, or the world."""
+geography: Final = one_of("local", "regional", "global")
+"""Refuse everything but a ``Geography``."""
+
+
+def path_segment(instance: object, field: Named, value: Any) -> None:
+    """Refuse text that would change the path it is placed in."""
+    text(instance, field, value)
+    if value in {".", ".."} or "/" in str(value):
+        raise ValueError(f"{field.name} must be one segment of a path, not {value!r}")
+
+
+def to_start_date(value: dt.date | str | None) -> dt.date | None:
+    """Convert a first day of travel from a date or its ISO text."""
+    return None if value is None else parse_date("start_date", value)
+
+
+def parse_date(name: str, value: dt.date | str) -> dt.date:
+    """Convert a date or its ISO text. A ``datetime`` is refused, since its time would be dropped."""
+    if isinstance(value, dt.datetime):
+        raise TypeError(f"{name} must be a date, not a datetime: use {value.date()!r}, in the traveller's time zone")
+    if isinstance(value, dt.date):
+        return value
+    try:
+        return dt.date.fromisoformat(value)
+    except TypeError:
+        raise TypeError(f"{name} must be a date or its ISO text, not {value!r}") from None
+    except ValueError:
+        raise ValueError(f"{name} must be a date like 2027-07-01, not {value!r}") from None
+
+
+def exactly_one(request: attrs.AttrsInstance) -> None:
+    """Refuse a request unless exactly one of its fields is set."""
+    fields = attrs.asdict(request, recurse=False)
+    given = [name for name, value in fields.items() if value is not None]
+    if len(given) != 1:
+        raise ValueError(f"pass exactly one of {', '.join(fields)}; {' and '.join(given) or 'none'} given")
+    text(request, attrs.fields_dict(type(request))[given[0]], fields[given[0]])
+
+
+def values_of(kind: type, what: str) -> Callable[[Iterable[Any]], tuple[Any, ...]]:
+    """Return a converter of an iterable of *kind* to a tuple, which refuses text and mappings."""
+
+    def convert(values: Iterable[Any]) -> tuple[Any, ...]:
+        if isinstance(values, str | bytes | dict | kind) or not isinstance(values, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(f"items must be a list of {kind.__name__}, not {values!r}")
+        taken = tuple(values)
+        for value in taken:
+            if not isinstance(value, kind):
+                raise TypeError(f"items must hold {what}, not {value!r}")
+        if not taken:
+            raise ValueError(f"items must hold at least one {kind.__name__}")
+        return taken
+
+    return convert

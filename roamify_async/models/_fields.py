@@ -1,0 +1,44 @@
+"""How the fields of a value relate to JSON, and the base class of states."""
+
+from enum import StrEnum
+from typing import Any, Final
+
+SAME_OBJECT: Final = "."
+"""JSON name of a field whose value is read from the object that holds it."""
+
+HINT: Final[dict[str, Any]] = {"hint": True}
+"""Field metadata: the number is optional advice, and a value that cannot be read counts as missing."""
+SLASHED_DATE: Final[dict[str, Any]] = {"date_format": "%d/%m/%Y"}
+"""Field metadata: the date is written as ``31/12/2027``."""
+
+
+def json_name(name: str | None) -> dict[str, Any]:
+    """Return field metadata that sets the JSON key, where it is not the field's own name in camelCase.
+
+    ``None`` means that the field does not appear in JSON.
+    """
+    return {"json_name": name}
+
+
+class State(StrEnum):
+    """A state in the server's own words. Unknown words are kept as members of their own."""
+
+    @classmethod
+    def _missing_(cls, value: object) -> "State | None":
+        if not isinstance(value, str):
+            return None
+        state = str.__new__(cls, value)
+        state._name_, state._value_ = value, value
+        return state
+
+    def __reduce_ex__(self, protocol: object) -> tuple[Any, ...]:
+        """Pickle by value: an unknown state is not an attribute of its class."""
+        return type(self), (str(self),)
+
+    def __deepcopy__(self, memo: object) -> "State":
+        """Return the state itself, which is immutable."""
+        return self
+
+    def __copy__(self) -> "State":
+        """Return the state itself, which is immutable."""
+        return self
