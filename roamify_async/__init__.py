@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Final
 from ._version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from ._core.memory import (
+        Doubt as Doubt,
+    )
     from ._http.capture import (
         RawResponse as RawResponse,
         capture_responses as capture_responses,
@@ -31,7 +34,9 @@ if TYPE_CHECKING:
         EsimsNotReadyError as EsimsNotReadyError,
         JournalError as JournalError,
         NotFoundError as NotFoundError,
+        PackageNotFoundError as PackageNotFoundError,
         PermissionDeniedError as PermissionDeniedError,
+        PurchaseFailedError as PurchaseFailedError,
         PurchaseInDoubtError as PurchaseInDoubtError,
         RateLimitError as RateLimitError,
         RequestTimeoutError as RequestTimeoutError,
@@ -90,6 +95,7 @@ if TYPE_CHECKING:
         OrderItem as OrderItem,
         OrderLine as OrderLine,
         OrderStatus as OrderStatus,
+        RepeatedOrder as RepeatedOrder,
     )
     from .models.packages import (
         Catalogue as Catalogue,
@@ -178,6 +184,7 @@ _MODULES: Final = {
     "DecodeError": "errors",
     "Destination": "models.packages",
     "Device": "models.devices",
+    "Doubt": "_core.memory",
     "Esim": "models.esims",
     "EsimEvent": "models.events",
     "EsimEvents": "models.events",
@@ -204,17 +211,20 @@ _MODULES: Final = {
     "OrderLine": "models.orders",
     "OrderStatus": "models.orders",
     "Package": "models.packages",
+    "PackageNotFoundError": "errors",
     "PackagePage": "models.packages",
     "PermissionDeniedError": "errors",
     "Policy": "models.policies",
     "PolicyStatus": "models.policies",
     "Profile": "models.esims",
     "Progress": "purchasing.bulk",
+    "PurchaseFailedError": "errors",
     "PurchaseInDoubtError": "errors",
     "RateLimitError": "errors",
     "RawResponse": "_http.capture",
     "Refund": "models.refunds",
     "RefundStatus": "models.refunds",
+    "RepeatedOrder": "models.orders",
     "RequestTimeoutError": "errors",
     "Requirements": "models.packages",
     "Retries": "settings",

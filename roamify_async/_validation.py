@@ -5,6 +5,7 @@ They wrap the validators of attrs, so that errors say what to pass in the words 
 
 import datetime as dt
 import math
+import unicodedata
 from collections.abc import Callable, Iterable
 from datetime import timedelta
 from decimal import Decimal
@@ -17,6 +18,10 @@ Seconds = float | timedelta
 """A duration: seconds as a number, or a ``timedelta``."""
 MAX_RATE: Final = 1_000_000
 """The highest rate that can be limited, per second."""
+
+
+MAX_REFERENCE: Final = 128
+"""Maximum length of a reference in characters."""
 
 
 class Named(Protocol):
@@ -92,6 +97,19 @@ def text(_: object, field: Named, value: Any) -> None:
         raise TypeError(f"{field.name} must be text, not {value!r}")
     if not value.strip():
         raise ValueError(f"{field.name} must not be empty")
+
+
+def reference(_: object, field: Named, value: Any) -> None:
+    """Refuse references that a server might trim, fold, cut or normalise, so that two of them became one."""
+    text(_, field, value)
+    if value != value.strip():
+        raise ValueError(f"{field.name} must not begin or end with white space, as {value!r} does")
+    if not unicodedata.is_normalized("NFC", value):
+        raise ValueError(f"{field.name} must be in Unicode's normalization form NFC, which {value!r} is not")
+    if any(unicodedata.category(character) in {"Cc", "Cs"} for character in value):
+        raise ValueError(f"{field.name} must not contain control characters or lone surrogates, as {value!r} does")
+    if len(value) > MAX_REFERENCE:
+        raise ValueError(f"{field.name} must have at most {MAX_REFERENCE} characters, not {len(value)}")
 
 
 def whole_number(_: object, field: Named, value: Any) -> None:

@@ -7,6 +7,7 @@ from typing import Any, Generic, Self, TypedDict, TypeVar, Unpack, overload
 
 from ._core.endpoint import Async, Mode
 from ._core.engine import Engine
+from ._core.memory import Doubt
 from ._core.raw_request import QueryValue, build_request
 from ._core.sync import GRACE, Sync
 from ._http.credentials import Token, resolve_credentials
@@ -45,6 +46,8 @@ class Changes(TypedDict, total=False):
     timeouts: Timeouts
     retries: Retries
     reconcile_window: Seconds
+    look_first: bool
+    check_packages: bool
     on_doubt: OnDoubt
     proxy: str | None
     user_agent: str | None
@@ -74,6 +77,13 @@ class _Client(Generic[Mode]):
     def settings(self) -> Settings:
         """The settings of this client."""
         return self._engine.settings
+
+    def doubts(self) -> tuple[Doubt, ...]:
+        """Return the purchases of this client of which it is not known whether they were booked, the oldest first.
+
+        A doubt is remembered until the purchase is found or refused. Nothing is sent, and nothing needs to be awaited.
+        """
+        return tuple(self._engine.memory.doubts.values())
 
     def with_settings(self, **changes: Unpack[Changes]) -> Self:
         """Return a client with some settings changed, which shares connections, limiter and lifetime.

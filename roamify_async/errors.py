@@ -15,8 +15,10 @@
     │   ├── UnprocessableError        422
     │   ├── RateLimitError            429
     │   └── ServerError               5xx
+    │                                 PackageNotFoundError is a NotFoundError: there is no such package
     ├── DecodeError                   the response is not what the API describes
     ├── PurchaseInDoubtError          money may have moved
+    ├── PurchaseFailedError           booked and not kept: cancelled, refunded or failed
     ├── EsimsNotReadyError            bought and paid, but not all eSIMs can be installed yet
     ├── BudgetError                   max_spend or the balance would be exceeded; nothing was sent
     ├── JournalError                  the journal belongs to other requests, is in use, or is damaged
@@ -209,6 +211,19 @@ class NotFoundError(APIStatusError):
     """404: it does not exist, or belongs to another partner."""
 
 
+class PackageNotFoundError(NotFoundError):
+    """There is no package with this id; nothing was sent."""
+
+    nearest: tuple[str, ...]
+    """The most similar ids of the catalogue, if it could be searched."""
+
+    def __init__(
+        self, message: str = "", *, nearest: tuple[str, ...] = (), status: int = 404, sent: Sent = "no", **facts: Any
+    ) -> None:
+        super().__init__(message, status=status, sent=sent, **facts)
+        self.nearest = nearest
+
+
 class ConflictError(APIStatusError):
     """409: the request conflicts with the current state: a reference that is taken, an insufficient balance."""
 
@@ -267,6 +282,8 @@ class PurchaseInDoubtError(RoamifyError):
     """The error that caused the doubt."""
     found: tuple[object, ...]
     """Orders under the reference that are not provably this purchase."""
+    look_up_error: RoamifyError | None
+    """Why the last look-up failed, if it did."""
 
     def __init__(
         self,
@@ -275,6 +292,7 @@ class PurchaseInDoubtError(RoamifyError):
         request: object = None,
         reason: RoamifyError | None = None,
         found: tuple[object, ...] = (),
+        look_up_error: RoamifyError | None = None,
         sent: Sent = "maybe",
         **facts: Any,
     ) -> None:
@@ -282,6 +300,21 @@ class PurchaseInDoubtError(RoamifyError):
         self.request = request
         self.reason = reason
         self.found = found
+        self.look_up_error = look_up_error
+
+
+class PurchaseFailedError(RoamifyError):
+    """A purchase was booked and not kept: it was cancelled, refunded, or failed.
+
+    Nothing more happens under its reference; buy again under another one.
+    """
+
+    order: object
+    """The order, as last seen."""
+
+    def __init__(self, message: str = "", *, order: object = None, sent: Sent = "answered", **facts: Any) -> None:
+        super().__init__(message, sent=sent, **facts)
+        self.order = order
 
 
 class EsimsNotReadyError(RoamifyError):

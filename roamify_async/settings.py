@@ -112,6 +112,10 @@ class Settings:
     """Maximum number of requests started per second; ``None`` means no limit."""
     reconcile_window: float = attrs.field(default=30, converter=seconds, validator=not_negative)
     """Seconds for which a purchase in doubt is looked up."""
+    look_first: bool = attrs.field(default=True, validator=flag)
+    """Look up a reference of the caller's before anything is sent under it; an order that exists is returned."""
+    check_packages: bool = attrs.field(default=True, validator=flag)
+    """Check that packages exist before they are bought. Turn it off for packages that no catalogue lists."""
     on_doubt: OnDoubt = attrs.field(default="look_up", validator=one_of(*get_args(OnDoubt)))
     """What to do about a purchase in doubt: raise, look it up, or look it up and send it again if it is absent."""
     proxy: str | None = attrs.field(default=None, repr=False, validator=optional(instance(str, "text")))

@@ -27,6 +27,8 @@ if TYPE_CHECKING:  # The engine sends endpoints, so it stands above them.
 
 P = ParamSpec("P")
 T = TypeVar("T")
+RequestT = TypeVar("RequestT")
+BookedT = TypeVar("BookedT")
 
 
 class Safety(Enum):
@@ -110,20 +112,22 @@ class dual_method(Generic[P, T]):  # noqa: N801 -- a decorator
         return MethodType(self._call_sync if isinstance(resource.mode, Sync) else self._call_async, resource)
 
 
-@attrs.frozen
-class Reconciliation(Generic[T]):
-    """How a purchase is found by its reference, and how it is known that its packages do not exist."""
+@attrs.frozen(kw_only=True)
+class Reconciliation(Generic[RequestT, BookedT, T]):
+    """How a purchase is found by its reference, and checked before it is sent."""
 
-    find: Callable[["Engine", Any], Awaitable[tuple[Any, ...]]]
-    """Returns the orders under the reference of a request."""
-    to_response: Callable[["Engine", Any], Awaitable[T]]
-    """Converts an order that was found to the endpoint's response."""
-    unknown_packages: Callable[["Engine", Any], Awaitable[tuple[str, ...]]] | None = None
-    """Returns the package ids of a request that the server does not offer."""
-    other_evidence: Callable[["Engine", Any, datetime], Awaitable[tuple[Any, ...]]] | None = None
-    """Returns what else speaks for a purchase that no order shows, since a time."""
-    catalogue_hint: str = ""
-    """The call that lists what the server offers."""
+    find: Callable[["Engine", RequestT], Awaitable[tuple[BookedT, ...]]]
+    """Returns what is booked under the reference of a request."""
+    latest: Callable[["Engine"], Awaitable[tuple[BookedT, ...]]]
+    """Returns the latest purchases, whatever their reference."""
+    to_response: Callable[["Engine", BookedT], Awaitable[T]]
+    """Converts a purchase that was found to the endpoint's response."""
+    refresh: Callable[["Engine", RequestT, str], Awaitable[BookedT | None]]
+    """Reads a purchase again by its id."""
+    check: Callable[["Engine", RequestT], Awaitable[None]]
+    """Raises ``PackageNotFoundError`` if the server answers that a package does not exist."""
+    other_evidence: Callable[["Engine", RequestT, datetime], Awaitable[tuple[object, ...]]] | None = None
+    """Returns what else, since a time, speaks for a purchase that is not found by its reference."""
 
 
 class Endpoint(dual_method[P, T]):
@@ -146,7 +150,7 @@ class Endpoint(dual_method[P, T]):
         safety: Safety | None = None,
         data_path: str = "data",
         timeout: float | None = None,
-        reconciliation: Reconciliation[T] | None = None,
+        reconciliation: Reconciliation[Any, Any, T] | None = None,
         check: Callable[["Engine", Any, T], Awaitable[None]] | None = None,
         recover: Callable[["Engine", Any, RoamifyError], Awaitable[T]] | None = None,
         decode: Callable[[HttpResponse], T] | None = None,
@@ -158,7 +162,7 @@ class Endpoint(dual_method[P, T]):
         self.safety: Safety = safety or (READ if method == "GET" else ACTION)
         self.data_path: str = data_path
         self.timeout: float | None = timeout
-        self.reconciliation: Reconciliation[T] | None = reconciliation
+        self.reconciliation: Reconciliation[Any, Any, T] | None = reconciliation
         self.check: Callable[[Engine, Any, T], Awaitable[None]] | None = check
         self.recover: Callable[[Engine, Any, RoamifyError], Awaitable[T]] | None = recover
         self.decode: Callable[[HttpResponse], T] | None = decode

@@ -2,18 +2,16 @@
 
 import logging
 from collections.abc import Awaitable, Callable
-from datetime import datetime
 from http import HTTPStatus
 from typing import Any, Final, Protocol, TypeVar
 
 import anyio
-import attrs
 from anyio.lowlevel import checkpoint_if_cancelled
 
 from roamify_async._http.capture import record
-from roamify_async._http.messages import AttemptResult, HttpResponse, NoResponse, SendState
+from roamify_async._http.messages import AttemptResult, HttpRequest, HttpResponse, NoResponse, SendState
 from roamify_async._http.transport import Transport
-from roamify_async._serde.envelope import decode, encode, status_error
+from roamify_async._serde.envelope import decode, encode, refuse_failed_envelope, status_error
 from roamify_async.errors import (
     ConnectError,
     ConnectionLostError,
@@ -27,6 +25,7 @@ from roamify_async.settings import DEFAULT_TIMEOUTS, Settings, Timeouts
 
 from .concurrency import Limiter
 from .endpoint import Endpoint, Safety
+from .memory import Memory
 from .pagination import PagePrefetcher, PageT, PrefetchWindow
 from .retry import Retry, decide, is_success
 
@@ -54,15 +53,6 @@ class Purchase(Protocol):
         ...
 
 
-@attrs.define(eq=False)
-class _Shared:
-    """What all views of a client have in common."""
-
-    doubts: dict[str, datetime] = attrs.field(factory=dict[str, datetime])
-    in_progress: set[str] = attrs.field(factory=set[str])
-    limiter: Limiter | None = None
-
-
 class Engine:
     """Sends the requests of a client, or of a view of it with other settings."""
 
@@ -73,29 +63,19 @@ class Engine:
         purchase: Purchase,
         *,
         limiter: Limiter | None = None,
-        shared: _Shared | None = None,
+        memory: Memory | None = None,
     ) -> None:
         self.transport = transport
         self.settings = settings
+        self.memory = memory or Memory()
         self._purchase = purchase
         self._limiter = limiter
-        self._shared = shared or _Shared()
         self._timeouts: dict[float | None, Timeouts] = {}
         """For one attempt, by the endpoint's own timeout."""
 
-    @property
-    def doubts(self) -> dict[str, datetime]:
-        """References of purchases that were left in doubt, and when each was first sent."""
-        return self._shared.doubts
-
-    @property
-    def in_progress(self) -> set[str]:
-        """References of purchases under way: one reference is one purchase."""
-        return self._shared.in_progress
-
     def view(self, settings: Settings, limiter: Limiter | None = None) -> "Engine":
         """Return an engine with other settings, and optionally its own limiter, that shares everything else."""
-        return Engine(self.transport, settings, self._purchase, limiter=limiter or self._limiter, shared=self._shared)
+        return Engine(self.transport, settings, self._purchase, limiter=limiter or self._limiter, memory=self.memory)
 
     async def send(self, endpoint: Endpoint[..., T], request: object, /) -> T:
         """Send a request and return its response. A purchase is made exactly once."""
@@ -144,9 +124,7 @@ class Engine:
                     send_state=send_state,
                 )
             if isinstance(outcome, HttpResponse):
-                record(message, outcome, transport.credentials.redact)
-                if outcome.status in OVERLOADED:
-                    limiter.throttle(outcome.retry_after())
+                self._observe(message, outcome, limiter)
             tries += 1
             result = self._interpret(endpoint, outcome)
             if not isinstance(result, RoamifyError):
@@ -173,10 +151,16 @@ class Engine:
             await endpoint.check(self, request, result)
         return result
 
+    def _observe(self, message: HttpRequest, response: HttpResponse, limiter: Limiter) -> None:
+        record(message, response, self.transport.credentials.redact)
+        self.memory.note_date(response.headers.get("date"))
+        if response.status in OVERLOADED:
+            limiter.throttle(response.retry_after())
+
     def _shared_limiter(self) -> Limiter:
-        if self._shared.limiter is None:
-            self._shared.limiter = Limiter(self.settings.concurrency, self.settings.rate)
-        return self._shared.limiter
+        if self.memory.limiter is None:
+            self.memory.limiter = Limiter(self.settings.concurrency, self.settings.rate)
+        return self.memory.limiter
 
     def _timeouts_for(self, endpoint_timeout: float | None) -> Timeouts:
         timeouts = self._timeouts.get(endpoint_timeout)
@@ -194,6 +178,8 @@ class Engine:
         if not is_success(outcome.status):
             return status_error(outcome)
         try:
+            if endpoint.safety is not Safety.READ:
+                refuse_failed_envelope(outcome)
             if endpoint.decode is not None:
                 return endpoint.decode(outcome)
             return decode(outcome, endpoint.response, endpoint.data_path, method=endpoint.method)

@@ -48,9 +48,9 @@ def may_repeat(safety: Safety, result: AttemptResult, *, readable: bool = True) 
     A read whose 2xx response cannot be parsed (cut off, or a gateway's page) is worth another attempt.
     """
     if safety is not Safety.READ:
-        # A 429 refuses before anything is done. Whatever else was answered, or may have left, is looked up instead.
+        # Whatever was answered, or may have left, is looked up instead. A purchase may be booked even by a 429.
         if isinstance(result, HttpResponse):
-            return result.status == HTTPStatus.TOO_MANY_REQUESTS
+            return safety is Safety.ACTION and result.status == HTTPStatus.TOO_MANY_REQUESTS
         return result.sent == "no"
     if not isinstance(result, HttpResponse):
         return True

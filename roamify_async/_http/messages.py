@@ -80,6 +80,8 @@ class SendState:
     """When the first byte of the body may have left."""
     resent: bool = False
     """Whether the request was sent again after a look-up found nothing. It may still turn up twice."""
+    looked_first: bool = True
+    """Whether nothing can be booked under the reference that is older: it is new, or was looked up before sending."""
 
     def mark_sent(self) -> None:
         """Record that bytes are about to leave."""

@@ -61,8 +61,8 @@ class MarkedPayload(aiohttp.BytesPayload):
         self._send_state = send_state
 
     def _mark_sent(self) -> None:
+        self._send_state.mark_sent()  # It may refuse, and then nothing is sent.
         self.was_sent = True
-        self._send_state.mark_sent()
 
     async def write(self, writer: AbstractStreamWriter) -> None:
         """Write the whole body."""

@@ -71,6 +71,19 @@ def decode(response: HttpResponse, response_type: type[T], data_path: str, *, me
     raise _decode_error(summary, problems, response, garbled=False)
 
 
+def refuse_failed_envelope(response: HttpResponse) -> None:
+    """Raise ``DecodeError`` for a 2xx response whose envelope says that the request failed."""
+    if b"failed" not in response.body:
+        return
+    with suppress(ValueError):
+        value = parse(response.body)
+        if value.__class__ is dict and value.get("status") == "failed":
+            message = _message(value, response)
+            raise _decode_error(
+                f"the response says that it failed: {message}", "$.status: failed", response, garbled=False
+            )
+
+
 def decode_any(response: HttpResponse) -> Any:
     """Return the parsed JSON of a response, or its text if it is not JSON."""
     with suppress(ValueError):

@@ -20,7 +20,7 @@ from roamify_async.models.orders import CreateOrder, HistoryItem, Order, OrderIt
 from roamify_async.models.usage import GetUsage, GetUsageDetails, Usage, UsageDetails
 from roamify_async.purchasing.buy import buy_esims, poll_installable, prepare_esims
 
-from .packages import Packages
+from .packages import find_packages, refuse_undated
 
 MAX_ESIMS: Final = 500
 """More eSIMs than an order holds."""
@@ -125,10 +125,16 @@ class Esims(Resource[Mode]):
         from .orders import Orders  # Orders of instant eSIMs need this module.
 
         request = CreateOrder([OrderItem(package_id, quantity)], reference_id=reference_id)
+        start = to_start_date(start_date)
+
+        async def check() -> None:
+            packages = await find_packages(self.engine, (package_id,))
+            if start is None:
+                refuse_undated(packages, "pass start_date, the first day of travel")
+
         return await buy_esims(
-            self.engine, request, to_start_date(start_date),
-            create=Orders.create, list_orders=Orders.list, page=Packages.page, get=Esims.get, apply=Esims.apply,
-        )  # fmt: skip
+            self.engine, request, start, check=check, create=Orders.create, get=Esims.get, apply=Esims.apply
+        )
 
 
 _EVENTS_2025: Final = Endpoint("GET", "/api/esim/events", GetEvents, EsimEvents, data_path=DATA_OR_BODY)

@@ -18,24 +18,40 @@ from roamify_async.models.insurance import (
     OrderInsurance,
 )
 from roamify_async.models.policies import ApplyPolicy, GetPolicy, ListPolicies, Policy
+from roamify_async.purchasing.classify import is_api_404
+
+from .packages import nearest_ids, packages_not_found
 
 
 async def _find(engine: Engine, request: OrderInsurance) -> tuple[InsuranceOrder, ...]:
     """Return the order under a reference; the server accepts each reference once."""
     try:
         return (await engine.send(Insurance.get_order, GetInsuranceOrder(reference_id=request.reference_id)),)
-    except NotFoundError:
+    except NotFoundError as error:
+        if not is_api_404(error):
+            raise
         return ()
+
+
+async def _latest(engine: Engine) -> tuple[InsuranceOrder, ...]:
+    return await engine.send(Insurance.list_orders, ListInsuranceOrders())
 
 
 async def _to_order(_: Engine, order: InsuranceOrder) -> InsuranceOrder:
     return order
 
 
-async def _unknown_packages(engine: Engine, request: OrderInsurance) -> tuple[str, ...]:
+async def _refresh(engine: Engine, _: OrderInsurance, order_id: str) -> InsuranceOrder:
+    return await engine.send(Insurance.get_order, GetInsuranceOrder(order_id=order_id))
+
+
+async def _check(engine: Engine, request: OrderInsurance) -> None:
     products = await engine.send(Insurance.packages, ListInsurance())
-    offered = {package.package_id for product in products for package in product.packages}
-    return tuple(package_id for package_id in request.packages() if package_id not in offered)
+    offered = [package.package_id for product in products for package in product.packages]
+    unknown = tuple(package_id for package_id in request.packages() if package_id not in offered)
+    if unknown:
+        nearest = tuple(near for package_id in unknown for near in nearest_ids(package_id, offered))
+        raise packages_not_found(unknown, nearest, "insurance.packages()")
 
 
 async def _read_issued(engine: Engine, request: ApplyPolicy, failure: RoamifyError) -> Policy:
@@ -70,7 +86,7 @@ class Insurance(Resource[Mode]):
         "POST", "/api/insurance/order", OrderInsurance, InsuranceOrder,
         safety=PURCHASE, timeout=60,
         reconciliation=Reconciliation(
-            _find, _to_order, _unknown_packages, catalogue_hint="insurance.packages()"
+            find=_find, latest=_latest, to_response=_to_order, refresh=_refresh, check=_check
         ),
     )  # fmt: skip
     """Order policies."""

@@ -3,45 +3,69 @@
 from collections.abc import AsyncIterable, Callable, Iterable
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import attrs
 
-from roamify_async._core.concurrency import gather
-from roamify_async._core.endpoint import PURCHASE, Async, Endpoint, Mode, Reconciliation, Resource, dual_method
+from roamify_async._core.endpoint import ACTION, PURCHASE, Async, Endpoint, Mode, Reconciliation, Resource, dual_method
 from roamify_async._core.engine import Engine
 from roamify_async._http.messages import SendState
 from roamify_async._validation import check, whole_number
-from roamify_async.errors import NotFoundError, PurchaseInDoubtError
+from roamify_async.errors import NotFoundError, PurchaseInDoubtError, RoamifyError
 from roamify_async.models.account import GetBalance
 from roamify_async.models.esims import Esim, ListEsims
-from roamify_async.models.orders import CreateOrder, GetOrder, InstantOrder, ListOrders, Order, ReconcileOrder
-from roamify_async.models.packages import ListPackages
-from roamify_async.purchasing.attempt import find_second, make_sure, search
+from roamify_async.models.orders import (
+    CreateOrder,
+    GetOrder,
+    InstantOrder,
+    ListOrders,
+    Order,
+    ReconcileOrder,
+    RepeatedOrder,
+    RepeatOrder,
+)
+from roamify_async.purchasing.attempt import find_second, make_purchase, patience, search
 from roamify_async.purchasing.bulk import Progress, bulk
-from roamify_async.purchasing.classify import LookUpResult
-from roamify_async.purchasing.line import BulkAdapter
+from roamify_async.purchasing.classify import LookUpResult, ids, is_api_404
+from roamify_async.purchasing.line import BulkAdapter, Line
+from roamify_async.purchasing.repeat import repeat_order
 from roamify_async.purchasing.report import BulkReport
 
 from .account import Account
 from .esims import Esims, ready_esims
-from .packages import Packages
+from .packages import find_package, find_packages, refuse_undated
 
 
-async def _find(engine: Engine, request: CreateOrder) -> tuple[Order, ...]:
-    return await engine.send(Orders.list, ListOrders(reference_id=request.reference_id))
+async def find_orders(engine: Engine, reference_id: str) -> tuple[Order, ...]:
+    """Return the orders under a reference, by the list or, where that does not answer, by the single order.
+
+    The API's own 404 means that there is none. A list that is full without the order proves nothing.
+    """
+    problem: RoamifyError | None = None
+    listed: tuple[Order, ...] = ()
+    try:
+        listed = await engine.send(Orders.list, ListOrders(reference_id=reference_id))
+    except RoamifyError as error:
+        problem = None if is_api_404(error) else error
+    is_found = any(order.reference_id == reference_id for order in listed)
+    if is_found or (problem is None and len(listed) < LOOK_UP_LIMIT):
+        return listed
+    try:
+        return (*listed, await engine.send(Orders.get, GetOrder(reference_id=reference_id)))
+    except RoamifyError as error:
+        if is_api_404(error):
+            return listed
+        raise problem or error from None
 
 
-async def _unknown_packages(engine: Engine, request: CreateOrder) -> tuple[str, ...]:
-    """Return the package ids of a request that the catalogue does not contain."""
+async def refresh_order(engine: Engine, _: object, order_id: str) -> Order:
+    """Return an order by its id."""
+    return await engine.send(Orders.get, GetOrder(order_id=order_id))
 
-    async def is_unknown(package_id: str) -> bool:
-        page = await engine.send(Packages.page, ListPackages(package_id=package_id))
-        return all(package.package_id != package_id for package in page)
 
-    package_ids = tuple(request.packages())
-    outcomes = await gather(is_unknown, package_ids)
-    return tuple(package_id for package_id, outcome in zip(package_ids, outcomes, strict=True) if outcome is True)
+async def latest_orders(engine: Engine) -> tuple[Order, ...]:
+    """Return the latest orders, under all references."""
+    return await engine.send(Orders.list, ListOrders(limit=LOOK_UP_LIMIT))
 
 
 async def to_order(_: Engine, order: Order) -> Order:
@@ -49,15 +73,32 @@ async def to_order(_: Engine, order: Order) -> Order:
     return order
 
 
+async def _find(engine: Engine, request: CreateOrder) -> tuple[Order, ...]:
+    return await find_orders(engine, request.reference_id or "")
+
+
+async def _check(engine: Engine, request: CreateOrder) -> None:
+    await find_packages(engine, tuple(request.packages()))
+
+
+async def _check_instant(engine: Engine, request: CreateOrder) -> None:
+    packages = await find_packages(engine, tuple(request.packages()))
+    refuse_undated(packages, "use orders.create(), and esims.apply() with a start_date")
+
+
 async def _to_instant_order(engine: Engine, order: Order) -> InstantOrder:
     """Return an order that was found, with its eSIMs."""
     esims = order.esims or await engine.send(
-        Esims.list, ListEsims(reference_id=order.reference_id, limit=max(50, len(order.items)))
+        Esims.list, ListEsims(reference_id=order.reference_id, limit=max(LOOK_UP_LIMIT, len(order.items)))
     )
     fields: dict[str, Any] = attrs.asdict(order, recurse=False)
     del fields["items"]
     fields["esims"] = esims
     return InstantOrder(**fields)
+
+
+LOOK_UP_LIMIT: Final = 50
+"""Number of orders that a look-up asks for, which is the API's default."""
 
 
 class Orders(Resource[Mode]):
@@ -66,13 +107,18 @@ class Orders(Resource[Mode]):
     create: Final = Endpoint(
         "POST", "/api/esim/order", CreateOrder, Order,
         safety=PURCHASE, timeout=60,
-        reconciliation=Reconciliation(_find, to_order, _unknown_packages, catalogue_hint="packages.list()"),
+        reconciliation=Reconciliation(
+            find=_find, latest=latest_orders, to_response=to_order, refresh=refresh_order, check=_check
+        ),
     )  # fmt: skip
     """Order eSIMs, whose profiles are generated by ``esims.apply``."""
     create_instant: Final = Endpoint(
         "POST", "/api/esim/order/instant", CreateOrder, InstantOrder,
         safety=PURCHASE, timeout=60,
-        reconciliation=Reconciliation(_find, _to_instant_order, _unknown_packages, catalogue_hint="packages.list()"),
+        reconciliation=Reconciliation(
+            find=_find, latest=latest_orders, to_response=_to_instant_order, refresh=refresh_order,
+            check=_check_instant,
+        ),
     )  # fmt: skip
     """Order eSIMs that are ready to install."""
     get: Final = Endpoint("GET", "/api/esim/order", GetOrder, Order)
@@ -112,13 +158,7 @@ class Orders(Resource[Mode]):
         engine = self.engine
 
         async def price(package_id: str) -> Decimal:
-            page = await engine.send(Packages.page, ListPackages(package_id=package_id))
-            for package in page:
-                if package.package_id == package_id:
-                    return package.price
-            raise NotFoundError(
-                f"there is no package {package_id!r}; see packages.list()", status=404, package_ids=(package_id,)
-            )
+            return (await find_package(engine, package_id)).price
 
         async def balance() -> Decimal:
             return (await engine.send(Account.balance, GetBalance())).balance
@@ -126,13 +166,24 @@ class Orders(Resource[Mode]):
         async def finish(order: Order) -> tuple[Esim, ...]:
             return await ready_esims(engine, order)
 
-        async def buy(engine: Engine, request: CreateOrder, send_state: SendState) -> Order:
-            return await make_sure(engine, Orders.create, request, send_state)
+        async def buy(engine: Engine, line: Line) -> Order:
+            async def check() -> None:
+                packages = await find_packages(engine, tuple(line.request.packages()))
+                if apply:
+                    refuse_undated(packages, "order it without apply=True, and use esims.apply() with a start_date")
+
+            return await make_purchase(
+                engine, Orders.create, line.request, line.send_state,
+                is_new=line.is_new, check=check, before_send=line.before_send,
+            )  # fmt: skip
 
         async def recheck(engine: Engine, request: CreateOrder, send_state: SendState) -> None:
             await find_second(engine, Orders.create, request, send_state)
 
-        adapter = BulkAdapter(buy=buy, recheck=recheck, price=price, balance=balance, finish=finish if apply else None)
+        adapter = BulkAdapter(
+            buy=buy, recheck=recheck, patience=patience(engine, Orders.create.timeout), price=price, balance=balance,
+            finish=finish if apply else None,
+        )  # fmt: skip
         return await bulk(
             engine,
             adapter,
@@ -145,6 +196,21 @@ class Orders(Resource[Mode]):
         )
 
     @dual_method
+    async def repeat(self: "Orders[Async]", reference_id: str) -> RepeatedOrder:
+        """Send an order that consists only of a reference which exactly one order has.
+
+        The API's overview mentions this call in one sentence, and what it does is disputed: it may return the order, or
+        order the same again, and spend money. ``is_new`` says which, from the orders under the reference before and
+        after. To read an order use ``orders.get``; to order again safely use ``orders.create`` with a new reference.
+
+        It is sent once, and never again. Raises ``NotFoundError`` if there is no order under the reference,
+        ``ConflictError`` if there are several, and ``PurchaseInDoubtError`` if the response is lost.
+
+        See: https://docs.getroamify.com/esims/
+        """
+        return await repeat_order(self.engine, _REPEAT, RepeatOrder(reference_id), find_orders)
+
+    @dual_method
     async def reconcile(self: "Orders[Async]", reference_id: str) -> Order:
         """Look up an order by its reference until it is found or the reconcile window has passed.
 
@@ -152,17 +218,20 @@ class Orders(Resource[Mode]):
         """
         request = ReconcileOrder(reference_id)
 
-        async def look() -> LookUpResult:
-            orders = await self.engine.send(Orders.list, ListOrders(reference_id=reference_id))
-            return LookUpResult(request.own(orders))
+        async def look() -> LookUpResult[Order]:
+            try:
+                found = await find_orders(self.engine, reference_id)
+            except RoamifyError as error:
+                return LookUpResult(failure=error.with_traceback(None))
+            return LookUpResult(request.own(found))
 
         result = await search(look, self.engine.settings.reconcile_window)
         if len(result.ours) == 1:
-            return cast("Order", result.ours[0])
+            self.engine.memory.resolve(reference_id)
+            return result.ours[0]
         if result.ours:
-            ids = " ".join(order.id for order in result.ours)
             raise PurchaseInDoubtError(
-                f"there are {len(result.ours)} orders under this reference: {ids}",
+                f"there are {len(result.ours)} orders under this reference: {ids(result.ours)}",
                 found=result.ours,
                 sent="answered",
                 reference_id=reference_id,
@@ -174,3 +243,7 @@ class Orders(Resource[Mode]):
             path=Orders.list.path,
             reference_id=reference_id,
         )
+
+
+_REPEAT: Final = Endpoint("POST", "/api/esim/order", RepeatOrder, Order, safety=ACTION, timeout=60)
+"""``Orders.create`` with only a reference. It is no ``PURCHASE``: nothing can be ordered again by a look-up."""

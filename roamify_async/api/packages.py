@@ -1,12 +1,15 @@
 """The catalogue: what can be bought, page by page or complete."""
 
 import difflib
-from collections.abc import AsyncGenerator, Awaitable
-from contextlib import aclosing
+import re
+from collections.abc import AsyncGenerator, Awaitable, Iterable, Sequence
+from contextlib import aclosing, suppress
+from functools import partial
 from typing import Final, Unpack
 
 import attrs
 
+from roamify_async._core.concurrency import gather, raise_first
 from roamify_async._core.endpoint import (
     Async,
     Endpoint,
@@ -19,7 +22,7 @@ from roamify_async._core.endpoint import (
 from roamify_async._core.engine import Engine
 from roamify_async._core.pagination import PagePrefetcher, RecentIds
 from roamify_async._validation import check, whole_number
-from roamify_async.errors import NotFoundError, RoamifyError
+from roamify_async.errors import PackageNotFoundError, RoamifyError
 from roamify_async.models.countries import Country, ListCountries
 from roamify_async.models.packages import (
     Catalogue,
@@ -33,6 +36,8 @@ from roamify_async.models.packages import (
 
 from .countries import Countries
 
+MAX_NEAREST: Final = 200
+"""Number of packages of a destination among which the nearest ids are searched."""
 MAX_BATCH: Final = 400
 """Maximum number of packages that an iterator passes on at a time."""
 
@@ -61,6 +66,77 @@ def _refuse_unknown(field: str, value: str | None, known: set[str], countries: t
     raise ValueError(f"there are no packages for {field}={value!r}: it is not in countries.list(){nearby}")
 
 
+async def find_package(engine: Engine, package_id: str, *, is_fresh: bool = False) -> Package:
+    """Return a package of the catalogue. One that was found in the last ten minutes is not requested again.
+
+    *is_fresh* requests it in any case. Raises ``PackageNotFoundError`` if the server answers without it.
+    """
+    known = None if is_fresh else engine.memory.package(package_id)
+    if known is not None:
+        return known
+    for package in await engine.send(Packages.page, ListPackages(package_id=package_id)):
+        if package.package_id == package_id:
+            engine.memory.add_package(package)
+            return package
+    raise packages_not_found((package_id,), await _nearest(engine, package_id), "packages.list()")
+
+
+async def find_packages(engine: Engine, package_ids: Sequence[str]) -> tuple[Package, ...]:
+    """Return packages of the catalogue.
+
+    Raises ``PackageNotFoundError`` for all that do not exist; else what another look-up failed with.
+    """
+    if len(package_ids) == 1:
+        return (await find_package(engine, package_ids[0]),)
+    outcomes = await gather(partial(find_package, engine), package_ids)
+    unknown = [outcome for outcome in outcomes if isinstance(outcome, PackageNotFoundError)]
+    if unknown:
+        ids = tuple(package_id for error in unknown for package_id in error.package_ids)
+        raise packages_not_found(ids, tuple(near for error in unknown for near in error.nearest), "packages.list()")
+    return raise_first(outcomes)
+
+
+def packages_not_found(package_ids: tuple[str, ...], nearest: tuple[str, ...], catalogue: str) -> PackageNotFoundError:
+    """Return the error for packages that are not in a catalogue."""
+    names = ", ".join(map(repr, package_ids))
+    near = f"; nearest: {', '.join(nearest)}" if nearest else ""
+    return PackageNotFoundError(
+        f"there is no package {names}; nothing was sent{near}. Take ids from {catalogue}, and never build them",
+        package_ids=package_ids,
+        nearest=nearest,
+    )
+
+
+def nearest_ids(package_id: str, known: Iterable[str]) -> tuple[str, ...]:
+    """Return the most similar of some package ids."""
+    return tuple(difflib.get_close_matches(package_id, [*known], n=3, cutoff=0.6))
+
+
+async def _nearest(engine: Engine, package_id: str) -> tuple[str, ...]:
+    """Return similar ids of the destination that an unknown id seems to name, if they can be read."""
+    named = re.match(r"esim-(.+?)-\d+days?-", package_id)
+    if named is None:
+        return ()
+    with suppress(RoamifyError, ValueError):  # The hint is not worth a failure of its own.
+        countries = await engine.send(Countries.list, ListCountries())
+        names = {slug: country.name for country in countries for slug in _slugs(country)}
+        for slug in difflib.get_close_matches(named.group(1), names, n=1, cutoff=0.6):
+            page = await engine.send(Packages.page, ListPackages(country=names[slug], page_size=MAX_NEAREST))
+            return nearest_ids(package_id, page.ids)
+    return ()
+
+
+def _slugs(country: Country) -> tuple[str, str]:
+    return re.sub(r"[^a-z0-9]+", "-", country.name.casefold()).strip("-"), country.code.casefold()
+
+
+def refuse_undated(packages: Iterable[Package], advice: str) -> None:
+    """Raise ``ValueError`` for a package that needs a date of travel."""
+    for package in packages:
+        if package.requirements.travel_date:
+            raise ValueError(f"{package.package_id} needs a start_date; nothing was bought: {advice}")
+
+
 class Packages(Resource[Mode]):
     """The catalogue."""
 
@@ -69,18 +145,9 @@ class Packages(Resource[Mode]):
 
     @dual_method
     async def get(self: "Packages[Async]", package_id: str) -> Package:
-        """Return one package. Raises ``NotFoundError`` if the catalogue has none with this id."""
+        """Return one package. Raises ``PackageNotFoundError``, with the nearest ids, if there is none with this id."""
         GetPackage(package_id)
-        for package in await self.page(package_id=package_id):
-            if package.package_id == package_id:
-                return package
-        raise NotFoundError(
-            f"the catalogue has no package {package_id!r}: take ids from packages.list(), and never build them",
-            status=404,
-            method=Packages.page.method,
-            path=Packages.page.path,
-            package_ids=(package_id,),
-        )
+        return await find_package(self.engine, package_id, is_fresh=True)
 
     @dual_iterator
     async def iter(

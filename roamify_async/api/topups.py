@@ -6,21 +6,25 @@ from typing import Final
 from roamify_async._core.endpoint import PURCHASE, Endpoint, Mode, Reconciliation, Resource
 from roamify_async._core.engine import Engine
 from roamify_async.models.esims import GetHistory
-from roamify_async.models.orders import HistoryItem, ListOrders, Order
+from roamify_async.models.orders import HistoryItem, Order
 from roamify_async.models.topups import CreateTopUp, ListTopUps, TopUpPackage
 
 from .esims import Esims
-from .orders import Orders, to_order
+from .orders import find_orders, latest_orders, refresh_order, to_order
+from .packages import nearest_ids, packages_not_found
 
 
 async def _find(engine: Engine, request: CreateTopUp) -> tuple[Order, ...]:
-    return await engine.send(Orders.list, ListOrders(reference_id=request.reference_id))
+    return await find_orders(engine, request.reference_id or "")
 
 
-async def _unknown_packages(engine: Engine, request: CreateTopUp) -> tuple[str, ...]:
-    """Look in the offer for the eSIM, not in the catalogue, whose packages need not be top-ups."""
+async def _check(engine: Engine, request: CreateTopUp) -> None:
+    """Check the offer for the eSIM, not the catalogue, whose packages need not be top-ups."""
     offered = await engine.send(TopUps.packages, ListTopUps(request.iccid))
-    return () if any(package.package_id == request.package_id for package in offered) else (request.package_id,)
+    ids = [package.package_id for package in offered]
+    if request.package_id not in ids:
+        nearest = nearest_ids(request.package_id, ids)
+        raise packages_not_found((request.package_id,), nearest, f"topups.packages({request.iccid!r})")
 
 
 async def _in_history(engine: Engine, request: CreateTopUp, since: datetime) -> tuple[HistoryItem, ...]:
@@ -41,6 +45,9 @@ class TopUps(Resource[Mode]):
     create: Final = Endpoint(
         "POST", "/api/esim/order/topup", CreateTopUp, Order,
         safety=PURCHASE, timeout=60,
-        reconciliation=Reconciliation(_find, to_order, _unknown_packages, _in_history, "topups.packages()"),
+        reconciliation=Reconciliation(
+            find=_find, latest=latest_orders, to_response=to_order, refresh=refresh_order, check=_check,
+            other_evidence=_in_history,
+        ),
     )  # fmt: skip
     """Top up an eSIM."""

@@ -2,10 +2,9 @@
 
 from typing import Final
 
-from roamify_async._core.concurrency import poll
 from roamify_async._core.endpoint import ACTION, PURCHASE, Endpoint, Mode, Reconciliation, Resource
 from roamify_async._core.engine import Engine
-from roamify_async.errors import RoamifyError
+from roamify_async.errors import NotFoundError
 from roamify_async.models.vouchers import (
     CreateVouchers,
     GetVoucher,
@@ -16,48 +15,61 @@ from roamify_async.models.vouchers import (
     VoucherBatch,
     VoucherRevocation,
 )
+from roamify_async.purchasing.classify import is_api_404
+
+from .packages import find_packages
+
+LOOK_UP_LIMIT: Final = 50
+"""Number of vouchers among which a reference that the server changed is searched."""
 
 
 async def _find(engine: Engine, request: CreateVouchers) -> tuple[VoucherBatch, ...]:
-    """Return the vouchers under the reference of a purchase, in batches of at most the requested quantity.
+    """Return the vouchers under the reference of a purchase, as one batch."""
+    return await _find_batches(engine, request, ListVouchers(reference_id=request.reference_id))
 
-    A second batch that matches the purchase means that it was made twice.
-    """
-    kinds: dict[tuple[str | None, str], list[Voucher]] = {}
-    for voucher in await engine.send(Vouchers.list, ListVouchers(reference_id=request.reference_id)):
-        kinds.setdefault((voucher.reference_id, voucher.package_id), []).append(voucher)
-    size = request.quantity
+
+async def _latest(engine: Engine) -> tuple[VoucherBatch, ...]:
+    return _batches(await engine.send(Vouchers.list, ListVouchers(limit=LOOK_UP_LIMIT)))
+
+
+async def _find_batches(engine: Engine, request: CreateVouchers, query: ListVouchers) -> tuple[VoucherBatch, ...]:
+    try:
+        vouchers = await engine.send(Vouchers.list, query)
+    except NotFoundError as error:
+        if not is_api_404(error):
+            raise
+        vouchers = ()
+    return _batches(vouchers, request.quantity)
+
+
+def _batches(vouchers: tuple[Voucher, ...], requested: int | None = None) -> tuple[VoucherBatch, ...]:
+    """Group vouchers by their reference."""
+    groups: dict[str | None, list[Voucher]] = {}
+    for voucher in vouchers:
+        groups.setdefault(voucher.reference_id, []).append(voucher)
     return tuple(
-        _batch(reference_id, size, vouchers[start : start + size])
-        for (reference_id, _), vouchers in kinds.items()
-        for start in range(0, len(vouchers), size)
+        VoucherBatch(
+            reference_id=reference_id,
+            requested_quantity=requested or len(group),
+            quantity=len(group),
+            vouchers=tuple(group),
+            is_pending=requested is not None and len(group) < requested,
+        )
+        for reference_id, group in groups.items()
     )
 
 
-def _batch(reference_id: str | None, requested: int, vouchers: list[Voucher]) -> VoucherBatch:
-    return VoucherBatch(
-        reference_id=reference_id, requested_quantity=requested, quantity=len(vouchers), vouchers=tuple(vouchers)
-    )
+async def _refresh(engine: Engine, request: CreateVouchers, _: str) -> VoucherBatch | None:
+    """Read a batch again: returned too early, missing vouchers would be created twice, under another reference."""
+    found = await _find(engine, request)
+    return next((batch for batch in found if batch.reference_id == request.reference_id), None)
 
 
-async def _poll_complete(engine: Engine, batch: VoucherBatch) -> VoucherBatch:
-    """Return a batch that was found, once it is complete or the reconcile window has passed.
+async def _check(engine: Engine, request: CreateVouchers) -> None:
+    await find_packages(engine, (request.package_id,))
 
-    Returned too early, missing vouchers would be created a second time under another reference.
-    """
-    package_id = batch.vouchers[0].package_id
-    request = CreateVouchers(package_id, quantity=batch.requested_quantity, reference_id=batch.reference_id)
-    async for _ in poll(engine.settings.reconcile_window):
-        if not batch.missing:
-            break
-        found = [
-            other
-            for other in await _find(engine, request)
-            if other.reference_id == request.reference_id and other.holds(request.packages())
-        ]
-        if len(found) > 1:
-            raise RoamifyError("there are more vouchers under the reference than were requested", sent="answered")
-        batch = next(iter(found), batch)
+
+async def _to_batch(_: Engine, batch: VoucherBatch) -> VoucherBatch:
     return batch
 
 
@@ -66,7 +78,9 @@ class Vouchers(Resource[Mode]):
 
     create: Final = Endpoint(
         "POST", "/api/esim/vouchers", CreateVouchers, VoucherBatch,
-        safety=PURCHASE, timeout=90, reconciliation=Reconciliation(_find, _poll_complete),
+        safety=PURCHASE, timeout=90, reconciliation=Reconciliation(
+            find=_find, latest=_latest, to_response=_to_batch, refresh=_refresh, check=_check
+        ),
     )  # fmt: skip
     """Create vouchers."""
     list: Final = Endpoint("GET", "/api/esim/vouchers", ListVouchers, tuple[Voucher, ...], data_path="data.vouchers")

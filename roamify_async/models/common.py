@@ -1,15 +1,24 @@
 """Values that several subjects share."""
 
 from decimal import Decimal
+from enum import Enum
 
 import attrs
 
 from ._fields import json_name
 
 
+class Match(Enum):
+    """Whether a booked purchase holds the packages of a request, as often."""
+
+    YES = "the same packages, as often"
+    UNKNOWN = "the number is right; the packages are not shown"
+    NO = "other packages, or another number"
+
+
 @attrs.define(kw_only=True)
 class Apn:
-    """Credentials point that a device may have to be told."""
+    """Access point name, for devices that do not find it by themselves."""
 
     apn_automatic: bool = True
     apn_name: str | None = None

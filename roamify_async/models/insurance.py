@@ -1,6 +1,5 @@
 """Insurance products and orders."""
 
-from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
@@ -8,9 +7,11 @@ from typing import Any, ClassVar, Final
 
 import attrs
 
-from roamify_async._validation import exactly_one, geography, optional, text, whole_number
+from roamify_async._validation import exactly_one, geography, optional, reference, text, whole_number
 
-from .orders import OrderItem, OrderStatus, count_packages, order_items
+from ._fields import json_name
+from .common import Match
+from .orders import OrderItem, OrderStatus, count_packages, falls_short, is_kept, match_items, order_items
 from .policies import InsuranceRequirements
 
 MAX_POLICIES: Final = 5
@@ -76,7 +77,7 @@ class OrderInsurance:
 
     items: tuple[OrderItem, ...] = attrs.field(converter=order_items, validator=_few_policies)
     """``OrderItem``s: 1 to 5 policies together."""
-    reference_id: str | None = attrs.field(default=None, kw_only=True, validator=optional(text))
+    reference_id: str | None = attrs.field(default=None, kw_only=True, validator=optional(reference))
     """Your own key for this purchase, by which it can be found again."""
 
     def packages(self) -> Mapping[str, int]:
@@ -197,6 +198,23 @@ class InsuranceOrder:
     created_at: datetime | None = None
     updated_at: datetime | None = None
 
-    def holds(self, packages: Mapping[str, int]) -> bool:
-        """Tell whether it holds these packages as often."""
-        return Counter(line.package_id for line in self.items) == Counter(packages)
+    was_found: bool = attrs.field(default=False, eq=False, metadata=json_name(None))
+    """Whether it existed before the call that returned it sent anything."""
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether the order stands: it was not cancelled, refunded or failed."""
+        return is_kept(self.status)
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether the server still works on it."""
+        return self.status == OrderStatus.PENDING
+
+    def match(self, packages: Mapping[str, int]) -> Match:
+        """Compare its items with quantities of packages."""
+        return match_items([item.package_id for item in self.items], packages)
+
+    def falls_short(self, packages: Mapping[str, int]) -> bool:
+        """Return whether it holds only a part of some packages."""
+        return falls_short([item.package_id for item in self.items], packages)

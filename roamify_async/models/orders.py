@@ -1,16 +1,17 @@
 """Orders: what was bought, and for how much."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import ClassVar
 
 import attrs
 
-from roamify_async._validation import exactly_one, optional, text, whole_number
+from roamify_async._validation import exactly_one, optional, reference, text, whole_number
 
-from ._fields import State
+from ._fields import State, json_name
+from .common import Match
 from .esims import Esim
 
 
@@ -23,6 +24,13 @@ class OrderStatus(State):
     CANCELLED = "CANCELLED"
     REFUNDED = "REFUNDED"
     REQUIRE_ACTION = "REQUIRE_ACTION"
+    FAILED = "FAILED"
+    """Not documented."""
+
+
+def is_kept(status: str) -> bool:
+    """Return whether an order with this status stands. Unknown states count as standing."""
+    return status.upper() not in {"CANCELLED", "REFUNDED", "FAILED"}
 
 
 @attrs.frozen
@@ -54,6 +62,21 @@ def count_packages(items: Iterable[OrderItem]) -> Mapping[str, int]:
     return counts
 
 
+def match_items(package_ids: Sequence[str], packages: Mapping[str, int]) -> Match:
+    """Compare the packages of items with those of a request. Items may not name their package."""
+    if len(package_ids) != sum(packages.values()):
+        return Match.NO
+    named = Counter(filter(None, package_ids))
+    if not named <= Counter(packages):
+        return Match.NO
+    return Match.YES if all(package_ids) else Match.UNKNOWN
+
+
+def falls_short(package_ids: Sequence[str], packages: Mapping[str, int]) -> bool:
+    """Return whether items are a part of a request."""
+    return len(package_ids) < sum(packages.values()) and Counter(filter(None, package_ids)) <= Counter(packages)
+
+
 @attrs.frozen
 class CreateOrder:
     """Order eSIMs, paid from the balance; ``/esims/orders``.
@@ -66,7 +89,7 @@ class CreateOrder:
 
     items: tuple[OrderItem, ...] = attrs.field(converter=order_items)
     """``OrderItem``s, at least one."""
-    reference_id: str | None = attrs.field(default=None, kw_only=True, validator=optional(text))
+    reference_id: str | None = attrs.field(default=None, kw_only=True, validator=optional(reference))
     """Your own key for this purchase, by which it can be found again."""
 
     def packages(self) -> Mapping[str, int]:
@@ -93,6 +116,15 @@ class ListOrders:
     status: str | None = attrs.field(default=None, validator=optional(text))
     limit: int = attrs.field(default=50, validator=whole_number)
     reference_id: str | None = attrs.field(default=None, validator=optional(text))
+
+
+@attrs.frozen
+class RepeatOrder:
+    """Order again by a reference that was used before."""
+
+    look_up: ClassVar[str] = "orders.list(reference_id={!r})"
+
+    reference_id: str = attrs.field(validator=reference)
 
 
 @attrs.frozen
@@ -144,11 +176,28 @@ class Order:
     created_at: datetime | None = None
     updated_at: datetime | None = None
 
-    def holds(self, packages: Mapping[str, int]) -> bool:
-        """Tell whether it holds these packages as often; one that shows only its eSIMs has to have as many."""
+    was_found: bool = attrs.field(default=False, eq=False, metadata=json_name(None))
+    """Whether it existed before the call that returned it sent anything."""
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether the order stands: it was not cancelled, refunded or failed."""
+        return is_kept(self.status)
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether the server still works on it."""
+        return self.status == OrderStatus.PENDING
+
+    def match(self, packages: Mapping[str, int]) -> Match:
+        """Compare its items with quantities of packages. An order that shows only its eSIMs is compared by number."""
         if self.items:
-            return Counter(line.package_id for line in self.items) == Counter(packages)
-        return bool(self.esims) and len(self.esims) == sum(packages.values())
+            return match_items([item.package_id for item in self.items], packages)
+        return Match.UNKNOWN if self.esims and len(self.esims) == sum(packages.values()) else Match.NO
+
+    def falls_short(self, packages: Mapping[str, int]) -> bool:
+        """Return whether it holds only a part of some packages."""
+        return falls_short([item.package_id for item in self.items] or ["" for _ in self.esims], packages)
 
 
 @attrs.define(kw_only=True)
@@ -165,3 +214,32 @@ class InstantOrder:
     order_type: str | None = None
     created_at: datetime | None = None
     updated_at: datetime | None = None
+    was_found: bool = attrs.field(default=False, eq=False, metadata=json_name(None))
+    """Whether it existed before the call that returned it sent anything."""
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether the order stands: it was not cancelled, refunded or failed."""
+        return is_kept(self.status)
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether the server still works on it."""
+        return self.status == OrderStatus.PENDING
+
+    def match(self, packages: Mapping[str, int]) -> Match:
+        """Compare the number of its eSIMs with quantities of packages: eSIMs do not show their package."""
+        return Match.UNKNOWN if len(self.esims) == sum(packages.values()) else Match.NO
+
+    def falls_short(self, packages: Mapping[str, int]) -> bool:
+        """Return whether it has fewer eSIMs than some packages."""
+        return len(self.esims) < sum(packages.values())
+
+
+@attrs.define(kw_only=True)
+class RepeatedOrder:
+    """The result of ordering by a reference that was used before."""
+
+    order: Order
+    is_new: bool
+    """Whether the server made another order, rather than returning the existing one."""

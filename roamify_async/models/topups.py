@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import attrs
 
-from roamify_async._validation import amount, flag, optional, text, whole_number
+from roamify_async._validation import amount, flag, optional, reference, text, whole_number
 
 from .common import Apn, CallAllowance, DataAllowance, SmsAllowance
 from .orders import CreateOrder
@@ -39,7 +39,7 @@ class CreateTopUp:
 
     iccid: str = attrs.field(validator=text)
     package_id: str = attrs.field(validator=text)
-    reference_id: str | None = attrs.field(default=None, kw_only=True, validator=optional(text))
+    reference_id: str | None = attrs.field(default=None, kw_only=True, validator=optional(reference))
     """Your own key for this purchase, by which it can be found again."""
 
     def packages(self) -> Mapping[str, int]:

@@ -7,9 +7,10 @@ from typing import Any, ClassVar, Final
 
 import attrs
 
-from roamify_async._validation import optional, path_segment, text, whole_number
+from roamify_async._validation import optional, path_segment, reference, text, whole_number
 
-from ._fields import State
+from ._fields import State, json_name
+from .common import Match
 
 MAX_VOUCHERS: Final = 10
 """More are not minted at once."""
@@ -49,7 +50,7 @@ class CreateVouchers:
     package_id: str = attrs.field(validator=text)
     quantity: int = attrs.field(default=1, kw_only=True, validator=_at_once)
     """1 to 10."""
-    reference_id: str | None = attrs.field(default=None, kw_only=True, validator=optional(text))
+    reference_id: str | None = attrs.field(default=None, kw_only=True, validator=optional(reference))
     """Your own key for this purchase, by which it can be found again."""
     notes: str | None = attrs.field(default=None, kw_only=True, validator=optional(attrs.validators.instance_of(str)))
     """Kept with each voucher."""
@@ -132,6 +133,10 @@ class VoucherBatch:
     quantity: int
     """How many were minted."""
     vouchers: tuple[Voucher, ...]
+    is_pending: bool = attrs.field(default=False, eq=False, repr=False, metadata=json_name(None))
+    """Whether missing vouchers may still be created: the batch was looked up, and not returned by its call."""
+    was_found: bool = attrs.field(default=False, eq=False, metadata=json_name(None))
+    """Whether it existed before the call that returned it sent anything."""
 
     @property
     def missing(self) -> int:
@@ -150,11 +155,19 @@ class VoucherBatch:
         known = [time for time in times if time is not None]
         return min(known) if known and len(known) == len(times) else None
 
-    def holds(self, packages: Mapping[str, int]) -> bool:
-        """Tell whether it holds vouchers of these packages and no others, as many or fewer."""
-        return 0 < len(self.vouchers) <= sum(packages.values()) and packages.keys() >= {
-            voucher.package_id for voucher in self.vouchers
-        }
+    @property
+    def is_kept(self) -> bool:
+        """Whether the batch stands; its vouchers may be revoked one by one."""
+        return True
+
+    def match(self, packages: Mapping[str, int]) -> Match:
+        """Compare its vouchers with the quantity of a package. A batch that came short is a purchase."""
+        fits = 0 < len(self.vouchers) <= sum(packages.values())
+        return Match.YES if fits and {voucher.package_id for voucher in self.vouchers} <= packages.keys() else Match.NO
+
+    def falls_short(self, packages: Mapping[str, int]) -> bool:
+        """Return whether vouchers are missing."""
+        return len(self.vouchers) < sum(packages.values())
 
     def __repr__(self) -> str:
         """Show how many are missing as well."""

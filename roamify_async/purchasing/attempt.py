@@ -1,251 +1,427 @@
-"""A purchase, from sending it to a known outcome: sent, looked up, and sent again only if that is safe.
+"""Makes one purchase: carries out the steps of the machine, which sends, looks up and waits.
 
 The API has no idempotency key. A reference is the only handle: the client creates one before the first byte is sent,
 one reference is one purchase, and what is not known is looked up and never guessed.
 """
 
 import logging
+import math
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from http import HTTPStatus
-from typing import Any, TypeVar
+from typing import Generic, TypeVar, cast
 from uuid import uuid4
 
+import anyio
 import attrs
 
-from roamify_async._core.concurrency import poll
+from roamify_async._core.concurrency import FIRST_PAUSE, LONGEST_PAUSE, gather, poll, raise_first
 from roamify_async._core.endpoint import Endpoint, Reconciliation
-from roamify_async._core.engine import Engine
+from roamify_async._core.engine import MIN_DEADLINE, Engine
+from roamify_async._core.memory import Doubt
 from roamify_async._http.messages import SendState
 from roamify_async.errors import (
     ConfigurationError,
-    ConflictError,
-    DecodeError,
+    JournalError,
+    PackageNotFoundError,
     PurchaseInDoubtError,
     RoamifyError,
     ServerError,
 )
+from roamify_async.settings import DEFAULT_TIMEOUTS
 
-from .classify import CLOCK_SKEW, LookUpResult, Outcome, classify, doubt, ids, is_ours, partition, with_orders
+from .classify import (
+    CLOCK_SKEW,
+    Booked,
+    BookedT,
+    LookUpResult,
+    PurchaseRequest,
+    Verdict,
+    ids,
+    is_near_match,
+    judge_found,
+    judge_response,
+)
+from .machine import (
+    Fail,
+    FindNearMatches,
+    Finish,
+    LookFirst,
+    Machine,
+    Refresh,
+    Search,
+    Send,
+    Step,
+    Wait,
+    booked_twice,
+    doubt,
+)
 
 T = TypeVar("T")
 
 log: logging.Logger = logging.getLogger("roamify_async")
 
-# ---------------------------------------------------------------- looking up
+
+ResponseT = TypeVar("ResponseT", bound=Booked)
+RequestT = TypeVar("RequestT", bound=PurchaseRequest)
 
 
-async def search(look: Callable[[], Awaitable[LookUpResult]], window: float) -> LookUpResult:
-    """Look up until the purchase is found or the window has passed. The last look-up comes at its end."""
-    result = LookUpResult()
-    async for _ in poll(window):
-        try:
-            result = await look()
-        except RoamifyError as error:
-            log.info("a look-up failed: %s", error)
-            result = LookUpResult(failure=error.with_traceback(None))
-        if result.ours or isinstance(result.failure, ConfigurationError):  # found, or the client was closed
-            break
-    return result
+async def purchase(engine: Engine, endpoint: Endpoint[..., T], request: object, /) -> T:
+    """Make the purchase of *request* exactly once, and return the response. A missing reference is created here.
 
-
-async def _look(
-    engine: Engine, reconciliation: Reconciliation[Any], request: Any, first_sent: datetime
-) -> LookUpResult:
-    orders = await reconciliation.find(engine, request)
-    result = partition(orders, lambda order: is_ours(order, request, first_sent))
-    if result.ours or reconciliation.other_evidence is None:
-        return result
-    evidence = await reconciliation.other_evidence(engine, request, first_sent - CLOCK_SKEW)
-    return attrs.evolve(result, others=result.others + evidence)
-
-
-# ---------------------------------------------------------------- buying
-
-
-async def purchase(engine: Engine, endpoint: Endpoint[..., T], request: Any, /) -> T:
-    """Make the purchase of *request* and return the response. A missing reference is created here.
-
-    A reference that this client left in doubt is looked up before anything is sent again.
+    A second call with the same reference waits for the first, and returns the same purchase.
     """
+    # The endpoint declares a reconciliation, and with it that its types are those of a purchase.
+    bought = await buy_once(engine, cast("Endpoint[..., Booked]", endpoint), cast("PurchaseRequest", request))
+    return cast("T", bought)
+
+
+async def buy_once(engine: Engine, endpoint: Endpoint[..., ResponseT], request: PurchaseRequest) -> ResponseT:
+    """Make a purchase, holding its reference until the outcome is known."""
     if request.reference_id is None:
-        request = attrs.evolve(request, reference_id=str(uuid4()))
-    return await make_sure(engine, endpoint, request, SendState(engine.doubts.get(request.reference_id)))
+        return await make_purchase(engine, endpoint, with_reference(request), SendState(), is_new=True)
+    async with engine.memory.claims.hold(request.reference_id, patience(engine, endpoint.timeout)) as was_held:
+        return await make_purchase(engine, endpoint, request, SendState(), must_look=was_held)
 
 
-async def make_sure(engine: Engine, endpoint: Endpoint[..., T], request: Any, send_state: SendState) -> T:
-    """Ensure that the purchase of *request* exists exactly once, and return its response.
+def with_reference(request: RequestT) -> RequestT:
+    """Return a request with a reference, which is created if there is none."""
+    if request.reference_id is not None:
+        return request
+    evolve = cast("Callable[..., RequestT]", attrs.evolve)
+    return evolve(request, reference_id=str(uuid4()))
 
-    If *send_state* says that it may have left before, it is looked up first, and sent only if the settings allow that
-    after a look-up found nothing. All state is in the arguments, so that it can be called again after a crash.
+
+def patience(engine: Engine, timeout: float | None) -> float:
+    """Return the seconds for which a call, with its endpoint's *timeout*, waits for another one under its reference."""
+    timeouts = engine.settings.timeouts
+    return (timeouts.total or timeout or DEFAULT_TIMEOUTS.total or 0) + engine.settings.reconcile_window
+
+
+async def make_purchase(
+    engine: Engine,
+    endpoint: Endpoint[..., ResponseT],
+    request: PurchaseRequest,
+    send_state: SendState,
+    *,
+    is_new: bool = False,
+    must_look: bool = False,
+    check: Callable[[], Awaitable[None]] | None = None,
+    before_send: Callable[[], Awaitable[None]] | None = None,
+) -> ResponseT:
+    """Make the purchase of *request*, whose reference the caller holds.
+
+    *send_state* says whether it may have been sent before; then it is looked up first. *is_new* means that the
+    reference was just created, so that nothing can be booked under it. *must_look* looks it up whatever the settings.
+    *check* replaces the endpoint's own check of the packages. *before_send* runs before each send, and may refuse it.
+
+    All failures carry the reference. So does whatever cancels the call: as a note, in the log, and in ``doubts()``.
     """
-    reference = request.reference_id
-    if reference in engine.in_progress:
-        raise ConflictError(
-            "a purchase with this reference is under way in this client; nothing was sent",
-            status=409,
-            sent="no",
-            reference_id=reference,
-        )
-    engine.in_progress.add(reference)
+    attempt: Attempt[ResponseT, Booked] = Attempt(
+        engine, endpoint, request, send_state, is_new=is_new, must_look=must_look, check=check, before_send=before_send
+    )
+    reference = request.reference_id or ""
+    engine.memory.references.remember(reference, None)
     try:
-        response: T = await _Attempt(engine, endpoint, request, send_state).run()
+        response = await attempt.run()
     except RoamifyError as error:
-        if isinstance(error, PurchaseInDoubtError) and send_state.first_sent_at is not None:
-            engine.doubts[reference] = send_state.first_sent_at
-        raise error.with_facts(reference_id=reference, package_ids=tuple(request.packages())) from None
+        attempt.remember(error)
+        raise error.with_facts(
+            reference_id=reference, package_ids=error.package_ids or tuple(request.packages())
+        ) from None
+    except Exception as error:
+        if send_state.first_sent_at is None and isinstance(error, ValueError):
+            raise  # A package that needs a date.
+        log.exception("an unexpected exception ended purchase %s", reference)
+        raise attempt.unexpected() from None
     except BaseException as cancelled:
-        _add_note(engine, request, send_state, cancelled)
+        attempt.leave_note(cancelled)
         raise
-    finally:
-        engine.in_progress.discard(reference)
-    engine.doubts.pop(reference, None)
-    return _with_reference(response, reference)
+    engine.memory.resolve(reference)
+    response.reference_id = response.reference_id or reference
+    return response
 
 
-async def find_second(engine: Engine, endpoint: Endpoint[..., Any], request: Any, send_state: SendState) -> None:
-    """Raise ``PurchaseInDoubtError`` if a purchase that may have been sent more than once was booked more than once."""
-    await _Attempt(engine, endpoint, request, send_state).single(None)
+class Attempt(Generic[ResponseT, BookedT]):
+    """A purchase under way."""
 
-
-def _add_note(engine: Engine, request: Any, send_state: SendState, cancelled: BaseException) -> None:
-    """Report the reference of a purchase that is cancelled: in the log, and as a note on the exception."""
-    if send_state.first_sent_at is None:
-        note = (
-            f"the purchase with reference {request.reference_id} was cancelled before it was sent: nothing was bought"
-        )
-    else:
-        engine.doubts[request.reference_id] = send_state.first_sent_at
-        note = (
-            f"the purchase with reference {request.reference_id} was cancelled and may have been booked: "
-            f"look it up with {request.look_up.format(request.reference_id)} before buying again"
-        )
-    log.warning("%s", note)
-    cancelled.add_note(note)
-
-
-class _Attempt:
-    """A purchase under way: sent, and looked up when the response leaves a doubt."""
-
-    def __init__(self, engine: Engine, endpoint: Endpoint[..., Any], request: Any, send_state: SendState) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        endpoint: Endpoint[..., ResponseT],
+        request: PurchaseRequest,
+        send_state: SendState,
+        *,
+        is_new: bool = False,
+        must_look: bool = False,
+        check: Callable[[], Awaitable[None]] | None = None,
+        before_send: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
         if endpoint.reconciliation is None:
             raise TypeError(f"{endpoint!r} has no reconciliation: its purchases cannot be looked up")
         self.engine = engine
         self.endpoint = endpoint
-        self.reconciliation: Reconciliation[Any] = endpoint.reconciliation
         self.request = request
         self.send_state = send_state
-        self.reason: RoamifyError | None = None
-        """Why the last send gave no response."""
+        self.reference: str = request.reference_id or ""
+        self.reconciliation: Reconciliation[PurchaseRequest, BookedT, ResponseT] = endpoint.reconciliation
+        settings = engine.settings
+        earlier = engine.memory.doubts.get(self.reference)
+        if earlier is not None and send_state.first_sent_at is None:
+            send_state.first_sent_at = earlier.first_sent_at
+            send_state.looked_first = earlier.looked_first
+        elif send_state.first_sent_at is None:
+            send_state.looked_first = is_new or must_look or settings.look_first
+        self.machine: Machine[ResponseT, BookedT] = Machine(
+            request=request,
+            policy=settings.on_doubt,
+            max_sends=settings.retries.tries,
+            is_new=is_new,
+            look_first=must_look or settings.look_first,
+            was_sent_before=send_state.first_sent_at is not None,
+            doubt=None if earlier is None else earlier.reason,
+        )
+        self._check = check
+        self._before_send = before_send
+        self._deadline = math.inf
 
-    async def run(self) -> Any:
-        """Send it, or look it up if it was sent before; send it again as often as the settings allow."""
-        policy, sends = self.engine.settings.on_doubt, 0
-        is_new = self.send_state.first_sent_at is None
+    # ---------------------------------------------------------------- the steps
+
+    async def run(self) -> ResponseT:
+        """Carry out steps until the purchase exists. Raises why it does not, or may not."""
+        allowance = self.engine.settings.retries.deadline or max(MIN_DEADLINE, self.endpoint.timeout or 0)
+        self._deadline = min(anyio.current_effective_deadline(), anyio.current_time() + allowance)
+        machine, step = self.machine, self.machine.start()
         while True:
-            if sends or self.send_state.first_sent_at is None:
-                sends += 1
-                try:
-                    response = await self.engine.exchange(self.endpoint, self.request, self.send_state)
-                except RoamifyError as error:
-                    self.reason = error.with_traceback(None)
-                else:
-                    own = self._own(response)
-                    return await self.single(own) if sends > 1 else own
-                settled = await self._interpret(self.reason, is_new=is_new and sends == 1)
-                if settled is not None:
-                    return settled[0]
-            if self.reason is not None and policy == "raise":
-                raise self._doubt(self.reason)
-            result = await self._search()
-            if result.ours:
-                return await self._take(result)
-            sends = max(sends, 1)
-            if policy != "look_up_then_resend" or not result.is_absent or sends >= self.engine.settings.retries.tries:
-                raise self._doubt(self.reason or result.failure, result.others)
-            self.send_state.resent = True
-            log.info("purchase %s was not found: sent again", self.request.reference_id)
+            match step:
+                case LookFirst(look=look):
+                    step = machine.on_first_look(*await self._look_first(look=look))
+                case Send():
+                    step = await self._send()
+                case Wait(seconds=seconds):
+                    step = machine.on_waited(may_send=await self._wait(seconds))
+                case Search(until_answered=until_answered):
+                    step = machine.on_search(await self._search(until_answered=until_answered))
+                case FindNearMatches():
+                    step = machine.on_near_matches(*await self._find_near_matches())
+                case Refresh(booked=booked):
+                    step = machine.on_refreshed(await self._refresh(booked))
+                case Finish():
+                    return await self._finish(step)
+                case Fail(error=error):
+                    raise error
 
-    def _own(self, response: Any) -> Any:
-        """Return a response unless it belongs to another purchase."""
-        reference = getattr(response, "reference_id", None)
-        if reference in (None, self.request.reference_id):
-            return response
-        foreign = DecodeError(f"the response carries another reference: {reference}", ids=(response.id,))
-        raise self._doubt(foreign, (response,))
+    async def _look_first(self, *, look: bool) -> tuple[LookUpResult[BookedT] | None, RoamifyError | ValueError | None]:
+        """Look up the reference and check the packages, at the same time."""
+        refusal: list[RoamifyError | ValueError] = []
+        found: list[LookUpResult[BookedT]] = []
 
-    async def _interpret(self, failure: RoamifyError, *, is_new: bool) -> tuple[Any] | None:
-        """Raise a failure that leaves no doubt; return our order if a conflict is with itself; else ``None``.
+        async def check() -> None:
+            try:
+                await (self.reconciliation.check(self.engine, self.request) if self._check is None else self._check())
+            except (PackageNotFoundError, ValueError) as error:
+                refusal.append(error)
+            except RoamifyError as error:
+                log.info("the packages of purchase %s could not be checked: %s", self.reference, error)
 
-        If a reference is refused that is new to this client, several orders under it are not ours.
-        """
-        outcome = classify(failure)
-        if outcome is Outcome.NOT_BOUGHT:
-            raise failure
-        if outcome is Outcome.CONFLICT:
-            result = await self._search(window=0)
-            if result.ours and not (is_new and len(result.ours) > 1):
-                return (await self._take(result),)
-            if result.failure is None:
-                raise with_orders(failure, result.ours + result.others)
-        elif isinstance(failure, ServerError) and failure.status == HTTPStatus.INTERNAL_SERVER_ERROR:
-            await self._refuse_unknown_packages(failure)
-        return None
+        async def look_up() -> None:
+            found.append(await self._look(self.engine))
 
-    async def _refuse_unknown_packages(self, failure: RoamifyError) -> None:
-        """Raise if the purchase names packages that do not exist, to which the server responds with a 500."""
-        if self.reconciliation.unknown_packages is None:
-            return
+        calls: list[Callable[[], Awaitable[None]]] = []
+        calls += [check] if self.engine.settings.check_packages else []
+        calls += [look_up] if look else []
+        if len(calls) == 1:
+            await calls[0]()
+        else:
+            raise_first(await gather(lambda call: call(), calls))
+        if found and len(found[0].ours) > 1:
+            log.warning("several orders under the reference %s: %s", self.reference, ids(found[0].ours))
+        return next(iter(found), None), next(iter(refusal), None)
+
+    async def _send(self) -> Step[ResponseT, BookedT]:
+        self.send_state.resent = self.send_state.resent or self.send_state.first_sent_at is not None
+        if self.machine.sends:
+            log.info("purchase %s was not found: sent again", self.reference)
         try:
-            unknown = await self.reconciliation.unknown_packages(self.engine, self.request)
+            if self._before_send is not None:
+                await self._before_send()
+            response = await self.engine.exchange(self.endpoint, self.request, self.send_state)
+        except JournalError:
+            raise  # What cannot be written is not sent.
         except RoamifyError as error:
-            log.info("the packages could not be checked: %s", error)
-            return
-        if unknown:
-            names = ", ".join(map(repr, unknown))
-            hint = self.reconciliation.catalogue_hint
-            failure.args = (f"there is no package {names} (the server answered: {failure.args[0]}); see {hint}",)
-            raise failure
+            if isinstance(error, ServerError):
+                self.engine.memory.forget_packages(tuple(self.request.packages()))
+            return self.machine.on_failure(error.with_traceback(None))
+        return self.machine.on_response(response)
 
-    async def _search(self, window: float | None = None) -> LookUpResult:
-        first_sent = self.send_state.first_sent_at or datetime.now(UTC)
-        # The search itself repeats a look-up that fails, as long as its window is open.
+    async def _wait(self, seconds: float) -> bool:
+        """Wait, and return whether there is time to send again."""
+        if anyio.current_time() + seconds >= self._deadline:
+            return False
+        log.info("purchase %s: the server is busy; looked up again in %.2f s", self.reference, seconds)
+        await anyio.sleep(seconds)
+        return True
+
+    # ---------------------------------------------------------------- looking up
+
+    async def _look(self, engine: Engine) -> LookUpResult[BookedT]:
+        """Look up once."""
+        first_sent = self.send_state.first_sent_at
+        not_before = None
+        if first_sent is not None:
+            not_before = engine.memory.server_time(first_sent) - CLOCK_SKEW
+        try:
+            found = await self.reconciliation.find(engine, self.request)
+            result = judge_found(found, self.request, not_before=None if self.send_state.looked_first else not_before)
+            if not_before is None or result.booked or self.reconciliation.other_evidence is None:
+                return result
+            evidence = await self.reconciliation.other_evidence(engine, self.request, not_before)
+        except RoamifyError as error:
+            log.info("purchase %s could not be looked up: %s", self.reference, error)
+            return LookUpResult(failure=error.with_traceback(None))
+        return attrs.evolve(result, evidence=result.evidence + evidence)
+
+    async def _search(self, *, until_answered: bool) -> LookUpResult[BookedT]:
         settings = self.engine.settings
+        # The search itself repeats a look-up that fails.
         engine = self.engine.view(settings.changed(retries=attrs.evolve(settings.retries, tries=1)))
+        return await search(lambda: self._look(engine), settings.reconcile_window, until_answered=until_answered)
 
-        async def look() -> LookUpResult:
-            return await _look(engine, self.reconciliation, self.request, first_sent)
-
-        return await search(look, self.engine.settings.reconcile_window if window is None else window)
-
-    async def _take(self, result: LookUpResult) -> Any:
-        """Return the order that was found as the endpoint's response."""
-        if len(result.ours) > 1:
-            raise self._booked_twice(result.ours)
-        if result.others:
-            log.warning("other orders under the reference %s: %s", self.request.reference_id, ids(result.others))
+    async def _find_near_matches(self) -> tuple[tuple[object, ...], RoamifyError | None]:
+        """Return the latest purchases whose reference may be this one, changed by the server."""
         try:
-            return await self.reconciliation.to_response(self.engine, next(iter(result.ours)))
+            latest = await self.reconciliation.latest(self.engine)
         except RoamifyError as error:
-            raise self._doubt(error.with_traceback(None), result.ours) from None
+            return (), error.with_traceback(None)
+        known = self.engine.memory.references
+        near = [
+            booked
+            for booked in latest
+            if is_near_match(booked.reference_id, self.reference) and booked.reference_id not in known
+        ]
+        return tuple(near), None
 
-    async def single(self, response: Any) -> Any:
-        """Return the response to a purchase that was sent more than once, if it was booked only once."""
-        result = await self._search(window=0)
+    async def _refresh(self, booked: Booked) -> BookedT | None:
+        """Read a purchase until it is complete or the window has passed; return it as last seen."""
+        last: BookedT | None = None
+        async for _ in poll(self.engine.settings.reconcile_window):
+            try:
+                last = await self.reconciliation.refresh(self.engine, self.request, booked.id) or last
+            except RoamifyError as error:
+                log.info("purchase %s could not be read again: %s", self.reference, error)
+                continue
+            if last is None:
+                continue
+            is_complete = not (last.is_pending and last.falls_short(self.request.packages()))
+            if is_complete or judge_response(last, self.request) is Verdict.NOT_KEPT:
+                break
+        return last
+
+    async def refuse_second(self) -> None:
+        """Raise if the purchase is booked more than once; it is known to be booked."""
+        result = await self._look(self.engine)
         if len(result.ours) > 1:
-            raise self._booked_twice(result.ours)
+            raise booked_twice(self.request, result.ours, None)
+
+    # ---------------------------------------------------------------- the end
+
+    async def _finish(self, step: Finish[ResponseT, BookedT]) -> ResponseT:
+        if step.response is not None:
+            return step.response
+        found = step.found
+        if found is None:
+            raise TypeError("a finished purchase has a response, or was found")
+        self._log_found(found, was_found=step.was_found)
+        try:
+            response = await self.reconciliation.to_response(self.engine, found)
+        except RoamifyError as error:
+            raise doubt(self.request, error.with_traceback(None), (found,)) from None
+        response.was_found = step.was_found
         return response
 
-    def _doubt(self, reason: RoamifyError | None, found: tuple[Any, ...] = ()) -> PurchaseInDoubtError:
-        return doubt(self.request, reason, found)
+    def _log_found(self, found: BookedT, *, was_found: bool) -> None:
+        if not was_found:
+            log.info("the lost response to purchase %s was found: %s", self.reference, found.id)
+            return
+        created = found.created_at
+        age = "unknown age" if created is None else f"booked {datetime.now(UTC) - created} ago"
+        log.info("purchase %s exists, and is not sent again: %s, %s", self.reference, found.id, age)
 
-    def _booked_twice(self, orders: tuple[Any, ...]) -> PurchaseInDoubtError:
-        message = f"the purchase was booked {len(orders)} times, as {ids(orders)}: ask Roamify to refund all but one"
-        return doubt(self.request, self.reason, orders, message)
+    def remember(self, error: RoamifyError) -> None:
+        """Remember a doubt, or that there is none."""
+        if isinstance(error, PurchaseInDoubtError) and self.send_state.first_sent_at is not None:
+            self._add_doubt(error.reason)
+        elif self.machine.sends and not self.machine.may_be_booked:
+            self.engine.memory.resolve(self.reference)
+
+    def unexpected(self) -> RoamifyError:
+        """Return the error of a purchase that an unexpected exception ended."""
+        failure = RoamifyError("an unexpected exception ended the call; see the log", sent="maybe")
+        if self.send_state.first_sent_at is None:
+            return failure.with_facts(sent="no", reference_id=self.reference)
+        self._add_doubt(failure)
+        return doubt(self.request, failure)
+
+    def leave_note(self, cancelled: BaseException) -> None:
+        """Report the reference of a purchase that is cancelled: in the log, as a note, and as ``reference_id``."""
+        reference = self.reference
+        if self.send_state.first_sent_at is None:
+            note = f"the purchase with reference {reference} was cancelled before it was sent: nothing was bought"
+        else:
+            self._add_doubt(self.machine.doubt)
+            note = (
+                f"the purchase with reference {reference} was cancelled and may have been booked: "
+                f"look it up with {self.request.look_up.format(reference)} before buying again"
+            )
+        log.warning("%s", note)
+        add_note(cancelled, note, reference)
+
+    def _add_doubt(self, reason: RoamifyError | None) -> None:
+        first_sent = self.send_state.first_sent_at or datetime.now(UTC)
+        self.engine.memory.add_doubt(
+            Doubt(
+                reference_id=self.reference,
+                first_sent_at=first_sent,
+                request=self.request,
+                reason=reason,
+                looked_first=self.send_state.looked_first,
+            )
+        )
 
 
-def _with_reference(response: T, reference: str) -> T:
-    """Set the reference of a response that does not repeat it: it is the caller's only handle."""
-    if getattr(response, "reference_id", reference) is None:
-        response.reference_id = reference  # type: ignore[attr-defined]
-    return response
+def add_note(cancelled: BaseException, note: str, reference: str) -> None:
+    """Add a note, and the reference as an attribute, to the exception that cancels a purchase."""
+    cancelled.add_note(note)
+    cancelled.reference_id = reference  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
+
+
+async def find_second(
+    engine: Engine, endpoint: Endpoint[..., ResponseT], request: PurchaseRequest, send_state: SendState
+) -> None:
+    """Raise ``PurchaseInDoubtError`` if a purchase that may have been sent more than once was booked more than once."""
+    attempt: Attempt[ResponseT, Booked] = Attempt(engine, endpoint, request, send_state)
+    await attempt.refuse_second()
+
+
+async def search(
+    look: Callable[[], Awaitable[LookUpResult[BookedT]]], window: float, *, until_answered: bool = False
+) -> LookUpResult[BookedT]:
+    """Look up until the purchase is found or *window* seconds have passed, with ever longer pauses.
+
+    A look-up that failed proves nothing: the search goes on, up to twice the window, until one succeeds at its end or
+    later. With *until_answered* the first one that succeeds ends it.
+    """
+    start, pause = anyio.current_time(), FIRST_PAUSE
+    end = start + window
+    while True:
+        started = anyio.current_time()
+        result = await look()
+        if result.ours or result.incomplete or result.not_kept or isinstance(result.failure, ConfigurationError):
+            return result
+        is_answered = result.failure is None
+        if is_answered and (until_answered or started >= end):
+            return result
+        limit = end if started < end else start + 2 * window
+        if not is_answered and started >= start + 2 * window:
+            return result
+        await anyio.sleep(max(0.0, min(pause, limit - anyio.current_time())))
+        pause = min(2 * pause, LONGEST_PAUSE)

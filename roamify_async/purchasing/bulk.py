@@ -150,7 +150,7 @@ async def bulk(
     file = JournalFile.temporary() if journal is None else JournalFile(Path(journal))
     try:
         await _compare(file, source)
-        spent = file.cost("ordered", "sending", "in_doubt")
+        spent = file.cost("ordered", "sending", "in_doubt", bought_only=True)
         budget = Budget(adapter.price, adapter.balance, max_spend=limit, spent=spent)
         run = Run(LineProcessor(engine, adapter, file, budget), source, on_progress)
         run.resume()

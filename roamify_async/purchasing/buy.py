@@ -1,16 +1,22 @@
 """Buying eSIMs: the order, the profiles of its eSIMs, and waiting until all can be installed."""
 
 import datetime as dt
-from contextlib import suppress
+import logging
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
 
 from roamify_async._core.concurrency import gather, raise_first
 from roamify_async._core.endpoint import Endpoint
 from roamify_async._core.engine import MIN_DEADLINE, Engine
 from roamify_async._core.recovery import poll_until
-from roamify_async.errors import EsimsNotReadyError, PurchaseInDoubtError, RoamifyError
+from roamify_async._http.messages import SendState
+from roamify_async.errors import EsimsNotReadyError, RoamifyError
 from roamify_async.models.esims import ApplyEsim, Esim, GetEsim
-from roamify_async.models.orders import CreateOrder, ListOrders, Order, ReconcileOrder
-from roamify_async.models.packages import ListPackages, PackagePage
+from roamify_async.models.orders import CreateOrder, Order
+
+from .attempt import add_note, make_purchase, patience, with_reference
+
+log: logging.Logger = logging.getLogger("roamify_async")
 
 
 async def buy_esims(
@@ -19,51 +25,50 @@ async def buy_esims(
     start_date: dt.date | None,
     *,
     create: Endpoint[..., Order],
-    list_orders: Endpoint[..., tuple[Order, ...]],
-    page: Endpoint[..., PackagePage],
+    check: Callable[[], Awaitable[None]],
     get: Endpoint[..., Esim],
     apply: Endpoint[..., Esim],
 ) -> tuple[Esim, ...]:
     """Order eSIMs and generate their profiles. An order that exists under the reference is continued.
 
-    The endpoints are arguments, since those of several resources are needed.
+    The reference is held until the profiles are ready. The endpoints are arguments, since those of several resources
+    are needed; *check* checks the packages.
     """
-    order = await _find_order(engine, list_orders, request)
-    if order is None:
-        if start_date is None:
-            await _refuse_undated(engine, page, request)
-        order = await engine.send(create, request)
-    return await prepare_esims(engine, get, apply, order, start_date)
+
+    async def order_and_prepare(*, is_new: bool, must_look: bool) -> tuple[Esim, ...]:
+        order = await make_purchase(
+            engine, create, wanted, SendState(), is_new=is_new, must_look=must_look, check=check
+        )
+        async with _reference_reported(order):
+            return await prepare_esims(engine, get, apply, order, start_date, count=sum(request.packages().values()))
+
+    wanted = with_reference(request)
+    if request.reference_id is None:
+        return await order_and_prepare(is_new=True, must_look=False)
+    async with engine.memory.claims.hold(request.reference_id, _patience(engine, create, apply)) as was_held:
+        return await order_and_prepare(is_new=False, must_look=was_held)
 
 
-async def _find_order(
-    engine: Engine, list_orders: Endpoint[..., tuple[Order, ...]], request: CreateOrder
-) -> Order | None:
-    """Return the order of a purchase that was begun before."""
-    if request.reference_id is None or request.reference_id in engine.doubts:
-        return None
-    listed = await engine.send(list_orders, ListOrders(reference_id=request.reference_id))
-    found = ReconcileOrder(request.reference_id).own(listed)
-    if not found:
-        return None
-    if len(found) == 1 and found[0].holds(request.packages()):
-        return found[0]
-    raise PurchaseInDoubtError(
-        f"the orders under the reference {request.reference_id} differ from this purchase",
-        request=request,
-        found=found,
-        reference_id=request.reference_id,
-        package_ids=tuple(request.packages()),
-    )
+def _patience(engine: Engine, create: Endpoint[..., Order], apply: Endpoint[..., Esim]) -> float:
+    return patience(engine, create.timeout) + patience(engine, apply.timeout)
 
 
-async def _refuse_undated(engine: Engine, page: Endpoint[..., PackagePage], request: CreateOrder) -> None:
-    """Refuse a package that needs a date before it is paid for."""
-    with suppress(RoamifyError):  # What cannot be checked now, the server will.
-        for package_id in request.packages():
-            for package in await engine.send(page, ListPackages(package_id=package_id)):
-                if package.package_id == package_id and package.requirements.travel_date:
-                    raise ValueError(f"{package_id} needs a start_date, the first day of travel; nothing was bought")
+@asynccontextmanager
+async def _reference_reported(order: Order) -> AsyncGenerator[None, None]:
+    """Report the reference of a paid order with whatever ends the block."""
+    reference = order.reference_id or ""
+    try:
+        yield
+    except RoamifyError as error:
+        raise error.with_facts(reference_id=reference) from None
+    except BaseException as cancelled:
+        note = (
+            f"the purchase with reference {reference} was booked and paid as {order.id}, and the call ended before its "
+            f"eSIMs were ready: call again with reference_id={reference!r} to continue"
+        )
+        log.warning("%s", note)
+        add_note(cancelled, note, reference)
+        raise
 
 
 async def prepare_esims(
@@ -72,8 +77,10 @@ async def prepare_esims(
     apply: Endpoint[..., Esim],
     order: Order,
     start_date: dt.date | None = None,
+    *,
+    count: int | None = None,
 ) -> tuple[Esim, ...]:
-    """Generate the profiles of all eSIMs of an order concurrently.
+    """Generate the profiles of all eSIMs of an order concurrently; there should be *count* of them.
 
     Raises ``EsimsNotReadyError``, which holds those that are ready, if some are not.
     """
@@ -81,16 +88,19 @@ async def prepare_esims(
     async def prepare(esim_id: str) -> Esim:
         return await _prepare_esim(engine, get, apply, esim_id, start_date)
 
-    ids = [line.esim_id for line in order.items]
+    ids = [item.esim_id for item in order.items if item.esim_id] or [esim.id for esim in order.esims]
     outcomes = dict(zip(ids, await gather(prepare, ids), strict=True))
     failures = {esim_id: error for esim_id, error in outcomes.items() if isinstance(error, RoamifyError)}
     esims = raise_first(tuple(outcome for esim_id, outcome in outcomes.items() if esim_id not in failures))
-    if not failures:
+    expected = max(len(order.items), len(ids), count or 0)
+    if not failures and len(esims) == expected:
         return esims
     reasons = "; ".join(f"{esim_id}: {error}" for esim_id, error in failures.items())
+    unnamed = expected - len(ids)
+    missing = f"; {unnamed} of them carry no id in the order" if unnamed else ""
     raise EsimsNotReadyError(
-        f"{len(esims)} of {len(ids)} eSIMs are ready; all are paid. Call again with the reference to continue. "
-        f"{reasons}",
+        f"{len(esims)} of {expected} eSIMs are ready; all are paid{missing}. Call again with the reference to "
+        f"continue. {reasons}".rstrip(),
         order=order,
         esims=esims,
         failures=failures,
@@ -112,9 +122,8 @@ async def _prepare_esim(
     if esim.is_installable:
         return esim
     window = engine.settings.retries.deadline or MIN_DEADLINE
-    return await poll_installable(
-        engine, get, esim_id, window, RoamifyError("the profile is not ready", sent="answered")
-    )
+    not_ready = RoamifyError("the profile is not ready", sent="answered")
+    return await poll_installable(engine, get, esim_id, window, not_ready)
 
 
 async def poll_installable(

@@ -26,7 +26,7 @@ Status = Literal["sending", "ordered", "refused", "in_doubt", "not_sent"]
 
 APPLICATION_ID: Final = 0x526F616D
 """SQLite application id of a journal."""
-VERSION: Final = 2
+VERSION: Final = 3
 """Version of the schema."""
 
 SCHEMA: Final = """
@@ -38,8 +38,11 @@ CREATE TABLE lines (
     status TEXT NOT NULL,
     final INTEGER NOT NULL DEFAULT 0,
     first_sent TEXT,
+    looked_first INTEGER NOT NULL DEFAULT 0,
     resent INTEGER NOT NULL DEFAULT 0,
+    order_id TEXT,
     total TEXT,
+    was_found INTEGER NOT NULL DEFAULT 0,
     answer TEXT,
     esims TEXT,
     error TEXT
@@ -47,6 +50,15 @@ CREATE TABLE lines (
 CREATE INDEX by_reference ON lines (reference);
 CREATE INDEX by_status ON lines (status);
 """
+MIGRATIONS: Final = {
+    2: (
+        "ALTER TABLE lines ADD COLUMN looked_first INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE lines ADD COLUMN order_id TEXT",
+        "ALTER TABLE lines ADD COLUMN was_found INTEGER NOT NULL DEFAULT 0",
+        "UPDATE lines SET order_id = json_extract(answer, '$.id')",
+    ),
+}
+"""The statements that lead from each older version to the next."""
 
 
 @attrs.define(kw_only=True)
@@ -64,10 +76,15 @@ class Entry:
     """Whether later runs skip the line."""
     first_sent: str | None = None
     """ISO time at which it was first about to be sent."""
+    looked_first: bool = False
+    """Whether the reference was new, or was looked up before it was sent."""
     resent: bool = False
     """Whether it may have been sent more than once. Later runs check whether it was booked more than once."""
+    order_id: str | None = None
     total: str | None = None
     """Its cost, or its cost if it was booked."""
+    was_found: bool = False
+    """Whether the order existed before the line was sent."""
     answer: str | None = None
     esims: str | None = None
     error: str | None = None
@@ -178,9 +195,10 @@ class JournalFile:
         """Total cost of the ordered lines."""
         return self.cost("ordered")
 
-    def cost(self, *statuses: str) -> Decimal:
-        """Return the total cost of the lines with some statuses."""
+    def cost(self, *statuses: str, bought_only: bool = False) -> Decimal:
+        """Return the total cost of the lines with some statuses; with *bought_only* without orders that were found."""
         where = f"status IN ({', '.join('?' * len(statuses))}) AND total IS NOT NULL"
+        where += " AND NOT was_found" if bought_only else ""
         totals = self._rows(f"SELECT total, count(*) FROM lines WHERE {where} GROUP BY total", *statuses)  # noqa: S608
         return sum((Decimal(total) * count for total, count in totals), Decimal(0))
 
@@ -202,7 +220,8 @@ class _Change:
 
 def _entry(row: Sequence[Any]) -> Entry:
     values = dict(zip(COLUMNS, row, strict=True))
-    values["final"], values["resent"] = bool(values["final"]), bool(values["resent"])
+    for name in ("final", "looked_first", "resent", "was_found"):
+        values[name] = bool(values[name])
     return Entry(**values)
 
 
@@ -256,8 +275,22 @@ def _begin_run(connection: sqlite3.Connection, *, durable: bool) -> None:
 def _check(connection: sqlite3.Connection, path: Path) -> None:
     mark = connection.execute("PRAGMA application_id").fetchone()[0]
     version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if mark == APPLICATION_ID and version in MIGRATIONS:
+        version = _migrate(connection, version)
     if (mark, version) != (APPLICATION_ID, VERSION):
         raise JournalError(f"{str(path)!r} is not a journal of this version: use another file")
+
+
+def _migrate(connection: sqlite3.Connection, version: int) -> int:
+    """Lead an older file to the current version, in one transaction."""
+    connection.execute("BEGIN EXCLUSIVE")
+    while version in MIGRATIONS:
+        for statement in MIGRATIONS[version]:
+            connection.execute(statement)
+        version += 1
+    connection.execute(f"PRAGMA user_version = {version}")
+    connection.execute("COMMIT")
+    return version
 
 
 @contextmanager

@@ -4,9 +4,9 @@ import hashlib
 import json
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any
 from uuid import uuid4
 
 import anyio
@@ -18,20 +18,21 @@ from roamify_async._core.server_messages import is_insufficient_balance
 from roamify_async._http.messages import SendState
 from roamify_async._serde.converter import unstructure
 from roamify_async.errors import (
-    APIStatusError,
     AuthenticationError,
+    BudgetError,
     ConfigurationError,
     ConflictError,
     JournalError,
     PermissionDeniedError,
+    PurchaseFailedError,
     PurchaseInDoubtError,
-    RateLimitError,
     RoamifyError,
-    TransportError,
 )
+from roamify_async.models.esims import Esim
+from roamify_async.models.orders import CreateOrder, Order
 
 from .budget import Budget
-from .classify import Outcome, classify, is_permanent
+from .classify import Outcome, classify
 from .journal import Entry, JournalFile, Status
 from .report import line_of, request_of, write_error
 
@@ -39,21 +40,35 @@ log: logging.Logger = logging.getLogger("roamify_async")
 
 
 @attrs.frozen(kw_only=True)
+class Line:
+    """What is bought for a line, and what is known of earlier sends."""
+
+    request: CreateOrder
+    """The request, with its reference."""
+    send_state: SendState
+    is_new: bool
+    """Whether the reference was just created."""
+    before_send: Callable[[], Awaitable[None]]
+
+
+@attrs.frozen(kw_only=True)
 class BulkAdapter:
     """How a bulk order buys: the calls that it makes for each line."""
 
-    buy: Callable[[Engine, Any, SendState], Awaitable[Any]]
-    """Ensures that a purchase exists once; it may have been sent before."""
-    recheck: Callable[[Engine, Any, SendState], Awaitable[None]]
+    buy: Callable[[Engine, Line], Awaitable[Order]]
+    """Makes a purchase exactly once; it may have been sent before."""
+    recheck: Callable[[Engine, CreateOrder, SendState], Awaitable[None]]
     """Raises if a purchase that may have been sent more than once was booked more than once."""
+    patience: float
+    """Seconds for which a line waits for another purchase under its reference."""
     price: Callable[[str], Awaitable[Decimal]]
     """Returns the price of one package."""
     balance: Callable[[], Awaitable[Decimal]]
-    finish: Callable[[Any], Awaitable[tuple[Any, ...]]] | None = None
+    finish: Callable[[Order], Awaitable[tuple[Esim, ...]]] | None = None
     """Prepares the eSIMs of an order that was bought."""
 
 
-def new_entry(position: int, request: Any) -> Entry:
+def new_entry(position: int, request: CreateOrder) -> Entry:
     """Return the entry of a new line. Its reference is created here if the caller gave none."""
     text = json.dumps(unstructure(request), sort_keys=True)
     return Entry(
@@ -87,128 +102,41 @@ class LineProcessor:
     def _lacks_esims(self, entry: Entry) -> bool:
         return self.adapter.finish is not None and (entry.esims is None or entry.error is not None)
 
-    async def line(self, entry: Entry, request: Any) -> None:
+    async def line(self, entry: Entry, request: CreateOrder) -> None:
         """Bring a line to its outcome, and journal it."""
-        wanted = attrs.evolve(request, reference_id=entry.reference)
-        if entry.answer is not None:
+        if entry.status == "ordered":
             if entry.resent:
                 await self.recheck(entry)
-        elif entry.first_sent is not None:
-            await self._reconcile(entry, wanted)
         else:
-            await self._buy(entry, request, wanted)
+            await _Purchase(self, entry, request).run()
         if entry.status == "ordered" and self._lacks_esims(entry):
             await self._finish(entry)
 
-    async def _buy(self, entry: Entry, request: Any, wanted: Any) -> None:
-        send_state = SendState(self.engine.doubts.get(entry.reference))  # This client may have sent it in another call.
-        reserved: Decimal | None = None
-        try:
-            self._refuse_duplicate(entry, request)
-            price = await self.budget.price(wanted)
-            await self.budget.reserve(price)
-            reserved = price
-            entry.status, entry.total, entry.error = "sending", str(price), None
-            entry.first_sent = (send_state.first_sent_at or datetime.now(UTC)).isoformat()
-            # In case a crash leaves it so.
-            entry.resent = self.engine.settings.on_doubt == "look_up_then_resend"
-            await self.file.put(entry)
-            order = await self.adapter.buy(self.engine, wanted, send_state)
-        except JournalError:
-            raise
-        except RoamifyError as error:
-            await self._record_failure(entry, error, send_state, reserved)
-        except anyio.get_cancelled_exc_class():
-            if send_state.first_sent_at is None:
-                entry.status, entry.first_sent, entry.total, entry.resent = "not_sent", None, None, False
-                with CancelScope(shield=True):
-                    await self.file.put(entry)
-            raise
-        else:
-            self.budget.add(order.total - reserved)
-            entry.resent = send_state.resent
-            await self._record_order(entry, order)
-        finally:
-            if self._claimed.get(request.reference_id) == entry.position:
-                del self._claimed[request.reference_id]
-
-    async def _reconcile(self, entry: Entry, wanted: Any) -> None:
-        """Finish a line that an earlier run may have sent. It is looked up first, whatever the budget.
-
-        It is sent again only if both the settings and the budget allow that.
-        """
-        engine, reserved = self.engine, Decimal(entry.total or 0)
-        send_state = SendState(datetime.fromisoformat(entry.first_sent or ""), entry.resent)
-        try:
-            # What it may have cost is already counted.
-            await self.budget.refuse(await self.budget.price(wanted) - reserved)
-        except RoamifyError as error:
-            log.info("line %d is looked up only: %s", entry.position, error)
-            engine = engine.view(engine.settings.changed(on_doubt="look_up"))
-        try:
-            order = await self.adapter.buy(engine, wanted, send_state)
-        except RoamifyError as error:
-            await self._record_failure(entry, error, send_state, reserved, is_older=True)
-        else:
-            self.budget.add(order.total - reserved, is_older=True)
-            entry.resent = send_state.resent
-            await self._record_order(entry, order)
-
     async def recheck(self, entry: Entry) -> None:
         """Check whether an order that may have been sent more than once was booked more than once."""
-        wanted = attrs.evolve(request_of(entry), reference_id=entry.reference)
+        request = attrs.evolve(request_of(entry), reference_id=entry.reference)
         try:
-            await self.adapter.recheck(self.engine, wanted, SendState(datetime.fromisoformat(entry.first_sent or "")))
+            await self.adapter.recheck(self.engine, request, send_state_of(entry))
         except RoamifyError as error:
             entry.status, entry.answer, entry.error = "in_doubt", None, write_error(error)
             await self.file.put(entry)
 
-    async def _record_order(self, entry: Entry, order: Any) -> None:
-        """Journal an order. One that may have been sent more than once is checked again later."""
-        if entry.resent:
-            self.last_resent = anyio.current_time()
-        entry.status, entry.final = "ordered", self.adapter.finish is None and not entry.resent
-        entry.total, entry.answer, entry.error = str(order.total), json.dumps(unstructure(order)), None
-        await self.file.put(entry)
-
-    async def _record_failure(
-        self,
-        entry: Entry,
-        error: RoamifyError,
-        send_state: SendState,
-        reserved: Decimal | None,
-        *,
-        is_older: bool = False,
-    ) -> None:
-        """Journal a failure. What may have left in any run is looked up before it is sent again."""
-        entry.status = outcome(error, was_sent=reserved is not None)
-        if ends_all(error):
-            self.is_over = True
-        entry.resent = send_state.resent
-        entry.final = entry.status == "refused" and not ends_all(error) and not send_state.resent
-        if entry.status != "in_doubt":
-            entry.total = None
-            if reserved is not None:
-                self.budget.add(-reserved, is_older=is_older)
-            if not is_older and not send_state.resent:
-                entry.first_sent = None
-        entry.error = write_error(error)
-        await self.file.put(entry)
-
     async def _finish(self, entry: Entry) -> None:
         """Prepare the eSIMs of a line that was bought. A failure leaves it bought."""
-        assert self.adapter.finish is not None  # noqa: S101
+        order = line_of(entry).order
+        if self.adapter.finish is None or order is None:
+            return
         try:
-            esims = await self.adapter.finish(line_of(entry).order)
+            esims = await self.adapter.finish(order)
         except RoamifyError as error:
-            esims = getattr(error, "esims", ())
+            esims = tuple(esim for esim in getattr(error, "esims", ()) if isinstance(esim, Esim))
             entry.final, entry.error = False, write_error(error)
         else:
             entry.final, entry.error = not entry.resent, None
         entry.esims = json.dumps([unstructure(esim) for esim in esims]) if esims or not entry.error else None
         await self.file.put(entry)
 
-    def _refuse_duplicate(self, entry: Entry, request: Any) -> None:
+    def claim(self, entry: Entry, request: CreateOrder) -> None:
         """Refuse a line whose reference an earlier line has: one reference is one purchase."""
         if request.reference_id is None:
             return
@@ -222,18 +150,142 @@ class LineProcessor:
                 reference_id=request.reference_id,
             )
 
+    def release(self, entry: Entry, request: CreateOrder) -> None:
+        """Drop the claim of a line, which the journal holds from now on."""
+        if request.reference_id is not None and self._claimed.get(request.reference_id) == entry.position:
+            del self._claimed[request.reference_id]
 
-def outcome(error: RoamifyError, *, was_sent: bool) -> Status:
+
+class _Purchase:
+    """The purchase of a line."""
+
+    def __init__(self, processor: LineProcessor, entry: Entry, request: CreateOrder) -> None:
+        self.processor = processor
+        self.entry = entry
+        self.request = request
+        self.engine = processor.engine
+        self.send_state = send_state_of(entry)
+        self.was_sent: bool = entry.first_sent is not None
+        """Whether an earlier run may have sent it. What it may have cost is counted already."""
+        self.reserved = Decimal(entry.total or 0) if self.was_sent else Decimal(0)
+
+    async def run(self) -> None:
+        """Buy, and journal the outcome."""
+        entry, processor = self.entry, self.processor
+        try:
+            processor.claim(entry, self.request)
+            async with AsyncExitStack() as stack:
+                if self.request.reference_id is not None:
+                    claims = self.engine.memory.claims
+                    await stack.enter_async_context(claims.hold(self.request.reference_id, processor.adapter.patience))
+                await self._limit_policy()
+                order = await processor.adapter.buy(
+                    self.engine,
+                    Line(
+                        request=attrs.evolve(self.request, reference_id=entry.reference),
+                        send_state=self.send_state,
+                        is_new=self.request.reference_id is None,
+                        before_send=self._before_send,
+                    ),
+                )
+        except JournalError:
+            raise
+        except RoamifyError as error:
+            await self._record_failure(error)
+        except anyio.get_cancelled_exc_class():
+            if self.send_state.first_sent_at is None and entry.status == "sending":
+                entry.status, entry.first_sent, entry.total, entry.resent = "not_sent", None, None, False
+                with CancelScope(shield=True):
+                    await processor.file.put(entry)
+            raise
+        else:
+            await self._record_order(order)
+        finally:
+            processor.release(entry, self.request)
+
+    async def _limit_policy(self) -> None:
+        """Look up only, if the budget does not allow to send again what an earlier run may have sent."""
+        if not self.was_sent:
+            return
+        budget = self.processor.budget
+        try:
+            await budget.refuse(await budget.price(self.request) - self.reserved)
+        except RoamifyError as error:
+            log.info("line %d is looked up only: %s", self.entry.position, error)
+            self.engine = self.engine.view(self.engine.settings.changed(on_doubt="look_up"))
+
+    async def _before_send(self) -> None:
+        """Reserve the cost, and journal that the line is about to be sent."""
+        entry, budget = self.entry, self.processor.budget
+        if not self.was_sent and not self.reserved:
+            price = await budget.price(self.request)
+            await budget.reserve(price)
+            self.reserved = price
+        if entry.status == "sending" and entry.first_sent is not None and entry.resent == self.may_resend:
+            return
+        entry.status, entry.total, entry.error = "sending", str(self.reserved), None
+        entry.first_sent = (self.send_state.first_sent_at or datetime.now(UTC)).isoformat()
+        entry.looked_first = self.send_state.looked_first
+        entry.resent = self.may_resend  # In case a crash leaves it so.
+        await self.processor.file.put(entry)
+
+    @property
+    def may_resend(self) -> bool:
+        """Whether a crash could leave open if the line was sent more than once."""
+        return self.send_state.resent or self.engine.settings.on_doubt == "look_up_then_resend"
+
+    async def _record_order(self, order: Order) -> None:
+        """Journal an order. One that may have been sent more than once is checked again later."""
+        entry, processor = self.entry, self.processor
+        if order.was_found and not self.was_sent:
+            processor.budget.add(-self.reserved)
+        else:
+            processor.budget.add(order.total - self.reserved, is_older=self.was_sent)
+        entry.resent = self.send_state.resent
+        if entry.resent:
+            processor.last_resent = anyio.current_time()
+        entry.status, entry.final = "ordered", processor.adapter.finish is None and not entry.resent
+        entry.order_id, entry.total, entry.was_found = order.id, str(order.total), order.was_found and not self.was_sent
+        entry.answer, entry.error = json.dumps(unstructure(order)), None
+        await processor.file.put(entry)
+
+    async def _record_failure(self, error: RoamifyError) -> None:
+        """Journal a failure. What may have left in any run is looked up before it is sent again."""
+        entry, processor = self.entry, self.processor
+        entry.status = status_of(error)
+        if ends_all(error):
+            processor.is_over = True
+        entry.resent = self.send_state.resent
+        entry.final = entry.status == "refused" and not ends_all(error) and not entry.resent
+        if entry.status != "in_doubt":
+            entry.total = None
+            processor.budget.add(-self.reserved, is_older=self.was_sent)
+            if not self.was_sent and not entry.resent:
+                entry.first_sent = None
+        if isinstance(error, PurchaseFailedError) and isinstance(error.order, Order):
+            entry.order_id, entry.answer = error.order.id, json.dumps(unstructure(error.order))
+        entry.error = write_error(error)
+        await processor.file.put(entry)
+
+
+def send_state_of(entry: Entry) -> SendState:
+    """Return what the journal knows of earlier sends of a line."""
+    first_sent = None if entry.first_sent is None else datetime.fromisoformat(entry.first_sent)
+    return SendState(first_sent, resent=entry.resent and first_sent is not None, looked_first=entry.looked_first)
+
+
+def status_of(error: RoamifyError) -> Status:
     """Return the status of a line that failed."""
     if isinstance(error, PurchaseInDoubtError):
         return "in_doubt"
-    if not was_sent:
-        return "refused" if is_permanent(error) else "not_sent"
-    if error.sent == "no" or isinstance(error, TransportError | RateLimitError):
+    if isinstance(error, PurchaseFailedError):
+        return "refused"
+    outcome = classify(error)
+    if isinstance(error, BudgetError) or outcome in {Outcome.NOT_SENT, Outcome.RATE_LIMITED}:
         return "not_sent"
-    if classify(error) is Outcome.UNKNOWN and not isinstance(error, APIStatusError):
-        return "in_doubt"
-    return "refused"
+    if outcome in {Outcome.REFUSED, Outcome.CONFLICT}:
+        return "refused"
+    return "not_sent" if error.sent == "no" else "in_doubt"
 
 
 def ends_all(error: RoamifyError) -> bool:

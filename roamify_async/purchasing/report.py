@@ -58,12 +58,15 @@ def line_of(entry: Entry) -> BulkLine:
     if isinstance(error, PurchaseInDoubtError):
         error.request = request
     esims: list[Any] = json.loads(entry.esims) if entry.esims else []
+    order = None if entry.answer is None else structure(json.loads(entry.answer), Order)
+    if order is not None:
+        order.was_found = entry.was_found
     return BulkLine(
         position=entry.position,
         request=request,
         status=entry.status,
         reference_id=entry.reference,
-        order=None if entry.answer is None else structure(json.loads(entry.answer), Order),
+        order=order,
         esims=tuple(structure(esim, Esim) for esim in esims),
         error=error,
     )

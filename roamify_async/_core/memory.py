@@ -1,0 +1,155 @@
+"""What a client remembers between its calls: claimed references, purchases in doubt, packages, the server's clock."""
+
+import logging
+from collections import OrderedDict
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import Final, Generic, TypeVar
+
+import anyio
+import attrs
+
+from roamify_async.errors import ConflictError, RoamifyError
+from roamify_async.models.packages import Package
+
+from .concurrency import Limiter
+
+T = TypeVar("T")
+
+log: logging.Logger = logging.getLogger("roamify_async")
+
+MAX_DOUBTS: Final = 1_000
+"""Purchases in doubt that are remembered; the oldest are forgotten first, with a warning."""
+MAX_REFERENCES: Final = 10_000
+"""References of recent purchases that are remembered."""
+MAX_PACKAGES: Final = 50_000
+PACKAGE_LIFETIME: Final = 600.0
+"""Seconds for which a package counts as checked."""
+
+
+@attrs.frozen(kw_only=True)
+class Doubt:
+    """A purchase that this client sent and of which it does not know whether it was booked."""
+
+    reference_id: str
+    first_sent_at: datetime
+    """When it may have been sent first, in UTC by this machine's clock."""
+    request: object
+    """The request, with its reference."""
+    reason: RoamifyError | None = attrs.field(default=None, eq=False)
+    """Why it is in doubt; ``None`` if the call was cancelled."""
+    looked_first: bool = attrs.field(default=True, repr=False)
+    """Whether the reference was looked up before it was sent, or was new."""
+
+
+class Bounded(OrderedDict[str, T], Generic[T]):
+    """A dictionary that forgets its oldest entries."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self._size = size
+
+    def remember(self, key: str, value: T) -> T | None:
+        """Add an entry as the newest one; return the one that was forgotten for it."""
+        self[key] = value
+        self.move_to_end(key)
+        return self.popitem(last=False)[1] if len(self) > self._size else None
+
+
+@attrs.define(eq=False)
+class _Claim:
+    lock: anyio.Lock = attrs.field(factory=anyio.Lock)
+    users: int = 0
+
+
+class Claims:
+    """References of purchases under way: one reference is one purchase."""
+
+    def __init__(self) -> None:
+        self._claims: dict[str, _Claim] = {}
+
+    @asynccontextmanager
+    async def hold(self, reference: str, patience: float) -> AsyncGenerator[bool, None]:
+        """Hold a reference; wait for another holder, at most *patience* seconds.
+
+        Yields whether there was another holder. Raises ``ConflictError`` if it still holds the reference.
+        """
+        claim = self._claims.setdefault(reference, _Claim())
+        claim.users += 1
+        try:
+            was_held = claim.lock.locked()
+            with anyio.move_on_after(patience) as scope:
+                await claim.lock.acquire()
+            if scope.cancelled_caught:
+                raise ConflictError(
+                    f"a purchase with the reference {reference!r} is under way elsewhere; nothing was sent",
+                    status=409,
+                    sent="no",
+                    reference_id=reference,
+                )
+            try:
+                yield was_held
+            finally:
+                claim.lock.release()
+        finally:
+            claim.users -= 1
+            if not claim.users:
+                self._claims.pop(reference, None)
+
+
+class Memory:
+    """What all views of a client share and remember."""
+
+    def __init__(self) -> None:
+        self.limiter: Limiter | None = None
+        """Of all requests, created in the event loop at first use."""
+        self.claims = Claims()
+        self.doubts: Bounded[Doubt] = Bounded(MAX_DOUBTS)
+        self.references: Bounded[None] = Bounded(MAX_REFERENCES)
+        """References of recent purchases of this client."""
+        self._packages: Bounded[tuple[float, Package]] = Bounded(MAX_PACKAGES)
+        self._date: tuple[str, datetime] | None = None
+
+    def add_doubt(self, doubt: Doubt) -> None:
+        """Remember a purchase in doubt until it is resolved."""
+        forgotten = self.doubts.remember(doubt.reference_id, doubt)
+        if forgotten is not None:
+            log.warning("too many purchases in doubt: %s is no longer remembered", forgotten.reference_id)
+
+    def resolve(self, reference: str) -> None:
+        """Forget a doubt: it is known what became of the purchase."""
+        self.doubts.pop(reference, None)
+
+    def package(self, package_id: str) -> Package | None:
+        """Return a package that was checked in the last ten minutes."""
+        entry = self._packages.get(package_id)
+        return entry[1] if entry is not None and entry[0] > anyio.current_time() else None
+
+    def add_package(self, package: Package) -> None:
+        """Remember that a package exists."""
+        self._packages.remember(package.package_id, (anyio.current_time() + PACKAGE_LIFETIME, package))
+
+    def forget_packages(self, package_ids: tuple[str, ...]) -> None:
+        """Forget packages: the server failed to sell them."""
+        for package_id in package_ids:
+            self._packages.pop(package_id, None)
+
+    def note_date(self, header: str | None) -> None:
+        """Remember the ``Date`` of a response, and when it came."""
+        if header is not None:
+            self._date = header, datetime.now(UTC)
+
+    def server_time(self, moment: datetime) -> datetime:
+        """Convert a time of this machine's clock to the server's, as far as the difference is known."""
+        if self._date is None:
+            return moment
+        header, received = self._date
+        try:
+            sent = parsedate_to_datetime(header)
+        except (ValueError, TypeError, IndexError, OverflowError):  # The parser fails in many ways on other text.
+            return moment
+        offset = (sent if sent.tzinfo else sent.replace(tzinfo=UTC)) - received
+        # The header has whole seconds, so that small differences mean nothing.
+        return moment + offset if abs(offset) > timedelta(seconds=2) else moment

@@ -1,0 +1,336 @@
+"""The purchase machine: decides what to do next for one purchase, from what has happened so far.
+
+It has no loop, no clock and no I/O. The driver (``attempt``) carries out each step and reports its result, until the
+step is ``Finish`` or ``Fail``. Every purchase goes through it: single orders, top-ups, vouchers, insurance, and each
+line of a bulk order.
+
+The invariant: at most one purchase is booked under a reference, unless a booking becomes visible later than the
+reconcile window after a resend that the settings allowed. Then all of them are reported. And no purchase is booked
+whose reference the caller cannot have.
+"""
+
+from typing import Final, Generic, TypeVar
+
+import attrs
+
+from roamify_async._core.server_messages import is_insufficient_balance
+from roamify_async.errors import (
+    APIStatusError,
+    ConflictError,
+    DecodeError,
+    PurchaseFailedError,
+    PurchaseInDoubtError,
+    RateLimitError,
+    RoamifyError,
+)
+from roamify_async.settings import OnDoubt
+
+from .classify import Booked, BookedT, LookUpResult, Outcome, PurchaseRequest, Verdict, classify, ids, judge_response
+
+ResponseT = TypeVar("ResponseT", bound=Booked)
+
+MIN_RATE_LIMIT_DELAY: Final = 2.0
+"""Seconds to wait after a 429, at least."""
+
+# ---------------------------------------------------------------- steps
+
+
+@attrs.frozen
+class LookFirst:
+    """Look up the reference once, before anything is sent, and check the packages at the same time."""
+
+    look: bool
+    """Whether to look up; a reference that was just created needs no look-up."""
+
+
+@attrs.frozen
+class Send:
+    """Send the request."""
+
+
+@attrs.frozen
+class Wait:
+    """Wait before looking up and sending again: the server asked for it."""
+
+    seconds: float
+
+
+@attrs.frozen
+class Search:
+    """Look up until the purchase is found or the window has passed."""
+
+    until_answered: bool = False
+    """Stop at the first look-up that succeeds, whatever it found."""
+
+
+@attrs.frozen
+class FindNearMatches:
+    """Search the latest purchases for one whose reference the server may have changed."""
+
+
+@attrs.frozen
+class Refresh:
+    """Read a purchase again, until it is complete or the window has passed."""
+
+    booked: Booked
+
+
+@attrs.frozen
+class Finish(Generic[ResponseT, BookedT]):
+    """The purchase exists: return its response, or convert what was found to one."""
+
+    response: ResponseT | None = None
+    found: BookedT | None = None
+    was_found: bool = False
+    """Whether it existed before this call sent anything."""
+
+
+@attrs.frozen
+class Fail:
+    """Raise the error."""
+
+    error: RoamifyError | ValueError
+
+
+Step = LookFirst | Send | Wait | Search | FindNearMatches | Refresh | Finish[ResponseT, BookedT] | Fail
+"""What the driver does next."""
+
+
+@attrs.define(kw_only=True)
+class Machine(Generic[ResponseT, BookedT]):
+    """The state of one purchase. Each method takes the result of a step and returns the next one."""
+
+    request: PurchaseRequest
+    policy: OnDoubt
+    max_sends: int
+    is_new: bool
+    """Whether the reference was created for this call, so that nothing can be booked under it."""
+    look_first: bool = True
+    """Whether a reference of the caller's is looked up before sending."""
+    was_sent_before: bool = False
+    """Whether an earlier call or run may have sent it."""
+    doubt: RoamifyError | None = None
+    """The first failure which left open whether the purchase was booked."""
+    sends: int = attrs.field(default=0, init=False)
+    """How often this call may have sent it."""
+    _failure: RoamifyError | None = attrs.field(default=None, init=False)
+    """The failure of the last send."""
+    _response: ResponseT | None = attrs.field(default=None, init=False)
+    """A response that is the purchase, while it is checked whether it was booked twice."""
+    _look_up_error: RoamifyError | None = attrs.field(default=None, init=False)
+    _seen: tuple[object, ...] = attrs.field(default=(), init=False)
+    """Responses that differ from the request."""
+
+    @property
+    def may_be_booked(self) -> bool:
+        """Whether a send whose outcome is not known may have been booked."""
+        return self.was_sent_before or self.doubt is not None
+
+    # ---------------------------------------------------------------- before sending
+
+    def start(self) -> Step[ResponseT, BookedT]:
+        """Return the first step."""
+        return Search() if self.was_sent_before else LookFirst(look=self.look_first and not self.is_new)
+
+    def on_first_look(
+        self, result: LookUpResult[BookedT] | None, refusal: RoamifyError | ValueError | None
+    ) -> Step[ResponseT, BookedT]:
+        """Decide after the look-up, which is ``None`` if there was none, and the check of the packages."""
+        found = None if result is None else self._on_found(result)
+        if found is not None:
+            return found
+        if refusal is not None and (result is None or not result.foreign):
+            return Fail(refusal)
+        if result is not None and (result.foreign or result.evidence):
+            return Fail(self._conflict(result))
+        if result is not None and result.failure is not None:
+            return Fail(_not_looked_up(result.failure))
+        return Send()
+
+    # ---------------------------------------------------------------- after sending
+
+    def on_response(self, response: ResponseT) -> Step[ResponseT, BookedT]:
+        """Decide after a 2xx response."""
+        self.sends += 1
+        verdict = judge_response(response, self.request)
+        if verdict is Verdict.OURS:
+            if self.was_sent_before or self.sends > 1:
+                self._response = response
+                return Search(until_answered=True)
+            return Finish(response)
+        if verdict is Verdict.NOT_KEPT:
+            return Fail(self._not_kept(response))
+        if verdict is Verdict.INCOMPLETE:
+            return Refresh(response)
+        self._seen += (response,)
+        return self._on_unknown(DecodeError(_differs(response, self.request), ids=(response.id,)))
+
+    def on_failure(self, failure: RoamifyError) -> Step[ResponseT, BookedT]:
+        """Decide after a send that failed."""
+        outcome = classify(failure)
+        self._failure = failure
+        self.sends += outcome is not Outcome.NOT_SENT
+        if outcome in {Outcome.NOT_SENT, Outcome.REFUSED}:  # A refusal does not undo an earlier send of this purchase.
+            return Search() if self.may_be_booked else Fail(failure)
+        if outcome is Outcome.RATE_LIMITED and isinstance(failure, RateLimitError):
+            return Wait(max(MIN_RATE_LIMIT_DELAY, failure.retry_after or 0))
+        if outcome is Outcome.CONFLICT:
+            return Search(until_answered=is_insufficient_balance(failure))
+        return self._on_unknown(failure)
+
+    def _on_unknown(self, failure: RoamifyError) -> Step[ResponseT, BookedT]:
+        self._failure = failure
+        self.doubt = self.doubt or failure
+        return Fail(self._in_doubt()) if self.policy == "raise" else Search()
+
+    def on_waited(self, *, may_send: bool = True) -> Step[ResponseT, BookedT]:
+        """Decide after a wait, or instead of one that would take too long."""
+        if not may_send:
+            self.max_sends = self.sends
+        return Search(until_answered=True)
+
+    # ---------------------------------------------------------------- after looking up
+
+    def on_search(self, result: LookUpResult[BookedT]) -> Step[ResponseT, BookedT]:
+        """Decide after a search."""
+        self._look_up_error = result.failure
+        if len(result.ours) > 1:
+            return Fail(booked_twice(self.request, result.ours, self.doubt or self._failure))
+        if self._response is not None:
+            return Finish(self._response)
+        return self._on_found(result) or self._on_absent(result)
+
+    def _on_absent(self, result: LookUpResult[BookedT]) -> Step[ResponseT, BookedT]:
+        failure = self._failure
+        outcome = None if failure is None else classify(failure)
+        if failure is not None and result.failure is None and not self.may_be_booked:
+            if outcome is Outcome.CONFLICT:
+                return Fail(_with_orders(failure, result))
+            if result.is_empty and self.sends >= self.max_sends:
+                return Fail(failure)  # Rate limited to the end.
+        if not result.is_empty or not self._may_resend(outcome):
+            return Fail(self._in_doubt(result))
+        return FindNearMatches()
+
+    def _may_resend(self, outcome: Outcome | None) -> bool:
+        """Return whether a purchase that was not found may be sent again."""
+        if max(self.sends, 1) >= self.max_sends or outcome in {Outcome.REFUSED, Outcome.NOT_SENT, Outcome.CONFLICT}:
+            return False
+        is_rate_limited = outcome is Outcome.RATE_LIMITED and not self.may_be_booked
+        return is_rate_limited or self.policy == "look_up_then_resend"
+
+    def on_near_matches(self, found: tuple[object, ...], failure: RoamifyError | None) -> Step[ResponseT, BookedT]:
+        """Decide after the search for a reference that the server may have changed."""
+        if found or failure is not None:
+            self._look_up_error = failure
+            return Fail(self._in_doubt(found=found))
+        return Send()
+
+    def on_refreshed(self, booked: BookedT | None) -> Step[ResponseT, BookedT]:
+        """Decide after an incomplete purchase was read again. It is ``None`` if it cannot be read."""
+        verdict = None if booked is None else judge_response(booked, self.request)
+        if booked is not None and verdict is Verdict.OURS:
+            return Finish(found=booked, was_found=self.sends == 0)
+        if booked is not None and verdict is Verdict.NOT_KEPT:
+            return Fail(self._not_kept(booked))
+        self.doubt = self.doubt or RoamifyError("the order is incomplete: items are missing", sent="answered")
+        return Fail(self._in_doubt(found=() if booked is None else (booked,)))
+
+    def _on_found(self, result: LookUpResult[BookedT]) -> Step[ResponseT, BookedT] | None:
+        """Return the step for a purchase that was found, if there is one."""
+        if result.ours:
+            booked = result.ours[0]
+            is_growing = self.sends > 0 and booked.is_pending and booked.falls_short(self.request.packages())
+            return Refresh(booked) if is_growing else Finish(found=booked, was_found=self.sends == 0)
+        if result.incomplete:
+            return Refresh(result.incomplete[0])
+        return Fail(self._not_kept(result.not_kept[0])) if result.not_kept else None
+
+    # ---------------------------------------------------------------- errors
+
+    def _in_doubt(
+        self, result: LookUpResult[BookedT] | None = None, found: tuple[object, ...] = ()
+    ) -> PurchaseInDoubtError:
+        seen = found if result is None else result.foreign + result.evidence
+        return doubt(self.request, self.doubt or self._failure, self._seen + seen, look_up_error=self._look_up_error)
+
+    def _not_kept(self, booked: Booked) -> PurchaseFailedError:
+        return PurchaseFailedError(
+            f"the purchase was booked as {booked.id} and not kept: {getattr(booked, 'status', '')}. The state FAILED "
+            "is not documented, so check the balance; buy again under another reference",
+            order=booked,
+        )
+
+    def _conflict(self, result: LookUpResult[BookedT]) -> ConflictError:
+        seen = result.booked + result.evidence
+        what = "differ from this purchase" if result.booked else "have a reference that differs in spelling only"
+        return ConflictError(
+            f"orders under the reference {self.request.reference_id!r} {what}: {ids(seen)}; nothing was sent. "
+            "One reference is one purchase: use another one",
+            status=409,
+            sent="no",
+        )
+
+
+def doubt(
+    request: PurchaseRequest,
+    reason: RoamifyError | None,
+    found: tuple[object, ...] = (),
+    message: str = "",
+    *,
+    look_up_error: RoamifyError | None = None,
+) -> PurchaseInDoubtError:
+    """Return the error of a purchase of which it is not known whether it was booked once."""
+    reference, packages = request.reference_id, tuple(request.packages())
+    advice = f"Look it up with {request.look_up.format(reference)} before buying again"
+    seen = f"; under its reference there are {ids(found)}" if found else ""
+    failed = "" if look_up_error is None else f"; it could not be looked up: {_brief(look_up_error)}"
+    cause = "it was started before, and was not found" if reason is None else _brief(reason)
+    error = PurchaseInDoubtError(
+        message or f"the purchase may have been booked: {cause}{seen}{failed}. {advice}",
+        request=request,
+        reason=reason,
+        found=found,
+        look_up_error=look_up_error,
+        reference_id=reference,
+        package_ids=packages,
+    )
+    if reason is None:
+        return error
+    reason.with_facts(reference_id=reference, package_ids=packages)
+    return error.with_facts(sent=reason.sent, method=reason.method, path=reason.path, request_id=reason.request_id)
+
+
+def booked_twice(
+    request: PurchaseRequest, booked: tuple[object, ...], reason: RoamifyError | None
+) -> PurchaseInDoubtError:
+    """Return the error of a purchase that was booked more than once."""
+    message = f"the purchase was booked {len(booked)} times, as {ids(booked)}: ask Roamify to refund all but one"
+    return doubt(request, reason, booked, message)
+
+
+def _brief(error: RoamifyError) -> str:
+    status = f" {error.status}" if isinstance(error, APIStatusError) else ""
+    return f"{type(error).__name__}{status}: {error.args[0] if error.args else ''}"
+
+
+def _differs(response: Booked, request: PurchaseRequest) -> str:
+    if not response.id:
+        return "the response carries no id"
+    if response.reference_id not in {None, request.reference_id}:
+        return f"the response carries another reference: {response.reference_id}"
+    return f"the response holds other items than were ordered: {response.id}"
+
+
+def _with_orders(failure: RoamifyError, result: LookUpResult[BookedT]) -> RoamifyError:
+    """Add the ids of other orders under the reference to a refusal."""
+    seen = result.booked + result.evidence
+    if seen:
+        failure.args = (f"{failure.args[0]}; there are other orders under this reference: {ids(seen)}",)
+    return failure
+
+
+def _not_looked_up(failure: RoamifyError) -> RoamifyError:
+    message = f"the reference could not be looked up before sending, and nothing was sent: {failure.args[0]}"
+    failure.args = (f"{message}. Settings(look_first=False) sends without looking it up",)
+    return failure.with_facts(sent="no")

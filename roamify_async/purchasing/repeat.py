@@ -1,0 +1,81 @@
+"""Ordering by a reference that was used before: a call whose effect is disputed, made visible by counting orders."""
+
+from collections.abc import Awaitable, Callable
+
+from roamify_async._core.endpoint import Endpoint
+from roamify_async._core.engine import Engine
+from roamify_async._http.messages import SendState
+from roamify_async.errors import ConflictError, NotFoundError, PurchaseInDoubtError, RateLimitError, RoamifyError
+from roamify_async.models.orders import Order, RepeatedOrder, RepeatOrder
+from roamify_async.settings import Retries
+
+from .attempt import add_note, patience
+from .classify import Outcome, classify, ids
+
+Find = Callable[[Engine, str], Awaitable[tuple[Order, ...]]]
+
+
+async def repeat_order(
+    engine: Engine, endpoint: Endpoint[..., Order], request: RepeatOrder, find: Find
+) -> RepeatedOrder:
+    """Send the reference of exactly one order, once, and tell by the orders before and after what happened."""
+    reference, state = request.reference_id, SendState()
+    async with engine.memory.claims.hold(reference, patience(engine, endpoint.timeout)):
+        before = await _orders(engine, find, reference)
+        if not before:
+            raise NotFoundError(
+                f"no order found for reference {reference!r}; nothing was sent", status=404, sent="no",
+                reference_id=reference,
+            )  # fmt: skip
+        if len(before) > 1:
+            raise ConflictError(
+                f"{len(before)} orders have the reference {reference!r}: {ids(before)}; nothing was sent", status=409,
+                sent="no", reference_id=reference,
+            )  # fmt: skip
+        once = engine.view(engine.settings.changed(retries=Retries(tries=1)))
+        try:
+            order = await once.exchange(endpoint, request, state)
+        except RoamifyError as error:
+            if classify(error) in {Outcome.NOT_SENT, Outcome.REFUSED}:
+                raise error.with_facts(reference_id=reference) from None
+            raise await _in_doubt(engine, find, request, error.with_traceback(None), before) from None
+        except BaseException as cancelled:
+            if state.first_sent_at is not None:
+                add_note(
+                    cancelled,
+                    f"orders.repeat({reference!r}) was cancelled and may have ordered again: see "
+                    f"{request.look_up.format(reference)}",
+                    reference,
+                )
+            raise
+        return RepeatedOrder(order=order, is_new=order.id not in {known.id for known in before})
+
+
+async def _orders(engine: Engine, find: Find, reference: str) -> tuple[Order, ...]:
+    return tuple(order for order in await find(engine, reference) if order.reference_id == reference)
+
+
+async def _in_doubt(
+    engine: Engine, find: Find, request: RepeatOrder, reason: RoamifyError, before: tuple[Order, ...]
+) -> PurchaseInDoubtError:
+    """Return the error of a repetition whose response is lost, with the orders that are new, if there are any."""
+    look_up_error = None
+    found: tuple[Order, ...] = ()
+    try:
+        found = tuple(order for order in await _orders(engine, find, request.reference_id) if order not in before)
+    except RoamifyError as error:
+        look_up_error = error.with_traceback(None)
+    seen = f"; since then there are new orders: {ids(found)}" if found else ""
+    is_limited = " The server was too busy." if isinstance(reason, RateLimitError) else ""
+    return PurchaseInDoubtError(
+        f"it is not known whether the reference was ordered again: {reason.args[0]}{seen}.{is_limited} "
+        f"See {request.look_up.format(request.reference_id)}",
+        request=request,
+        reason=reason,
+        found=found,
+        look_up_error=look_up_error,
+        sent=reason.sent,
+        method=reason.method,
+        path=reason.path,
+        reference_id=request.reference_id,
+    )
