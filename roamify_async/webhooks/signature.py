@@ -49,7 +49,7 @@ class Keys:
         given: list[object] = [*secret] if several else [secret]
         if not all(isinstance(one, str) or one is None for one in given):
             raise TypeError("secret must be text, or several texts")
-        if not given or not all(given):
+        if not given or not all(isinstance(one, str) and one.strip() for one in given):
             raise ConfigurationError(NONE_GIVEN)
         return Keys(tuple(str(one).encode("utf-8", "surrogateescape") for one in given))
 

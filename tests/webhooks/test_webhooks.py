@@ -127,9 +127,9 @@ def test_parse_takes_one_shot_secrets():
     assert parse(BODY, sign(BODY, "new"), iter(["old", "new"])).category == "esim"
 
 
-@pytest.mark.parametrize("secret", ["", None, [], [""], ["good", ""], [None]])
+@pytest.mark.parametrize("secret", ["", None, [], [""], ["good", ""], [None], " ", "\n\t", ["good", " "]])
 def test_no_secret_is_no_key(secret):
-    """An empty secret, with which anybody could sign, is refused before anything is compared."""
+    """An empty or white-space-only secret is refused before anything is compared."""
     with pytest.raises(ConfigurationError, match="no webhook secret"):
         verify(BODY, sign(BODY, "good"), secret)
 
