@@ -18,8 +18,8 @@ from .events import (
     UsageLeft,
     WebhookEvent,
 )
-from .once import Claim, MemoryStore, Store, once
-from .reading import parse
+from .dedupe import Claim, MemoryStore, Store, once
+from .decode import parse
 from .receiver import Answer, Handler, Receiver
 from .signature import SIGNATURE_HEADER, Secret, sign, verify
 

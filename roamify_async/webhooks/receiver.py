@@ -16,8 +16,8 @@ from roamify_async.errors import WebhookError
 from roamify_async.settings import positive, seconds, whole
 
 from .events import WebhookEvent
-from .once import Claim, MemoryStore, Store, once, once_awaited
-from .reading import decode
+from .dedupe import Claim, MemoryStore, Store, once, once_awaited
+from .decode import decode
 from .signature import Keys, Secret, verify
 
 log: logging.Logger = logging.getLogger("roamify_async")
