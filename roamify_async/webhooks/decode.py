@@ -1,4 +1,4 @@
-"""From the bytes of a body to its event."""
+"""Decoding of a webhook's body into its event."""
 
 import hashlib
 from collections.abc import Mapping
@@ -13,12 +13,11 @@ from roamify_async._engine.readers import read_time
 from roamify_async.errors import WebhookError
 
 from .events import AffiliateOrderEvent, BalanceEvent, EsimStatusEvent, EsimUsageEvent, RefundEvent, WebhookEvent
-from .signature import Keys, Secret, verify
+from .signature import Secret, Secrets, verify
 
-Fields = dict[str, Any]
-"""A JSON object."""
+JsonObject = dict[str, Any]
 
-KINDS: Final[Mapping[tuple[str, str], type[WebhookEvent]]] = {
+EVENT_CLASSES: Final[Mapping[tuple[str, str], type[WebhookEvent]]] = {
     ("esim", "status"): EsimStatusEvent,
     ("esim", "usage"): EsimUsageEvent,
     ("partner", "low_balance"): BalanceEvent,
@@ -28,77 +27,90 @@ KINDS: Final[Mapping[tuple[str, str], type[WebhookEvent]]] = {
     ("refund", "refunded"): RefundEvent,
     ("refund", "rejected"): RefundEvent,
 }
-"""The class of each event that the API describes."""
+"""The class of each documented event, by category and type."""
 
 ENVELOPE: Final = ("event_category", "event_type", "event_id")
 
 
 def parse(body: bytes, signature: str | None, secret: Secret) -> WebhookEvent:
-    """Verify a body and give the event that it tells of; ``/webhooks/types``.
+    """Return the event in a body, after checking the signature.
 
-    Raises ``WebhookError`` where the signature is wrong or the event cannot be read.
+    Args:
+        body: The raw bytes of the request.
+        signature: The value of the ``X-Roamify-Signature`` header, or ``None`` if the header is missing.
+        secret: The secret of the webhook, or several during a rotation; any of them may have signed.
+
+    Returns:
+        An instance of the class of the event; ``WebhookEvent`` itself for an undocumented category or type.
+
+    Raises:
+        WebhookError: The signature is missing, malformed or wrong, or the body cannot be decoded.
+        ConfigurationError: A secret is missing or blank.
+        TypeError: *body* is not bytes, or *secret* is not text.
+
+    See: https://docs.getroamify.com/webhooks/types/
     """
-    secret = Keys.of(secret)
+    secret = Secrets.of(secret)
     verify(body, signature, secret)
     return decode(bytes(body))
 
 
 def decode(body: bytes) -> WebhookEvent:
-    """Give the event of a body that was verified before; raises ``WebhookError`` where it cannot be read."""
+    """Return the event in a verified body; raises ``WebhookError`` if it cannot be decoded."""
     try:
         return _event(parse_json(body), hashlib.sha256(body).hexdigest())
     except ValueError as error:
         problem = " ".join(str(error).splitlines())
-    raise WebhookError(f"the event cannot be read: {problem}")
+    raise WebhookError(f"the event cannot be decoded: {problem}")
 
 
-def _event(fields: object, digest: str) -> WebhookEvent:
-    if not isinstance(fields, dict):
+def _event(document: object, digest: str) -> WebhookEvent:
+    if not isinstance(document, dict):
         raise ValueError("$: an object expected")  # noqa: TRY004 -- it is the sender's mistake, not the caller's
-    fields = cast("Fields", fields)
-    category, type = (_word(fields, name) for name in ENVELOPE[:2])
-    short = type.removeprefix(f"{category}_")  # both spellings are documented
-    kind = KINDS.get((category, short))
-    event_id = fields.get("event_id")
-    about: Fields = {
+    document = cast("JsonObject", document)
+    category, type = (_required_text(document, name) for name in ENVELOPE[:2])
+    short_type = type.removeprefix(f"{category}_")  # both spellings are documented
+    event_class = EVENT_CLASSES.get((category, short_type))
+    event_id = document.get("event_id")
+    envelope: JsonObject = {
         "category": category,
-        "type": short if kind else type,
+        "type": short_type if event_class else type,
         "event_id": event_id if isinstance(event_id, str) and event_id else None,
         "digest": digest,
     }
-    said = _said(fields)
-    if kind is None:
-        return WebhookEvent(**about, timestamp=_time(said), data=said)
-    # Set afterwards, for the reader drops nulls and keeps only what it knows.
-    return attrs.evolve(read({**_in_place(said), **about}, kind), data=said)
+    data = _data(document)
+    if event_class is None:
+        return WebhookEvent(**envelope, timestamp=_timestamp(data), data=data)
+    # `data` is set afterwards: the converter drops nulls and unknown keys.
+    return attrs.evolve(read({**_normalized_usage(data), **envelope}, event_class), data=data)
 
 
-def _word(fields: Fields, name: str) -> str:
-    word = fields.get(name)
-    if isinstance(word, str) and word:
-        return word
+def _required_text(document: JsonObject, name: str) -> str:
+    text = document.get(name)
+    if isinstance(text, str) and text:
+        return text
     raise ValueError(f"$.{name}: text expected")
 
 
-def _said(fields: Fields) -> Fields:
-    """Take the object under ``data``; older events have its fields beside the category and type instead."""
-    data = fields.get("data")
+def _data(document: JsonObject) -> JsonObject:
+    """Return the object under ``data``; older events have its fields beside the category and type instead."""
+    data = document.get("data")
     if isinstance(data, dict):
-        return cast("Fields", data)
-    return {key: value for key, value in fields.items() if key not in ENVELOPE}
+        return cast("JsonObject", data)
+    return {key: value for key, value in document.items() if key not in ENVELOPE}
 
 
-def _time(said: Fields) -> datetime | None:
-    """Give the time of an event of which nothing else is known, where it has one that can be read."""
+def _timestamp(data: JsonObject) -> datetime | None:
+    """Return the time of an undocumented event, or ``None`` if it cannot be decoded."""
     with suppress(ValueError):
-        return read_time(said.get("timestamp"), datetime)
+        return read_time(data.get("timestamp"), datetime)
     return None
 
 
-def _in_place(said: Fields) -> Fields:
-    """Put what the documentation shows in two places into one: the days of a usage event, and its allowances."""
-    left = said.get("usage_data") or said
-    if not isinstance(left, dict):
-        return said
-    left = cast("Fields", left)
-    return {**said, "usage_data": left, "usage_list": said.get("usage_list") or left.get("usage_list") or []}
+def _normalized_usage(data: JsonObject) -> JsonObject:
+    """Move the allowances and the days of a usage event, each documented in two places, to one."""
+    usage = data.get("usage_data") or data
+    if not isinstance(usage, dict):
+        return data
+    usage = cast("JsonObject", usage)
+    return {**data, "usage_data": usage, "usage_list": data.get("usage_list") or usage.get("usage_list") or []}

@@ -1,4 +1,4 @@
-"""Handle each event once, although it may be delivered several times."""
+"""Deduplication: handle each event once, although it may be delivered several times."""
 
 import math
 from collections import OrderedDict
@@ -14,74 +14,85 @@ from anyio import to_thread
 from .events import WebhookEvent
 
 Claim = Literal["new", "busy", "done"]
-"""What a store says of a key: yours to handle, being handled elsewhere, or handled before."""
+"""Outcome of claiming a key: the caller now holds it, another one holds it, or it was handled before."""
 
 
 class Store(Protocol):
-    """Remembers which events were handled, by their ``key``; its methods are called from several threads.
+    """Storage of the keys of events that were handled; its methods are called from several threads.
 
-    It lets a claim lapse that was neither finished nor released for a while: whoever held it may have died.
+    A claim is a lease. One that is neither finished nor released must expire after a while, since the process that
+    held it may have died.
     """
 
     def claim(self, key: str) -> Claim:
-        """Take a key that nobody holds and that is not done, in one step, and say ``"new"``; else say what it is."""
+        """Claim *key* atomically and return ``"new"``, or return ``"busy"`` or ``"done"`` if that is not possible."""
         ...
 
     def finish(self, key: str) -> None:
-        """Note that it is done."""
+        """Mark *key* as handled."""
         ...
 
     def release(self, key: str) -> None:
-        """Let go of it, for the handler failed: the next delivery is handled."""
+        """Drop the claim on *key*, so that the next delivery is handled."""
         ...
 
 
 class MemoryStore:
-    """Remembers the latest keys, in one process, until it ends."""
+    """Store in the memory of one process.
 
-    def __init__(self, size: int = 10_000, *, lapse: float = 600) -> None:
-        """Make room for so many keys; a claim that has not ended after *lapse* seconds counts for nothing."""
+    Args:
+        size: How many handled keys are remembered; the oldest are forgotten first.
+        lease: Seconds after which a claim that was neither finished nor released expires.
+    """
+
+    def __init__(self, size: int = 10_000, *, lease: float = 600) -> None:
         self._size = size
-        self._lapse = lapse
+        self._lease = lease
         self._done: OrderedDict[str, None] = OrderedDict()
-        self._busy: dict[str, float] = {}
+        self._claimed: dict[str, float] = {}
         self._lock = Lock()
 
     def __repr__(self) -> str:
-        """Show how many keys are known, of how many there is room for."""
         return f"MemoryStore({len(self._done)} of {self._size})"
 
     def claim(self, key: str) -> Claim:
-        """Take a key that is neither done nor held."""
+        """Claim *key* and return ``"new"``, or return ``"busy"`` or ``"done"`` if that is not possible."""
         with self._lock:
             now = monotonic()
             if key in self._done:
                 return "done"
-            if now - self._busy.get(key, -math.inf) < self._lapse:
+            if now - self._claimed.get(key, -math.inf) < self._lease:
                 return "busy"
-            self._busy[key] = now
+            self._claimed[key] = now
             return "new"
 
     def finish(self, key: str) -> None:
-        """Note that it is done; the oldest key makes room for it."""
+        """Mark *key* as handled and forget the oldest key if the store is full."""
         with self._lock:
-            self._busy.pop(key, None)
+            self._claimed.pop(key, None)
             self._done[key] = None
             while len(self._done) > self._size:
                 self._done.popitem(last=False)
 
     def release(self, key: str) -> None:
-        """Let go of it."""
+        """Drop the claim on *key*."""
         with self._lock:
-            self._busy.pop(key, None)
+            self._claimed.pop(key, None)
 
 
 @contextmanager
 def once(event: WebhookEvent, store: Store) -> Generator[Claim, None, None]:
-    """Claim an event for a ``with`` block, and mark it done when the block ends without an exception.
+    """Claim an event for a ``with`` block and mark it as handled when the block ends without an exception.
 
-    Gives ``"new"`` where the block is to handle it; ``"busy"`` where another one does so now, which may still fail: ask
-    for another delivery; ``"done"`` where that is over.
+    An exception in the block releases the claim, so that the next delivery is handled.
+
+    Args:
+        event: The event to claim, by its ``key``.
+        store: Where claims are kept.
+
+    Yields:
+        ``"new"`` if the block is to handle the event; ``"busy"`` if another delivery of it is being handled and may
+        still fail, so ask for a retry with a status other than 200; ``"done"`` if it was handled before.
     """
     claim = store.claim(event.key)
     if claim != "new":
@@ -96,9 +107,9 @@ def once(event: WebhookEvent, store: Store) -> Generator[Claim, None, None]:
 
 
 @asynccontextmanager
-async def once_awaited(event: WebhookEvent, store: Store) -> AsyncGenerator[Claim, None]:
-    """Do as ``once`` does, in an ``async with`` block; the store is called in a thread."""
-    claim = await _claimed(event.key, store)
+async def once_async(event: WebhookEvent, store: Store) -> AsyncGenerator[Claim, None]:
+    """Do the same as ``once`` for an ``async with`` block; the store is called in a thread."""
+    claim = await _claim_in_thread(event.key, store)
     if claim != "new":
         yield claim
         return
@@ -107,34 +118,34 @@ async def once_awaited(event: WebhookEvent, store: Store) -> AsyncGenerator[Clai
         yield claim
         end = store.finish
     finally:
-        # Also when cancelled: an event that stays claimed would never be handled.
+        # Shielded from cancellation: until its lease expires, nobody would handle an event that stays claimed.
         with anyio.CancelScope(shield=True):
             await to_thread.run_sync(end, event.key)
 
 
-async def _claimed(key: str, store: Store) -> Claim:
-    """Claim a key in a thread, which is left behind at the deadline, and where the task is cancelled.
+async def _claim_in_thread(key: str, store: Store) -> Claim:
+    """Claim a key in a thread that is abandoned when the task is cancelled.
 
-    What it has claimed then is given back, or nobody would handle the event until the claim lapses.
+    A claim made by an abandoned thread is released: nobody would handle the event until its lease expires.
     """
-    lock, is_left = Lock(), False
+    lock, is_abandoned = Lock(), False
     claims: list[Claim] = []
 
     def claim() -> Claim:
-        found = store.claim(key)
+        outcome = store.claim(key)
         with lock:
-            claims.append(found)
-            is_unwanted = is_left and found == "new"
-        if is_unwanted:
+            claims.append(outcome)
+            is_orphaned = is_abandoned and outcome == "new"
+        if is_orphaned:
             store.release(key)
-        return found
+        return outcome
 
     try:
         return await to_thread.run_sync(claim, abandon_on_cancel=True)
     except BaseException:
         with lock:
-            is_left = True
-            is_unwanted = "new" in claims
-        if is_unwanted:
+            is_abandoned = True
+            is_orphaned = "new" in claims
+        if is_orphaned:
             Thread(target=store.release, args=(key,), name="roamify_async webhook").start()
         raise
