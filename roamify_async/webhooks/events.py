@@ -1,4 +1,4 @@
-"""Webhook events as values, one class an event; ``WebhookEvent`` itself stands for undocumented ones.
+"""Webhook events as values: one class for each documented event, and ``WebhookEvent`` for all others.
 
 Attributes have the names of the JSON keys. Times are ``datetime`` in UTC and amounts are exact ``Decimal`` values.
 

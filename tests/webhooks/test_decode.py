@@ -181,7 +181,7 @@ def test_unknown_state_is_text():
 
 
 def test_unlimited_is_none():
-    """The number that stands for "no limit" is None."""
+    """An allowance of 2^53-1, which means "no limit", is None."""
     event = esim_event(
         "usage", usage_data={"isUnlimited": True, "allowed_data": 2**53 - 1, "remaining_data": 2**53 - 1}
     )

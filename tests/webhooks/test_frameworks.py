@@ -187,7 +187,7 @@ async def test_asgi_app_without_a_framework():
 
 
 @pytest.fixture
-def _frozen(monkeypatch):
+def _stopped_clock(monkeypatch):
     """Stop the clock of this machine, so that times are exact."""
     monkeypatch.setattr(time, "time", lambda: float(NOW))
 
@@ -265,7 +265,7 @@ def expected(first: Any, second: Any, refunds: list[str]) -> list[tuple[type[Web
     ]  # fmt: skip
 
 
-@pytest.mark.usefixtures("_frozen")
+@pytest.mark.usefixtures("_stopped_clock")
 @pytest.mark.parametrize(
     ("framework", "options", "types", "place"),
     [
