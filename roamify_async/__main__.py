@@ -1,4 +1,4 @@
-"""The tour from the command line: ``python -m roamify_async``."""
+"""Command line of the tour: ``python -m roamify_async``."""
 
 import argparse
 import sys
@@ -11,16 +11,18 @@ from .sandbox import Sandbox
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m roamify_async",
-        description="A tour of the client: from the list of countries to a topped-up eSIM, awaited and then blocking,"
-        " against a sandbox on this machine. No account is needed and no money is spent.",
+        description="A tour of the library: from the list of countries to a topped-up eSIM, with the async client and"
+        " then the blocking one, against a sandbox on this machine. No account is needed and no money is spent.",
         allow_abbrev=False,
     )
-    parser.add_argument("--packages", type=int, default=28_000, metavar="N", help="size of the catalogue (28000)")
+    parser.add_argument(
+        "--packages", type=int, default=28_000, metavar="N", help="number of packages in the catalogue (default: 28000)"
+    )
     return parser
 
 
-def _complain(about: str) -> None:
-    print(about, file=sys.stderr)
+def _print_error(text: str) -> None:
+    print(text, file=sys.stderr)
 
 
 def _run(sandbox: Sandbox) -> int:
@@ -30,34 +32,34 @@ def _run(sandbox: Sandbox) -> int:
         name = (missing.name or "").partition(".")[0]
         if name not in {"rich", "segno"}:
             raise
-        _complain(f"The tour needs {name}: pip install 'roamify-async[tour]'")
+        _print_error(f"The tour needs {name}: pip install 'roamify-async[tour]'")
         return 2
     with ExitStack() as stack:
         try:
             stack.enter_context(sandbox)
-        except OSError as refusal:
-            _complain(f"The sandbox could not start: {refusal}")
+        except OSError as error:
+            _print_error(f"The sandbox could not start: {error}")
             return 2
         try:
             tour(sandbox)
-        except StepError as failure:
-            _complain(str(failure))
+        except StepError as error:
+            _print_error(str(error))
             return 1
     return 0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Take the tour; give the exit code: 1 where a step failed, 2 where it cannot start, 130 after Ctrl-C."""
+    """Run the tour and return the exit code: 0, 1 if a step fails, 2 if it cannot start, 130 after Ctrl-C."""
     parser = _parser()
-    chosen = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     try:
-        sandbox = Sandbox(packages=chosen.packages)
-    except ValueError as refusal:
-        parser.error(str(refusal))
+        sandbox = Sandbox(packages=options.packages)
+    except ValueError as error:
+        parser.error(str(error))
     try:
         return _run(sandbox)
     except KeyboardInterrupt:
-        _complain("Interrupted.")
+        _print_error("Interrupted.")
         return 130
 
 

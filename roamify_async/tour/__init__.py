@@ -1,47 +1,63 @@
-"""A walk through everything a partner does with the API, in both clients, against a sandbox."""
+"""A tour of the library: from the list of countries to a topped-up eSIM, with both clients, against a sandbox."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from time import perf_counter
+from typing import Any
 
 from rich.console import Console
 
+from roamify_async import AsyncRoamify, Roamify
 from roamify_async.sandbox import Sandbox
 
-from .awaited import walk as walk_awaited
-from .bill import Bill
-from .blocking import walk as walk_blocking
-from .show import Show, StepError, Walked, terminal
+from .screen import Result, Screen, Spending, StepError, terminal
+from .steps import run_steps
 
 __all__ = ["StepError", "tour"]
 
 
 def tour(sandbox: Sandbox, console: Console | None = None) -> None:
-    """Walk with ``AsyncRoamify``, then with ``Roamify``; raises ``StepError`` where a step fails.
+    """Run the steps with ``AsyncRoamify``, then with ``Roamify``.
 
-    The sandbox runs in a thread of its own.
+    Args:
+        sandbox: A sandbox that runs in its own thread, entered with ``with``.
+        console: Where to print; by default the standard output.
+
+    Raises:
+        StepError: A step failed.
     """
-    show = Show(console or terminal())
+    screen = Screen(console or terminal())
 
-    def awaiting() -> Bill:
-        return asyncio.run(walk_awaited(sandbox.url, sandbox.token, show))
+    async def run_async() -> Spending:
+        async with AsyncRoamify(sandbox.token, base_url=sandbox.url) as roamify:
+            return await run_steps(roamify, sandbox.url, screen)
 
-    def waiting() -> Bill:
-        return walk_blocking(sandbox.url, sandbox.token, show)
+    def run_blocking() -> Spending:
+        with Roamify(sandbox.token, base_url=sandbox.url) as roamify:
+            return run_without_loop(run_steps(roamify, sandbox.url, screen))
 
-    show.opening(sandbox.url)
-    walks = [
-        _walked(sandbox, show, "AsyncRoamify", "every call is awaited", awaiting),
-        _walked(sandbox, show, "Roamify", "every call blocks", waiting),
-    ]
-    show.summary(walks)
+    screen.title(sandbox.url)
+    screen.heading("AsyncRoamify", "every call is awaited")
+    results = [_measure(sandbox, "AsyncRoamify", lambda: asyncio.run(run_async()))]
+    screen.heading("Roamify", "every call blocks")
+    results.append(_measure(sandbox, "Roamify", run_blocking))
+    screen.summary(results)
 
 
-def _walked(sandbox: Sandbox, show: Show, client: str, manner: str, walk: Callable[[], Bill]) -> Walked:
-    show.chapter(client, manner)
+def run_without_loop(steps: Coroutine[Any, Any, Spending]) -> Spending:
+    """Return the result of steps that never suspend: with ``Roamify``, nothing is awaited, so no loop is needed."""
+    try:
+        steps.send(None)
+    except StopIteration as end:
+        spending: Spending = end.value
+        return spending
+    raise RuntimeError("the steps of a blocking client must not wait for an event loop")
+
+
+def _measure(sandbox: Sandbox, client: str, run: Callable[[], Spending]) -> Result:
     requests, start = _requests(sandbox), perf_counter()
-    bill = walk()
-    return Walked(client, bill, _requests(sandbox) - requests, perf_counter() - start)
+    spending = run()
+    return Result(client, spending, _requests(sandbox) - requests, perf_counter() - start)
 
 
 def _requests(sandbox: Sandbox) -> int:

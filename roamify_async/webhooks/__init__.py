@@ -1,7 +1,12 @@
-"""Webhooks: make sure that they are Roamify's, read them, handle each once, and answer in time."""
+"""Receive Roamify's webhooks: verify signatures, decode events, deduplicate and acknowledge deliveries.
+
+See: https://docs.getroamify.com/webhooks/verification/
+"""
 
 from .aiohttp_web import aiohttp_handler
 from .asgi import AsgiApp
+from .decode import parse
+from .dedupe import Claim, MemoryStore, Store, once
 from .events import (
     AffiliateItem,
     AffiliateOrder,
@@ -9,18 +14,16 @@ from .events import (
     AffiliateOrderStatus,
     AnyEsimEvent,
     BalanceEvent,
-    DayUsed,
+    DailyUsage,
     EsimStatusEvent,
     EsimUsageEvent,
     NotifiedStatus,
     RefundDecision,
     RefundEvent,
-    UsageLeft,
+    UsageAllowances,
     WebhookEvent,
 )
-from .once import Claim, MemoryStore, Store, once
-from .reading import parse
-from .receiver import Answer, Handler, Receiver
+from .receiver import Handler, Receiver, Response
 from .signature import SIGNATURE_HEADER, Secret, sign, verify
 
 __all__ = [
@@ -29,12 +32,11 @@ __all__ = [
     "AffiliateOrder",
     "AffiliateOrderEvent",
     "AffiliateOrderStatus",
-    "Answer",
     "AnyEsimEvent",
     "AsgiApp",
     "BalanceEvent",
     "Claim",
-    "DayUsed",
+    "DailyUsage",
     "EsimStatusEvent",
     "EsimUsageEvent",
     "Handler",
@@ -43,9 +45,10 @@ __all__ = [
     "Receiver",
     "RefundDecision",
     "RefundEvent",
+    "Response",
     "Secret",
     "Store",
-    "UsageLeft",
+    "UsageAllowances",
     "WebhookEvent",
     "aiohttp_handler",
     "once",

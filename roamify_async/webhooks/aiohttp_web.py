@@ -1,4 +1,4 @@
-"""A receiver as a handler of aiohttp's web server, which is imported when it is used."""
+"""Receiver as a handler of aiohttp's web server, which is imported on use."""
 
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
@@ -11,14 +11,17 @@ if TYPE_CHECKING:
 
 
 def aiohttp_handler(receiver: Receiver) -> "Callable[[web.Request], Awaitable[web.Response]]":
-    """Make a handler for ``app.router.add_post(path, ...)``."""
+    """Return a handler for ``app.router.add_post(path, ...)`` that passes deliveries to *receiver*.
+
+    See: https://docs.getroamify.com/webhooks/verification/
+    """
     from aiohttp import web
 
-    async def take(request: web.Request) -> web.Response:
+    async def handle(request: web.Request) -> web.Response:
         if (request.content_length or 0) > receiver.limit:
-            answer = TOO_LARGE
+            response = TOO_LARGE
         else:
-            answer = await receiver.receive(await request.read(), request.headers.get(SIGNATURE_HEADER))
-        return web.Response(body=answer.body, status=answer.status, content_type="application/json")
+            response = await receiver.receive(await request.read(), request.headers.get(SIGNATURE_HEADER))
+        return web.Response(body=response.body, status=response.status, content_type="application/json")
 
-    return take
+    return handle

@@ -1,11 +1,11 @@
-"""A receiver as an ASGI application, for Starlette, FastAPI and every server of that kind; it imports none of them."""
+"""Receiver as an ASGI application, for Starlette, FastAPI and ASGI servers; none of them is imported."""
 
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 import attrs
 
-from .receiver import NOT_POSTED, Answer, Receiver
+from .receiver import METHOD_NOT_ALLOWED, Receiver, Response
 from .signature import SIGNATURE_HEADER
 
 Message = MutableMapping[str, Any]
@@ -15,14 +15,20 @@ Send = Callable[[Message], Awaitable[None]]
 
 @attrs.frozen
 class AsgiApp:
-    """ASGI 3 application that takes deliveries at whatever path it is put on."""
+    """ASGI 3 application that passes deliveries to a receiver, at any path.
+
+    See: https://docs.getroamify.com/webhooks/verification/
+    """
 
     receiver: Receiver
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        """Serve one connection, or the server's start and end."""
+        """Serve one HTTP request or the lifespan of the server; a websocket is closed.
+
+        Raises ``ValueError`` for any other type of scope.
+        """
         if scope["type"] == "http":
-            await self._serve(scope, receive, send)
+            await self._serve_request(scope, receive, send)
         elif scope["type"] == "lifespan":
             for _ in ("startup", "shutdown"):
                 await send({"type": f"{(await receive())['type']}.complete"})
@@ -30,21 +36,21 @@ class AsgiApp:
             await receive()
             await send({"type": "websocket.close", "code": 1000})
         else:
-            raise ValueError(f"webhooks come over HTTP, not {scope['type']!r}")
+            raise ValueError(f"webhooks arrive over HTTP, not {scope['type']!r}")
 
-    async def _serve(self, scope: Message, receive: Receive, send: Send) -> None:
+    async def _serve_request(self, scope: Message, receive: Receive, send: Send) -> None:
         if scope["method"] != "POST":
-            await _reply(send, NOT_POSTED, (b"allow", b"POST"))
+            await _send_response(send, METHOD_NOT_ALLOWED, (b"allow", b"POST"))
             return
         headers = {name.lower(): value.decode("latin-1") for name, value in scope["headers"]}
-        body = await self._body(receive)
+        body = await self._read_body(receive)
         if body is None:
             return
         signature = headers.get(SIGNATURE_HEADER.lower().encode())
-        await _reply(send, await self.receiver.receive(body, signature))
+        await _send_response(send, await self.receiver.receive(body, signature))
 
-    async def _body(self, receive: Receive) -> bytes | None:
-        """Read the body, as far as its limit; ``None`` where the sender went away."""
+    async def _read_body(self, receive: Receive) -> bytes | None:
+        """Return the body, read only until it passes the limit; ``None`` if the client disconnected."""
         body = bytearray()
         while len(body) <= self.receiver.limit:
             message = await receive()
@@ -56,8 +62,8 @@ class AsgiApp:
         return bytes(body)
 
 
-async def _reply(send: Send, answer: Answer, *headers: tuple[bytes, bytes]) -> None:
-    length = str(len(answer.body)).encode()
-    about = [(b"content-type", b"application/json"), (b"content-length", length), *headers]
-    await send({"type": "http.response.start", "status": answer.status, "headers": about})
-    await send({"type": "http.response.body", "body": answer.body})
+async def _send_response(send: Send, response: Response, *headers: tuple[bytes, bytes]) -> None:
+    length = str(len(response.body)).encode()
+    all_headers = [(b"content-type", b"application/json"), (b"content-length", length), *headers]
+    await send({"type": "http.response.start", "status": response.status, "headers": all_headers})
+    await send({"type": "http.response.body", "body": response.body})

@@ -1,4 +1,4 @@
-"""What is done with each delivery, whatever the web framework: verify, read, handle once, answer in time."""
+"""Receiver: verify, decode, deduplicate and acknowledge deliveries, independently of the web framework."""
 
 import inspect
 import json
@@ -15,134 +15,150 @@ from anyio import to_thread
 from roamify_async._validation import positive, seconds, whole_number
 from roamify_async.errors import WebhookError
 
+from .decode import decode
+from .dedupe import Claim, MemoryStore, Store, once, once_async
 from .events import WebhookEvent
-from .once import Claim, MemoryStore, Store, once, once_awaited
-from .reading import decode
-from .signature import Keys, Secret, verify
+from .signature import Secret, Secrets, verify
 
 log: logging.Logger = logging.getLogger("roamify_async")
 
 Handler = Callable[[WebhookEvent], object]
-"""Takes an event; an ``async def``, or a plain function, which runs in a thread."""
-Awaited = Callable[[WebhookEvent], Awaitable[object]]
+"""Called with each event: an ``async def``, or a plain function, which runs in a thread."""
+AsyncHandler = Callable[[WebhookEvent], Awaitable[object]]
 """A handler that is an ``async def``."""
 
 
 @attrs.frozen
-class Answer:
-    """What to answer a delivery with."""
+class Response:
+    """HTTP response to a delivery."""
 
     status: int
-    """HTTP status; Roamify delivers again unless it is 200."""
+    """HTTP status; Roamify retries the delivery unless it is 200."""
     message: str
+    """Reason in a word or two, part of the body."""
 
     @property
     def body(self) -> bytes:
-        """JSON."""
+        """Body of the response: JSON, ``{"code": 200, "status": "success"}``."""
         return json.dumps({"code": self.status, "status": self.message}).encode()
 
 
-TOOK: Final = Answer(HTTPStatus.OK, "success")
-UNREADABLE: Final = Answer(HTTPStatus.BAD_REQUEST, "unreadable")
-FORGED: Final = Answer(HTTPStatus.UNAUTHORIZED, "bad signature")
-NOT_POSTED: Final = Answer(HTTPStatus.METHOD_NOT_ALLOWED, "POST only")
-BUSY: Final = Answer(HTTPStatus.CONFLICT, "in progress")
-TOO_LARGE: Final = Answer(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too large")
-FAILED: Final = Answer(HTTPStatus.INTERNAL_SERVER_ERROR, "failed")
+ACKNOWLEDGED: Final = Response(HTTPStatus.OK, "success")
+UNREADABLE: Final = Response(HTTPStatus.BAD_REQUEST, "unreadable")
+BAD_SIGNATURE: Final = Response(HTTPStatus.UNAUTHORIZED, "bad signature")
+METHOD_NOT_ALLOWED: Final = Response(HTTPStatus.METHOD_NOT_ALLOWED, "POST only")
+IN_PROGRESS: Final = Response(HTTPStatus.CONFLICT, "in progress")
+TOO_LARGE: Final = Response(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too large")
+FAILED: Final = Response(HTTPStatus.INTERNAL_SERVER_ERROR, "failed")
 
-ANSWERS: Final[dict[Claim, Answer]] = {"new": TOOK, "busy": BUSY, "done": TOOK}
+RESPONSES: Final[dict[Claim, Response]] = {"new": ACKNOWLEDGED, "busy": IN_PROGRESS, "done": ACKNOWLEDGED}
 
 
-def _keys(secret: Secret | None) -> Keys:
-    return Keys.of(os.environ.get("ROAMIFY_WEBHOOK_SECRET", "").strip() if secret is None else secret)
+def _secrets(secret: Secret | None) -> Secrets:
+    return Secrets.of(os.environ.get("ROAMIFY_WEBHOOK_SECRET", "").strip() if secret is None else secret)
 
 
 @attrs.frozen
 class Receiver:
-    """Hands each event to a handler, once, and says what to answer.
+    """Calls a handler once for each event and returns the HTTP response to each delivery.
 
     ======  =================================================================================================
-    200     the handler ended well, now or when the same event came before
-    400     signed, and no event that can be read
+    200     the handler returned, now or at an earlier delivery of the event
+    400     the signature is right, but the body cannot be decoded
     401     the signature is missing or wrong
-    409     the same event is being handled at this moment; Roamify delivers again, and learns how it ended
-    413     the body is over the limit
-    500     the handler failed, or was not done in time: the event is not marked, and handled when it comes again
+    409     another delivery of the event is being handled; Roamify retries and receives its outcome
+    413     the body is larger than the limit
+    500     the handler raised an exception or missed the deadline; the event is handled at the next delivery
     ======  =================================================================================================
 
-    An ``async def`` handler is cancelled at the deadline. A plain function cannot be: it goes on in its thread, and the
-    event is marked once it has ended well.
+    An ``async def`` handler is cancelled at the deadline. A plain function cannot be cancelled: it continues in its
+    thread, and the event is marked as handled when it returns.
+
+    Raises ``ConfigurationError`` if no secret is passed or set in the environment.
+
+    See: https://docs.getroamify.com/webhooks/verification/
     """
 
     handler: Handler = attrs.field(validator=attrs.validators.is_callable())
-    secret: Keys = attrs.field(default=None, converter=_keys, repr=False)
-    """One secret or several; by default that of ``ROAMIFY_WEBHOOK_SECRET``."""
+    """Called with each event: an ``async def``, or a plain function, which runs in a thread."""
+    secret: Secrets = attrs.field(default=None, converter=_secrets, repr=False)
+    """One secret, or several during a rotation; by default the value of ``ROAMIFY_WEBHOOK_SECRET``."""
     store: Store = attrs.field(factory=MemoryStore, kw_only=True)
-    """Remembers what was handled."""
+    """Where the keys of handled events are kept; by default in memory."""
     deadline: float = attrs.field(default=2.5, converter=seconds, validator=positive, kw_only=True)
-    """Seconds, as a number or a ``timedelta``, after which it answers 500. Roamify waits 3 s."""
+    """Seconds, as a number or a ``timedelta``, after which the response is 500. Roamify waits 3 seconds."""
     limit: int = attrs.field(default=2**20, validator=whole_number, kw_only=True)
-    """Bytes that a body may have."""
+    """Maximum size of a body in bytes."""
 
-    async def receive(self, body: bytes, signature: str | None) -> Answer:
-        """Take a delivery: its raw body, and the ``X-Roamify-Signature`` header."""
+    async def receive(self, body: bytes, signature: str | None) -> Response:
+        """Process a delivery and return the response to it.
+
+        Args:
+            body: The raw bytes of the request.
+            signature: The value of the ``X-Roamify-Signature`` header, or ``None`` if the header is missing.
+
+        Raises:
+            TypeError: *body* is not bytes.
+
+        See: https://docs.getroamify.com/webhooks/verification/
+        """
         if len(body) > self.limit:
             return TOO_LARGE
         try:
             verify(body, signature, self.secret)
         except WebhookError as error:
-            log.warning("a webhook was refused: %s", error)
-            return FORGED
+            log.warning("webhook rejected: %s", error)
+            return BAD_SIGNATURE
         try:
             event = decode(body)
         except WebhookError as error:
-            log.warning("a webhook was refused: %s", error)
+            log.warning("webhook rejected: %s", error)
             return UNREADABLE
         with anyio.move_on_after(self.deadline):
-            return await self._handled(event)
-        log.error("the webhook handler was not done with %s after %g s", event.key, self.deadline)
+            return await self._handle(event)
+        log.error("webhook handler did not finish event %s within %g s", event.key, self.deadline)
         return FAILED
 
-    def receive_blocking(self, body: bytes, signature: str | None) -> Answer:
-        """Take a delivery where no event loop runs: in Flask, or a plain view of Django.
+    def receive_blocking(self, body: bytes, signature: str | None) -> Response:
+        """Process a delivery and return the response to it, without a running event loop, as in Flask or Django.
 
-        An ``async def`` handler runs in an event loop of its own.
+        An ``async def`` handler runs in a new event loop. Parameters and errors are those of ``receive``.
         """
         return anyio.run(self.receive, body, signature)
 
-    async def _handled(self, event: WebhookEvent) -> Answer:
+    async def _handle(self, event: WebhookEvent) -> Response:
         if _is_async(self.handler):
-            return await self._awaited(self.handler, event)
-        return await to_thread.run_sync(self._called, event, abandon_on_cancel=True)
+            return await self._handle_async(self.handler, event)
+        return await to_thread.run_sync(self._handle_blocking, event, abandon_on_cancel=True)
 
-    async def _awaited(self, handler: Awaited, event: WebhookEvent) -> Answer:
+    async def _handle_async(self, handler: AsyncHandler, event: WebhookEvent) -> Response:
         try:
-            async with once_awaited(event, self.store) as claim:
+            async with once_async(event, self.store) as claim:
                 if claim == "new":
                     await handler(event)
         except Exception:
-            log.exception("the webhook handler failed with %s", event.key)
+            log.exception("webhook handler failed for event %s", event.key)
             return FAILED
-        return ANSWERS[claim]
+        return RESPONSES[claim]
 
-    def _called(self, event: WebhookEvent) -> Answer:
+    def _handle_blocking(self, event: WebhookEvent) -> Response:
         try:
             with once(event, self.store) as claim:
                 if claim == "new":
-                    _refuse_coroutine(self.handler(event))
+                    _reject_awaitable(self.handler(event))
         except Exception:
-            log.exception("the webhook handler failed with %s", event.key)
+            log.exception("webhook handler failed for event %s", event.key)
             return FAILED
-        return ANSWERS[claim]
+        return RESPONSES[claim]
 
 
-def _is_async(handler: Handler) -> TypeGuard[Awaited]:
+def _is_async(handler: Handler) -> TypeGuard[AsyncHandler]:
     return inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(type(handler).__call__)
 
 
-def _refuse_coroutine(given: object) -> None:
-    """Raise where a plain function gave something to await: its work is not done, and nobody would do it."""
-    if inspect.iscoroutine(given):
-        given.close()
-    if inspect.isawaitable(given):
-        raise TypeError("the webhook handler is no async def, but gave something to await: make it an async def")
+def _reject_awaitable(result: object) -> None:
+    """Raise ``TypeError`` if a plain handler returned an awaitable, which nobody would await."""
+    if inspect.iscoroutine(result):
+        result.close()
+    if inspect.isawaitable(result):
+        raise TypeError("the webhook handler returned an awaitable but is not an async def: make it an async def")

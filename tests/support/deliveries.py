@@ -1,4 +1,4 @@
-"""Webhooks as Roamify sends them: a body of each kind that its documentation shows, and the headers that go with it."""
+"""Deliveries as Roamify sends them: each documented event, its body and its signed headers."""
 
 import json
 from typing import Any
@@ -16,7 +16,7 @@ ESIM = {
     "end": 0,
     "status": "ACTIVATED",
 }
-USED = {
+USAGE_DATA = {
     "isUnlimited": False,
     "allowed_data": 1024,
     "remaining_data": 512.5,
@@ -25,8 +25,8 @@ USED = {
     "allowed_voice": 0,
     "remaining_voice": 0,
 }
-DAYS = [{"date": "2023-11-01", "data_used": 100.25, "location": "Greece"}]
-NAMES = {
+USAGE_LIST = [{"date": "2023-11-01", "data_used": 100.25, "location": "Greece"}]
+PACKAGE = {
     "package_id": "esim-greece-7days-1gb-all",
     "package_name": "1 GB - 7 Days",
     "data_units": "MB",
@@ -72,7 +72,7 @@ EVENTS: dict[str, dict[str, Any]] = {
     "usage": {
         "event_category": "esim",
         "event_type": "usage",
-        "data": {**ESIM, **NAMES, "usage_data": USED, "usage_list": DAYS},
+        "data": {**ESIM, **PACKAGE, "usage_data": USAGE_DATA, "usage_list": USAGE_LIST},
     },
     "low_balance": {"event_category": "partner", "event_type": "low_balance", "data": BALANCE},
     "insufficient_balance": {"event_category": "partner", "event_type": "insufficient_balance", "data": BALANCE},
@@ -95,16 +95,22 @@ EVENTS: dict[str, dict[str, Any]] = {
 
 
 def body_of(event: object) -> bytes:
-    """Write an event as the bytes of a body."""
+    """Return the body of an event."""
     return json.dumps(event, separators=(",", ":")).encode()
 
 
 def headers_of(body: bytes, secret: str = SECRET) -> dict[str, str]:
-    """Give the headers of a delivery."""
+    """Return the headers of a delivery."""
     return {"Content-Type": "application/json", webhooks.SIGNATURE_HEADER: webhooks.sign(body, secret)}
 
 
 def parsed(event: object) -> webhooks.WebhookEvent:
-    """Send an event through signing and reading."""
+    """Return an event after encoding, signing and parsing it."""
     body = body_of(event)
     return webhooks.parse(body, webhooks.sign(body, SECRET), SECRET)
+
+
+BODY = body_of(EVENTS["usage"])
+"""Body of one event, for tests that need any."""
+SIGNATURE = webhooks.sign(BODY, SECRET)
+EVENT = parsed(EVENTS["usage"])

@@ -1,4 +1,4 @@
-"""Receivers of webhooks as the page on them shows them, each behind a server of its own framework, on a free port."""
+"""Receivers of webhooks as the documentation page shows them, each served by its framework on a free port."""
 
 import asyncio
 import re
@@ -15,23 +15,23 @@ from werkzeug.serving import make_server
 
 from roamify_async import webhooks
 
-PAGE = Path(__file__).parents[2] / "docs" / "webhooks.md"
+PAGE = Path(__file__).parents[2] / "docs" / "howto" / "webhooks.md"
 BLOCKS: list[str] = re.findall(r"```python\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
 
 Scope = dict[str, Any]
 
 
-def run(*parts: str, into: Scope | None = None) -> Scope:
-    """Run the page's blocks that hold these words, one after the other, in one namespace."""
-    scope: Scope = {"__name__": "page_on_webhooks"} if into is None else into
-    for part in parts:
-        (block,) = (block for block in BLOCKS if part in block)
+def run_blocks(*texts: str, **names: object) -> Scope:
+    """Run the page's blocks that contain these texts in one namespace and return it."""
+    scope: Scope = {"__name__": "webhooks_page", **names}
+    for text in texts:
+        (block,) = (block for block in BLOCKS if text in block)
         exec(compile(block, PAGE.name, "exec"), scope)
     return scope
 
 
-def prepare_django() -> None:
-    """Set Django up, which can be done once in a process."""
+def set_up_django() -> None:
+    """Set up Django, once in a process."""
     from django.conf import settings
 
     if settings.configured:
@@ -45,8 +45,8 @@ def prepare_django() -> None:
 
 
 @asynccontextmanager
-async def threaded(serve: Callable[[], object], stop: Callable[[], object]) -> AsyncIterator[None]:
-    """Let a server serve in a thread until the block ends."""
+async def in_thread(serve: Callable[[], object], stop: Callable[[], object]) -> AsyncIterator[None]:
+    """Run a server in a thread until the block ends."""
     thread = Thread(target=serve)
     thread.start()
     try:
@@ -57,8 +57,8 @@ async def threaded(serve: Callable[[], object], stop: Callable[[], object]) -> A
 
 
 @asynccontextmanager
-async def by_aiohttp(app: web.Application) -> AsyncIterator[int]:
-    """Serve an application of aiohttp, in the test's own loop."""
+async def serve_aiohttp(app: web.Application) -> AsyncIterator[int]:
+    """Serve an aiohttp application in the test's own loop; yield the port."""
     runner = web.AppRunner(app)
     await runner.setup()
     try:
@@ -69,32 +69,32 @@ async def by_aiohttp(app: web.Application) -> AsyncIterator[int]:
 
 
 @asynccontextmanager
-async def by_uvicorn(app: Any) -> AsyncIterator[int]:
-    """Serve an ASGI application, its start and its end included."""
+async def serve_asgi(app: Any) -> AsyncIterator[int]:
+    """Serve an ASGI application, including its lifespan; yield the port."""
     config = uvicorn.Config(app, loop="asyncio", http="h11", ws="none", lifespan="on", log_config=None)
     server = uvicorn.Server(config)
-    with socket.create_server(("127.0.0.1", 0)) as door:
-        async with threaded(lambda: server.run([door]), lambda: setattr(server, "should_exit", True)):
-            yield door.getsockname()[1]
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        async with in_thread(lambda: server.run([listener]), lambda: setattr(server, "should_exit", True)):
+            yield listener.getsockname()[1]
 
 
 @asynccontextmanager
-async def by_wsgi(server: Any) -> AsyncIterator[int]:
-    """Serve a WSGI application by a server that has its port already."""
+async def serve_wsgi(server: Any) -> AsyncIterator[int]:
+    """Serve a WSGI application with a bound server; yield the port."""
     with server:
-        async with threaded(lambda: server.serve_forever(poll_interval=0.01), server.shutdown):
+        async with in_thread(lambda: server.serve_forever(poll_interval=0.01), server.shutdown):
             yield server.server_port
 
 
-def by_werkzeug(app: Any) -> AbstractAsyncContextManager[int]:
-    """Serve an application of Flask."""
-    return by_wsgi(make_server("127.0.0.1", 0, app, threaded=True))
+def serve_flask(app: Any) -> AbstractAsyncContextManager[int]:
+    """Serve a Flask application; yield the port."""
+    return serve_wsgi(make_server("127.0.0.1", 0, app, threaded=True))
 
 
 @asynccontextmanager
-async def by_django(urlpatterns: Any) -> AsyncIterator[int]:
-    """Serve views of Django, its check of forged forms included."""
-    prepare_django()
+async def serve_django(urlpatterns: Any) -> AsyncIterator[int]:
+    """Serve Django views with its CSRF check; yield the port."""
+    set_up_django()
     from django.core.handlers.wsgi import WSGIHandler
     from django.core.servers.basehttp import ThreadedWSGIServer, WSGIRequestHandler
     from django.test import override_settings
@@ -102,24 +102,24 @@ async def by_django(urlpatterns: Any) -> AsyncIterator[int]:
     with override_settings(ROOT_URLCONF=type("Urls", (), {"urlpatterns": urlpatterns})):
         server = ThreadedWSGIServer(("127.0.0.1", 0), WSGIRequestHandler)
         server.set_app(WSGIHandler())
-        async with by_wsgi(server) as port:
+        async with serve_wsgi(server) as port:
             yield port
 
 
 FRAMEWORKS: dict[str, tuple[str, str, Callable[[Any], AbstractAsyncContextManager[int]]]] = {
-    "aiohttp": ("app.router.add_post", "app", by_aiohttp),
-    "starlette": ("Starlette(", "app", by_uvicorn),
-    "fastapi": ("FastAPI(", "app", by_uvicorn),
-    "flask": ("Flask(", "app", by_werkzeug),
-    "django": ("urlpatterns", "urlpatterns", by_django),
+    "aiohttp": ("app.router.add_post", "app", serve_aiohttp),
+    "starlette": ("Starlette(", "app", serve_asgi),
+    "fastapi": ("FastAPI(", "app", serve_asgi),
+    "flask": ("Flask(", "app", serve_flask),
+    "django": ("urlpatterns", "urlpatterns", serve_django),
 }
-"""Words of the page's code for each framework, what that code makes, and who serves it."""
+"""For each framework: a text in the page's block for it, the name that the block defines, and its server."""
 
 
 @asynccontextmanager
-async def receiving(framework: str, receiver: webhooks.Receiver) -> AsyncIterator[str]:
-    """Serve a receiver by the page's code for a framework; give its URL."""
-    words, made, serve = FRAMEWORKS[framework]
-    scope = run(words, into={"__name__": "page_on_webhooks", "webhooks": webhooks, "receiver": receiver})
-    async with serve(scope[made]) as port:
+async def serve_receiver(framework: str, receiver: webhooks.Receiver) -> AsyncIterator[str]:
+    """Serve a receiver with the page's block for a framework; yield its URL."""
+    text, name, serve = FRAMEWORKS[framework]
+    scope = run_blocks(text, webhooks=webhooks, receiver=receiver)
+    async with serve(scope[name]) as port:
         yield f"http://127.0.0.1:{port}/roamify"

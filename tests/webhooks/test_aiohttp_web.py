@@ -1,0 +1,47 @@
+"""The receiver as a handler of aiohttp's web server."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+from aiohttp import ClientSession, web
+from support.deliveries import BODY, EVENT, SECRET, headers_of
+from support.receivers import serve_aiohttp
+
+from roamify_async.webhooks import Receiver, WebhookEvent, aiohttp_handler
+
+
+async def test_announced_size_is_checked():
+    """A body whose announced size is over the limit is refused before it is read."""
+    app = web.Application()
+    app.router.add_post("/roamify", aiohttp_handler(Receiver(repr, SECRET, limit=100)))
+    async with serve_aiohttp(app) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"POST /roamify HTTP/1.1\r\nHost: app\r\nContent-Length: 101\r\n\r\n")
+        assert b"413" in await reader.readline()
+        writer.close()
+        await writer.wait_closed()
+
+
+async def test_body_may_be_read_before():
+    """A chunked body that a middleware has read is verified as a whole."""
+    seen: list[WebhookEvent] = []
+
+    @web.middleware
+    async def read_body(request: web.Request, handler: Any) -> Any:
+        await request.read()
+        return await handler(request)
+
+    async def chunks() -> AsyncIterator[bytes]:
+        yield BODY[:9]
+        yield BODY[9:]
+
+    app = web.Application(middlewares=[read_body])
+    app.router.add_post("/roamify", aiohttp_handler(Receiver(seen.append, SECRET)))
+    async with (
+        serve_aiohttp(app) as port,
+        ClientSession(f"http://127.0.0.1:{port}") as session,
+        session.post("/roamify", data=chunks(), headers=headers_of(BODY)) as response,
+    ):
+        assert (response.status, response.content_type) == (200, "application/json")
+    assert seen == [EVENT]
