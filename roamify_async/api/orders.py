@@ -174,7 +174,7 @@ class Orders(Resource[Mode]):
 
             return await make_purchase(
                 engine, Orders.create, line.request, line.send_state,
-                is_new=line.is_new, check=check, before_send=line.before_send,
+                is_new=line.is_new, must_look=line.must_look, check=check, before_send=line.before_send,
             )  # fmt: skip
 
         async def recheck(engine: Engine, request: CreateOrder, send_state: SendState) -> None:

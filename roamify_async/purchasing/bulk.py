@@ -112,7 +112,7 @@ class Run:
             for entry in self._left:
                 return entry, request_of(entry)
         taken = await self.source.next()
-        return None if taken is None else (new_entry(*taken), taken[1])
+        return None if taken is None else (new_entry(self.processor.file, *taken), taken[1])
 
     def _count(self, entry: Entry) -> None:
         self.counts[entry.status] += 1
@@ -149,6 +149,8 @@ async def bulk(
     source = Source(requests, CreateOrder)
     file = JournalFile.temporary() if journal is None else JournalFile(Path(journal))
     try:
+        if journal is not None:
+            file.bind(engine.transport.credentials)
         await _compare(file, source)
         spent = file.cost("ordered", "sending", "in_doubt", bought_only=True)
         budget = Budget(adapter.price, adapter.balance, max_spend=limit, spent=spent)
@@ -188,7 +190,7 @@ async def _compare(file: JournalFile, source: Source) -> None:
             raise source.error or JournalError(
                 f"the journal has {known} lines, but there are only {position} requests: it belongs to other requests"
             )
-        entry, line = file.get(position), new_entry(*taken)
+        entry, line = file.get(position), new_entry(file, *taken)
         if entry is None:
             missing.append(line)
         elif entry.digest != line.digest:

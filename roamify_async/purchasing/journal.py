@@ -5,22 +5,34 @@ write-ahead log, which needs shared memory that network file systems lack. Commi
 the disk writes the lines of all that came meanwhile.
 """
 
+import hashlib
+import json
+import logging
 import operator
 import os
 import sqlite3
+import stat
+import sys
 import tempfile
 import threading
+import weakref
+import zlib
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from decimal import Decimal
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Final, Literal, Self
+from typing import Any, Final, Literal, Self, get_args
+from uuid import UUID, uuid4, uuid5
 
 import anyio
 import anyio.to_thread
 import attrs
 
+from roamify_async._http.credentials import Credentials
 from roamify_async.errors import JournalError
+
+log: logging.Logger = logging.getLogger("roamify_async")
 
 Status = Literal["sending", "ordered", "refused", "in_doubt", "not_sent"]
 
@@ -45,17 +57,21 @@ CREATE TABLE lines (
     was_found INTEGER NOT NULL DEFAULT 0,
     answer TEXT,
     esims TEXT,
-    error TEXT
+    error TEXT,
+    checksum INTEGER NOT NULL
 );
 CREATE INDEX by_reference ON lines (reference);
 CREATE INDEX by_status ON lines (status);
+CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 """
 MIGRATIONS: Final = {
     2: (
         "ALTER TABLE lines ADD COLUMN looked_first INTEGER NOT NULL DEFAULT 0",
         "ALTER TABLE lines ADD COLUMN order_id TEXT",
         "ALTER TABLE lines ADD COLUMN was_found INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE lines ADD COLUMN checksum INTEGER NOT NULL DEFAULT 0",
         "UPDATE lines SET order_id = json_extract(answer, '$.id')",
+        "CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL)",
     ),
 }
 """The statements that lead from each older version to the next."""
@@ -91,22 +107,61 @@ class Entry:
 
 
 COLUMNS: Final = tuple(field.name for field in attrs.fields(Entry))
+FLAGS: Final = ("final", "looked_first", "resent", "was_found")
 _row: Final = operator.attrgetter(*COLUMNS)
-_PUT: Final = f"INSERT OR REPLACE INTO lines ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"  # noqa: S608
-_GET: Final = f"SELECT {', '.join(COLUMNS)} FROM lines"  # noqa: S608
+_PUT: Final = (
+    f"INSERT OR REPLACE INTO lines ({', '.join(COLUMNS)}, checksum) VALUES ({', '.join('?' * (len(COLUMNS) + 1))})"  # noqa: S608
+)
+_GET: Final = f"SELECT {', '.join(COLUMNS)}, checksum FROM lines"  # noqa: S608
+BUSY_TIMEOUT: Final = 5.0
+"""Seconds for which a reader waits for a commit of the runner."""
 
 
 class JournalFile:
-    """An open journal file: of a runner, or for reading."""
+    """An open journal file: of a runner, or for reading.
+
+    A runner holds a lock of its own on a file beside the journal: SQLite's locks are dropped when any part of the
+    process opens and closes the journal, for a copy for example. Readers need no lock, and may read at any time.
+    """
 
     def __init__(self, path: Path, *, durable: bool = True, run: bool = True) -> None:
         self.path = path
         self.is_kept = durable
         """Whether the file outlives its run."""
-        self._lock = threading.Lock()
+        self.is_new: bool = False
+        """Whether the file was created by this run, so that no line of it was sent before."""
+        self._mutex = threading.Lock()
         self._pending: list[_Change] = []
         self._turn: anyio.Lock | None = None
-        self._connection = _connect(path, durable=durable, run=run)
+        self._runner_lock: RunnerLock | None = None
+        with _journal_errors(path):
+            try:
+                self._connection = self._open_runner(durable=durable) if run else _open_reader(path)
+                self._identity = _identity(path)
+                self._verify()
+            except BaseException:
+                self.close()
+                raise
+
+    def _open_runner(self, *, durable: bool) -> sqlite3.Connection:
+        _check_owner(self.path)
+        self._runner_lock = RunnerLock(self.path)
+        self.is_new = _create(self.path)
+        connection = _connect(self.path)
+        self._connection = connection
+        _check(connection, self.path)
+        connection.execute(f"PRAGMA journal_mode = {'TRUNCATE' if durable else 'OFF'}")
+        connection.execute(f"PRAGMA synchronous = {'EXTRA' if durable else 'OFF'}")
+        return connection
+
+    def _verify(self) -> None:
+        """Raise ``JournalError`` if anything in the file is damaged."""
+        (result,) = self._connection.execute("PRAGMA integrity_check(1)").fetchone()
+        if result != "ok":
+            raise JournalError(f"the journal {str(self.path)!r} is damaged ({result}): {ADVICE}")
+        for entry in self.entries():
+            if entry.status not in STATUSES:
+                raise JournalError(f"the journal {str(self.path)!r} is damaged at line {entry.position}: {ADVICE}")
 
     @classmethod
     def temporary(cls) -> Self:
@@ -119,9 +174,42 @@ class JournalFile:
         self.path.unlink(missing_ok=True)
         self.path.parent.rmdir()
 
+    # ---------------------------------------------------------------- what it belongs to
+
+    @cached_property
+    def id(self) -> str:
+        """A random id of the journal, which copies share."""
+        return self._fact("id", str(uuid4()))
+
+    def bind(self, credentials: Credentials) -> None:
+        """Bind the journal to a host at its first run.
+
+        Raises ``JournalError`` if it belongs to another host. Another token is a warning, since tokens are rotated.
+        """
+        host = self._fact("base_url", credentials.base_url)
+        if host != credentials.base_url:
+            raise JournalError(
+                f"the journal {str(self.path)!r} belongs to {host}, not to {credentials.base_url}: use another file; "
+                "nothing was sent"
+            )
+        salt = self._fact("salt", uuid4().hex)
+        mark = hashlib.blake2b(credentials.token.encode(), key=salt.encode(), digest_size=8).hexdigest()
+        if self._fact("token", mark) != mark:
+            log.warning("the journal %s was run with another token before; is it the same account?", self.path)
+            self._write("UPDATE facts SET value = ? WHERE name = 'token'", [(mark,)])
+
+    def _fact(self, name: str, default: str) -> str:
+        rows = self._rows("SELECT value FROM facts WHERE name = ?", name)
+        if not rows:
+            self._write("INSERT INTO facts VALUES (?, ?)", [(name, default)])
+        return rows[0][0] if rows else default
+
+    # ---------------------------------------------------------------- writing
+
     async def put(self, entry: Entry) -> None:
         """Write a line in its current state, and wait until it is on disk."""
-        change = _Change(_row(entry))
+        row = _row(entry)
+        change = _Change((*row, _checksum(row)))
         self._pending.append(change)
         if self._turn is None:
             self._turn = anyio.Lock()
@@ -136,22 +224,39 @@ class JournalFile:
                 raise
 
     def _commit(self, batch: "list[_Change]") -> None:
-        with self._lock, _journal_errors(self.path):
+        self._write(_PUT, [change.row for change in batch])
+        for change in batch:
+            change.is_written = True
+
+    def _write(self, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
+        with self._mutex, _journal_errors(self.path):
+            if _identity(self.path) != self._identity:
+                raise JournalError(
+                    f"the journal {str(self.path)!r} was moved, replaced or removed in its run: nothing more is "
+                    "sent. Put it back, and run it again"
+                )
             self._connection.execute("BEGIN IMMEDIATE")
             try:
-                self._connection.executemany(_PUT, [change.row for change in batch])
+                self._connection.executemany(statement, rows)
                 self._connection.execute("COMMIT")
             except BaseException:
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
                 raise
-        for change in batch:
-            change.is_written = True
+
+    # ---------------------------------------------------------------- reading
 
     def get(self, position: int) -> Entry | None:
         """Return the line at a position."""
         rows = self._rows(f"{_GET} WHERE position = ?", position)
-        return _entry(rows[0]) if rows else None
+        return self._entry(rows[0]) if rows else None
+
+    def reference_for(self, position: int, digest: str) -> str:
+        """Return the reference of a line whose caller gave none.
+
+        It depends on nothing else, so that an older copy of the journal gives the same one.
+        """
+        return str(uuid5(UUID(self.id), f"{position}:{digest}"))
 
     def holder(self, reference: str) -> int | None:
         """Return the position of the first line with a reference."""
@@ -168,17 +273,18 @@ class JournalFile:
         """Yield the lines with some statuses, or all, in order, with a few at a time in memory."""
         where = f"status IN ({', '.join('?' * len(statuses))})" if statuses else "1"
         where += "" if final is None else f" AND final = {int(final)}"
-        after = -1
-        while rows := self._rows(
-            f"{_GET} WHERE {where} AND position > ? ORDER BY position LIMIT 200", *statuses, after
-        ):
-            yield from map(_entry, rows)
-            after = rows[-1][0]
+        last = -1
+        while rows := self._rows(f"{_GET} WHERE {where} AND position > ? ORDER BY position LIMIT 200", *statuses, last):
+            for entry in map(self._entry, rows):
+                if entry.position <= last:
+                    raise JournalError(f"the journal {str(self.path)!r} is damaged at line {last}: {ADVICE}")
+                last = entry.position
+                yield entry
 
     def nth(self, index: int, *statuses: str) -> Entry:
         """Return the line at an index among those with some statuses."""
         where = f"status IN ({', '.join('?' * len(statuses))})" if statuses else "1"
-        return _entry(self._rows(f"{_GET} WHERE {where} ORDER BY position LIMIT 1 OFFSET ?", *statuses, index)[0])
+        return self._entry(self._rows(f"{_GET} WHERE {where} ORDER BY position LIMIT 1 OFFSET ?", *statuses, index)[0])
 
     def count(self, *statuses: str) -> int:
         """Count the lines with some statuses."""
@@ -200,16 +306,33 @@ class JournalFile:
         where = f"status IN ({', '.join('?' * len(statuses))}) AND total IS NOT NULL"
         where += " AND NOT was_found" if bought_only else ""
         totals = self._rows(f"SELECT total, count(*) FROM lines WHERE {where} GROUP BY total", *statuses)  # noqa: S608
-        return sum((Decimal(total) * count for total, count in totals), Decimal(0))
+        with _journal_errors(self.path):
+            return sum((Decimal(total) * count for total, count in totals), Decimal(0))
 
     def _rows(self, query: str, *values: Any) -> list[Any]:
-        with self._lock, _journal_errors(self.path):
+        with self._mutex, _journal_errors(self.path):
             return self._connection.execute(query, values).fetchall()
+
+    def _entry(self, row: Sequence[Any]) -> Entry:
+        values = dict(zip(COLUMNS, row[:-1], strict=True))
+        for name in FLAGS:
+            values[name] = bool(values[name])
+        if row[-1] != _checksum(tuple(values.values())):
+            raise JournalError(f"the journal {str(self.path)!r} is damaged at line {row[0]}: {ADVICE}")
+        return Entry(**values)
 
     def close(self) -> None:
         """Close the file, so that another runner may open it."""
-        with self._lock:
-            self._connection.close()
+        with self._mutex:
+            connection: sqlite3.Connection | None = getattr(self, "_connection", None)
+            if connection is not None:
+                connection.close()
+            if self._runner_lock is not None:
+                self._runner_lock.release()
+
+
+STATUSES: Final = frozenset(get_args(Status))
+ADVICE: Final = "restore it from a backup, or look up what was bought with orders.list(); nothing was sent"
 
 
 @attrs.define(eq=False)
@@ -218,87 +341,201 @@ class _Change:
     is_written: bool = False
 
 
-def _entry(row: Sequence[Any]) -> Entry:
-    values = dict(zip(COLUMNS, row, strict=True))
-    for name in ("final", "looked_first", "resent", "was_found"):
-        values[name] = bool(values[name])
-    return Entry(**values)
+def _checksum(row: tuple[Any, ...]) -> int:
+    return zlib.crc32(json.dumps(row).encode())
 
 
-def _connect(path: Path, *, durable: bool, run: bool) -> sqlite3.Connection:
-    with _journal_errors(path):
-        if run:
-            _create(path)
-        elif not path.is_file():
-            raise JournalError(f"there is no journal at {str(path)!r}")
-        # Readers need to write: SQLite may have to roll back what a crash left half written.
-        uri = f"{path.resolve().as_uri()}?mode=rw"
-        connection = sqlite3.connect(uri, uri=True, timeout=0, isolation_level=None, check_same_thread=False)
-        try:
-            if not (run and _is_new(connection)):
-                _check(connection, path)
-            if run:
-                _begin_run(connection, durable=durable)
-        except BaseException:
-            connection.close()
-            raise
-        return connection
+# ---------------------------------------------------------------- the file
 
 
-def _create(path: Path) -> None:
-    """Create the file, since SQLite would let others read it.
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Return what tells a file from another one at the same path."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
-    An existing file is not opened: closing it again would drop the locks that this process has on it.
+
+def _check_owner(path: Path) -> None:
+    """Refuse a link to another user's file, and warn of a file that others can read."""
+    try:
+        link, target = path.lstat(), path.stat()
+    except FileNotFoundError:
+        return
+    if not hasattr(os, "geteuid"):
+        return
+    if stat.S_ISLNK(link.st_mode) and target.st_uid != os.geteuid():
+        raise JournalError(f"the journal {str(path)!r} is a symbolic link to another user's file: use another file")
+    if stat.S_ISREG(target.st_mode) and target.st_mode & 0o077:
+        log.warning("the journal %s can be read by others: chmod 600 it; it holds what was bought", path)
+
+
+def _create(path: Path) -> bool:
+    """Create the journal, readable by its owner only, unless there is a file. Return whether it was created.
+
+    It appears complete: after a crash there is either no file, or a journal.
     """
-    with suppress(FileExistsError):
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+    if os.path.lexists(path):
+        return False
+    draft = path.with_name(f"{path.name}-new")
+    draft.unlink(missing_ok=True)
+    os.close(os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+    connection = _connect(draft)
+    try:
+        connection.executescript(
+            f"PRAGMA journal_mode = OFF; {SCHEMA}"
+            f"INSERT INTO facts VALUES ('id', '{uuid4()}');"
+            f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION};"
+        )
+    finally:
+        connection.close()
+    draft.rename(path)
+    return True
 
 
-def _is_new(connection: sqlite3.Connection) -> bool:
-    return not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+def _connect(path: Path, mode: str = "rw") -> sqlite3.Connection:
+    uri = f"{path.resolve().as_uri()}?mode={mode}"
+    return sqlite3.connect(uri, uri=True, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
 
 
-def _begin_run(connection: sqlite3.Connection, *, durable: bool) -> None:
-    """Lock the file for one runner, and create its table if it is new."""
-    connection.execute("PRAGMA locking_mode = EXCLUSIVE")
-    connection.execute(f"PRAGMA journal_mode = {'TRUNCATE' if durable else 'OFF'}")
-    connection.execute(f"PRAGMA synchronous = {'EXTRA' if durable else 'OFF'}")
-    connection.execute("BEGIN EXCLUSIVE")
-    if _is_new(connection):
-        for statement in filter(str.strip, SCHEMA.split(";")):
-            connection.execute(statement)
-        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        connection.execute(f"PRAGMA user_version = {VERSION}")
-    connection.execute("COMMIT")
+def _open_reader(path: Path) -> sqlite3.Connection:
+    """Open a journal for reading, also while it is run.
+
+    A crash may have left a transaction half written. Then, if nobody runs the journal, it is rolled back first.
+    """
+    if not path.is_file():
+        raise JournalError(f"there is no journal at {str(path)!r}")
+    connection = _connect(path, "ro")
+    try:
+        try:
+            _check(connection, path)
+        except sqlite3.OperationalError:
+            _roll_back(path)
+            _check(connection, path)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _roll_back(path: Path) -> None:
+    lock = RunnerLock(path)
+    try:
+        connection = _connect(path)
+        try:
+            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        finally:
+            connection.close()
+    finally:
+        lock.release()
 
 
 def _check(connection: sqlite3.Connection, path: Path) -> None:
+    """Refuse what is not a journal of this version; lead an older one to it."""
     mark = connection.execute("PRAGMA application_id").fetchone()[0]
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     if mark == APPLICATION_ID and version in MIGRATIONS:
-        version = _migrate(connection, version)
+        _migrate(path, version)
+        version = VERSION
     if (mark, version) != (APPLICATION_ID, VERSION):
-        raise JournalError(f"{str(path)!r} is not a journal of this version: use another file")
+        raise JournalError(f"{str(path)!r} is not a journal of this version, or is damaged: use another file")
 
 
-def _migrate(connection: sqlite3.Connection, version: int) -> int:
+def _migrate(path: Path, version: int) -> None:
     """Lead an older file to the current version, in one transaction."""
-    connection.execute("BEGIN EXCLUSIVE")
-    while version in MIGRATIONS:
-        for statement in MIGRATIONS[version]:
-            connection.execute(statement)
-        version += 1
-    connection.execute(f"PRAGMA user_version = {version}")
-    connection.execute("COMMIT")
-    return version
+    connection = _connect(path)
+    try:
+        connection.execute("BEGIN EXCLUSIVE")
+        while version in MIGRATIONS:
+            for statement in MIGRATIONS[version]:
+                connection.execute(statement)
+            version += 1
+        for row in connection.execute(f"SELECT {', '.join(COLUMNS)} FROM lines").fetchall():  # noqa: S608
+            values = dict(zip(COLUMNS, row, strict=True))
+            flags = {name: bool(values[name]) for name in FLAGS}
+            checksum = _checksum(tuple({**values, **flags}.values()))
+            connection.execute("UPDATE lines SET checksum = ? WHERE position = ?", (checksum, row[0]))
+        connection.execute(f"PRAGMA user_version = {version}")
+        connection.execute("COMMIT")
+    finally:
+        connection.close()
 
 
 @contextmanager
 def _journal_errors(path: Path) -> Generator[None, None, None]:
-    """Convert errors of SQLite and of the system to a ``JournalError`` that names the file."""
+    """Convert errors of SQLite, of the system and of damaged content to a ``JournalError`` that names the file."""
     try:
         yield
     except (sqlite3.Error, OSError) as error:
         if isinstance(error, sqlite3.OperationalError) and "locked" in str(error):
             raise JournalError(f"the journal {str(path)!r} is in use: one runner at a time") from None
         raise JournalError(f"the journal {str(path)!r} cannot be used: {error}") from None
+    except (ValueError, KeyError, TypeError, ArithmeticError) as error:
+        raise JournalError(f"the journal {str(path)!r} is damaged ({error!r}): {ADVICE}") from None
+
+
+# ---------------------------------------------------------------- one runner at a time
+
+
+class RunnerLock:
+    """A lock on a file beside the journal, held by its runner. It ends with the process, however that ends."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path.with_name(f"{path.name}-lock")
+        self._pid = os.getpid()
+        self._file = self._acquire(path)
+        _locks.add(self)
+
+    def _acquire(self, path: Path) -> int | None:
+        while True:
+            file = os.open(self._path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o600)
+            try:
+                _lock(file)
+                if self._path.exists() and os.path.samestat(os.fstat(file), self._path.stat()):
+                    return file
+            except BlockingIOError:
+                os.close(file)
+                raise JournalError(f"the journal {str(path)!r} is in use: one runner at a time") from None
+            except BaseException:
+                os.close(file)
+                raise
+            os.close(file)  # Another runner removed it as it ended.
+
+    def release(self) -> None:
+        """Remove the file, and with it the lock. Releasing twice does nothing."""
+        file, self._file = self._file, None
+        if file is None:
+            return
+        if os.getpid() == self._pid:
+            with suppress(OSError):
+                self._path.unlink()
+        os.close(file)
+
+
+_locks: "weakref.WeakSet[RunnerLock]" = weakref.WeakSet()
+
+
+def _release_in_child() -> None:
+    """Close the locks that a forked process inherits, or they would outlive their runner."""
+    for lock in [*_locks]:
+        lock.release()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_release_in_child)
+
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _lock(file: int) -> None:
+        try:
+            msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
+        except OSError:
+            raise BlockingIOError from None
+else:
+    import fcntl
+
+    def _lock(file: int) -> None:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from decimal import Decimal
-from uuid import uuid4
 
 import anyio
 import attrs
@@ -48,6 +47,8 @@ class Line:
     send_state: SendState
     is_new: bool
     """Whether the reference was just created."""
+    must_look: bool
+    """Whether to look it up in any case: an earlier run may have sent it, and this copy of the journal not know it."""
     before_send: Callable[[], Awaitable[None]]
 
 
@@ -68,16 +69,12 @@ class BulkAdapter:
     """Prepares the eSIMs of an order that was bought."""
 
 
-def new_entry(position: int, request: CreateOrder) -> Entry:
+def new_entry(file: JournalFile, position: int, request: CreateOrder) -> Entry:
     """Return the entry of a new line. Its reference is created here if the caller gave none."""
     text = json.dumps(unstructure(request), sort_keys=True)
-    return Entry(
-        position=position,
-        digest=hashlib.sha256(text.encode()).hexdigest()[:32],
-        request=text,
-        reference=request.reference_id or str(uuid4()),
-        status="not_sent",
-    )
+    digest = hashlib.sha256(text.encode()).hexdigest()[:32]
+    reference = request.reference_id or file.reference_for(position, digest)
+    return Entry(position=position, digest=digest, request=text, reference=reference, status="not_sent")
 
 
 class LineProcessor:
@@ -184,7 +181,8 @@ class _Purchase:
                     Line(
                         request=attrs.evolve(self.request, reference_id=entry.reference),
                         send_state=self.send_state,
-                        is_new=self.request.reference_id is None,
+                        is_new=self.request.reference_id is None and processor.file.is_new,
+                        must_look=not processor.file.is_new,
                         before_send=self._before_send,
                     ),
                 )
