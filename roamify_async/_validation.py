@@ -97,6 +97,8 @@ def text(_: object, field: Named, value: Any) -> None:
         raise TypeError(f"{field.name} must be text, not {value!r}")
     if not value.strip():
         raise ValueError(f"{field.name} must not be empty")
+    if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
+        raise ValueError(f"{field.name} must not contain lone surrogates, as {value!r} does")
 
 
 def reference(_: object, field: Named, value: Any) -> None:

@@ -17,7 +17,7 @@ import msgspec
 
 from roamify_async.models._fields import SAME_OBJECT, State
 
-from .scalars import NOT_APPLICABLE, SCALARS, UNLIMITED, field_hook, json_names, refuse
+from .scalars import MAX_EXPONENT, NOT_APPLICABLE, SCALARS, UNLIMITED, field_hook, json_names, refuse
 
 Make = Callable[[Any], Any]
 """Converts what msgspec read to a value."""
@@ -148,4 +148,5 @@ def _or_new(make: Make, factory: Callable[[], Any]) -> Make:
 
 
 def _finite(number: Decimal) -> Decimal:
-    return number if number.is_finite() else refuse(number, "a number")
+    is_usable = number.is_finite() and -MAX_EXPONENT < number.adjusted() < MAX_EXPONENT
+    return number if is_usable else refuse(number, "a number")

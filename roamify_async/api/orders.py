@@ -158,7 +158,7 @@ class Orders(Resource[Mode]):
         engine = self.engine
 
         async def price(package_id: str) -> Decimal:
-            return (await find_package(engine, package_id)).price
+            return (await find_package(engine, package_id, is_fresh=True)).price
 
         async def balance() -> Decimal:
             return (await engine.send(Account.balance, GetBalance())).balance
@@ -168,13 +168,15 @@ class Orders(Resource[Mode]):
 
         async def buy(engine: Engine, line: Line) -> Order:
             async def check() -> None:
-                packages = await find_packages(engine, tuple(line.request.packages()))
+                await line.check()
                 if apply:
+                    packages = await find_packages(engine, tuple(line.request.packages()))
                     refuse_undated(packages, "order it without apply=True, and use esims.apply() with a start_date")
 
             return await make_purchase(
                 engine, Orders.create, line.request, line.send_state,
-                is_new=line.is_new, must_look=line.must_look, check=check, before_send=line.before_send,
+                is_new=line.is_new, must_look=line.must_look,
+                check=check, before_send=line.before_send, on_doubt=line.on_doubt,
             )  # fmt: skip
 
         async def recheck(engine: Engine, request: CreateOrder, send_state: SendState) -> None:

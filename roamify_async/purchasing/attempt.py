@@ -107,17 +107,27 @@ async def make_purchase(
     must_look: bool = False,
     check: Callable[[], Awaitable[None]] | None = None,
     before_send: Callable[[], Awaitable[None]] | None = None,
+    on_doubt: Callable[[], None] | None = None,
 ) -> ResponseT:
     """Make the purchase of *request*, whose reference the caller holds.
 
     *send_state* says whether it may have been sent before; then it is looked up first. *is_new* means that the
     reference was just created, so that nothing can be booked under it. *must_look* looks it up whatever the settings.
     *check* replaces the endpoint's own check of the packages. *before_send* runs before each send, and may refuse it.
+    *on_doubt* is called after a send which leaves open whether it was booked.
 
     All failures carry the reference. So does whatever cancels the call: as a note, in the log, and in ``doubts()``.
     """
     attempt: Attempt[ResponseT, Booked] = Attempt(
-        engine, endpoint, request, send_state, is_new=is_new, must_look=must_look, check=check, before_send=before_send
+        engine,
+        endpoint,
+        request,
+        send_state,
+        is_new=is_new,
+        must_look=must_look,
+        check=check,
+        before_send=before_send,
+        on_doubt=on_doubt,
     )
     reference = request.reference_id or ""
     engine.memory.references.remember(reference, None)
@@ -155,6 +165,7 @@ class Attempt(Generic[ResponseT, BookedT]):
         must_look: bool = False,
         check: Callable[[], Awaitable[None]] | None = None,
         before_send: Callable[[], Awaitable[None]] | None = None,
+        on_doubt: Callable[[], None] | None = None,
     ) -> None:
         if endpoint.reconciliation is None:
             raise TypeError(f"{endpoint!r} has no reconciliation: its purchases cannot be looked up")
@@ -182,6 +193,7 @@ class Attempt(Generic[ResponseT, BookedT]):
         )
         self._check = check
         self._before_send = before_send
+        self._on_doubt = on_doubt
         self._deadline = math.inf
 
     # ---------------------------------------------------------------- the steps
@@ -241,17 +253,24 @@ class Attempt(Generic[ResponseT, BookedT]):
         self.send_state.resent = self.send_state.resent or self.send_state.first_sent_at is not None
         if self.machine.sends:
             log.info("purchase %s was not found: sent again", self.reference)
-        try:
-            if self._before_send is not None:
+        if self._before_send is not None:
+            try:
                 await self._before_send()
+            except JournalError:
+                raise  # What cannot be written is not sent.
+            except RoamifyError as error:
+                return self.machine.on_held_back(error.with_traceback(None))
+        try:
             response = await self.engine.exchange(self.endpoint, self.request, self.send_state)
-        except JournalError:
-            raise  # What cannot be written is not sent.
         except RoamifyError as error:
             if isinstance(error, ServerError):
                 self.engine.memory.forget_packages(tuple(self.request.packages()))
-            return self.machine.on_failure(error.with_traceback(None))
-        return self.machine.on_response(response)
+            step = self.machine.on_failure(error.with_traceback(None))
+        else:
+            step = self.machine.on_response(response)
+        if self._on_doubt is not None and self.machine.may_be_booked:
+            self._on_doubt()
+        return step
 
     async def _wait(self, seconds: float) -> bool:
         """Wait, and return whether there is time to send again."""

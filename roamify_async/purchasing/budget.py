@@ -3,18 +3,24 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from decimal import Decimal
-from typing import Any, Final
+from typing import Final
+
+import anyio
 
 from roamify_async._core.concurrency import gather
 from roamify_async.errors import BudgetError, RoamifyError
 
-from .classify import is_permanent
+from .classify import PurchaseRequest, is_permanent
 
 BALANCE: Final = "the balance"
 
 
 class Budget:
-    """Prices, and the limits that they are checked against. Each price is requested once, and so is the balance."""
+    """Prices, and the limits that they are checked against. Each price is requested once, and so is the balance.
+
+    With ``max_spend``, the first line of each package is sent alone and confirms its price. If an order costs something
+    else than was quoted, its packages are quoted again, and the next line confirms them.
+    """
 
     def __init__(
         self,
@@ -32,8 +38,12 @@ class Budget:
         self._drawn = Decimal(0)
         """Taken from the balance since it was read, which is before the first line of a run is sent."""
         self._results: dict[str, asyncio.Future[Decimal]] = {}
+        self._confirmed: set[str] = set()
+        """Packages whose price an order has confirmed."""
+        self._confirming: dict[str, anyio.Event] = {}
+        """Packages whose price a line is confirming; the others wait."""
 
-    async def price(self, request: Any) -> Decimal:
+    async def price(self, request: PurchaseRequest) -> Decimal:
         """Return the cost of a purchase."""
         self._request(BALANCE, self._balance)  # Needed next.
         total = Decimal(0)
@@ -47,10 +57,42 @@ class Budget:
         pairs = zip(wanted.values(), prices, strict=True)
         return sum((count * price for count, price in pairs if isinstance(price, Decimal)), Decimal(0))
 
-    async def reserve(self, price: Decimal) -> None:
-        """Reserve an amount. Raises ``BudgetError`` if it would exceed a limit."""
-        await self.refuse(price)
+    async def admit(self, request: PurchaseRequest) -> Decimal:
+        """Reserve the cost of a line, once the prices of its packages are confirmed, or are its own to confirm.
+
+        Raises ``BudgetError`` if the cost would exceed a limit. Every admitted line is released in the end.
+        """
+        packages = request.packages()
+        while self._max_spend is not None:
+            busy = next((self._confirming[one] for one in packages if one in self._confirming), None)
+            if busy is None:
+                self._confirming |= {one: anyio.Event() for one in packages if one not in self._confirmed}
+                break
+            await busy.wait()
+        try:
+            price = await self.price(request)
+            await self.refuse(price)
+        except BaseException:
+            self.release(request)
+            raise
         self.add(price)
+        return price
+
+    def release(self, request: PurchaseRequest) -> None:
+        """Let other lines confirm the prices of a line's packages: its outcome is known, or in doubt."""
+        for package_id in request.packages():
+            event = self._confirming.pop(package_id, None)
+            if event is not None:
+                event.set()
+
+    def confirm(self, request: PurchaseRequest, quoted: Decimal, total: Decimal) -> None:
+        """Compare what an order cost with what was quoted."""
+        for package_id in request.packages():
+            if total == quoted:
+                self._confirmed.add(package_id)
+            else:
+                self._confirmed.discard(package_id)
+                self._results.pop(f"package {package_id}", None)
 
     async def refuse(self, price: Decimal, what: str = "this line") -> None:
         """Raise ``BudgetError`` if an amount would exceed a limit."""

@@ -383,11 +383,10 @@ def _create(path: Path) -> bool:
     os.close(os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
     connection = _connect(draft)
     try:
-        connection.executescript(
-            f"PRAGMA journal_mode = OFF; {SCHEMA}"
-            f"INSERT INTO facts VALUES ('id', '{uuid4()}');"
-            f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION};"
-        )
+        connection.executescript(f"PRAGMA journal_mode = OFF; {SCHEMA}")
+        connection.execute("INSERT INTO facts VALUES ('id', ?)", (str(uuid4()),))
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version = {VERSION}")
     finally:
         connection.close()
     draft.rename(path)

@@ -18,6 +18,7 @@ from roamify_async._http.messages import SendState
 from roamify_async._serde.converter import unstructure
 from roamify_async.errors import (
     AuthenticationError,
+    BadRequestError,
     BudgetError,
     ConfigurationError,
     ConflictError,
@@ -49,7 +50,12 @@ class Line:
     """Whether the reference was just created."""
     must_look: bool
     """Whether to look it up in any case: an earlier run may have sent it, and this copy of the journal not know it."""
+    check: Callable[[], Awaitable[None]]
+    """Checks that the packages exist, with a request that all lines share."""
     before_send: Callable[[], Awaitable[None]]
+    """Reserves the cost, and journals that the line is about to be sent."""
+    on_doubt: Callable[[], None]
+    """Called when it is not known whether the line was booked."""
 
 
 @attrs.frozen(kw_only=True)
@@ -165,6 +171,9 @@ class _Purchase:
         self.was_sent: bool = entry.first_sent is not None
         """Whether an earlier run may have sent it. What it may have cost is counted already."""
         self.reserved = Decimal(entry.total or 0) if self.was_sent else Decimal(0)
+        self.quoted = self.reserved
+        self.is_admitted: bool = False
+        """Whether its cost is reserved, and others may wait for it to confirm a price."""
 
     async def run(self) -> None:
         """Buy, and journal the outcome."""
@@ -183,13 +192,17 @@ class _Purchase:
                         send_state=self.send_state,
                         is_new=self.request.reference_id is None and processor.file.is_new,
                         must_look=not processor.file.is_new,
+                        check=self._check,
                         before_send=self._before_send,
+                        on_doubt=self._release,
                     ),
                 )
         except JournalError:
             raise
         except RoamifyError as error:
             await self._record_failure(error)
+        except ValueError as error:  # A package that needs a date.
+            await self._record_failure(BadRequestError(str(error), status=400, sent="no"))
         except anyio.get_cancelled_exc_class():
             if self.send_state.first_sent_at is None and entry.status == "sending":
                 entry.status, entry.first_sent, entry.total, entry.resent = "not_sent", None, None, False
@@ -200,6 +213,7 @@ class _Purchase:
             await self._record_order(order)
         finally:
             processor.release(entry, self.request)
+            self._release()
 
     async def _limit_policy(self) -> None:
         """Look up only, if the budget does not allow to send again what an earlier run may have sent."""
@@ -212,13 +226,19 @@ class _Purchase:
             log.info("line %d is looked up only: %s", self.entry.position, error)
             self.engine = self.engine.view(self.engine.settings.changed(on_doubt="look_up"))
 
+    async def _check(self) -> None:
+        await self.processor.budget.price(self.request)
+
+    def _release(self) -> None:
+        if self.is_admitted:
+            self.processor.budget.release(self.request)
+
     async def _before_send(self) -> None:
         """Reserve the cost, and journal that the line is about to be sent."""
-        entry, budget = self.entry, self.processor.budget
-        if not self.was_sent and not self.reserved:
-            price = await budget.price(self.request)
-            await budget.reserve(price)
-            self.reserved = price
+        entry = self.entry
+        if not self.was_sent and not self.is_admitted:
+            self.reserved = self.quoted = await self.processor.budget.admit(self.request)
+            self.is_admitted = True
         if entry.status == "sending" and entry.first_sent is not None and entry.resent == self.may_resend:
             return
         entry.status, entry.total, entry.error = "sending", str(self.reserved), None
@@ -239,6 +259,7 @@ class _Purchase:
             processor.budget.add(-self.reserved)
         else:
             processor.budget.add(order.total - self.reserved, is_older=self.was_sent)
+            processor.budget.confirm(self.request, self.quoted, order.total)
         entry.resent = self.send_state.resent
         if entry.resent:
             processor.last_resent = anyio.current_time()

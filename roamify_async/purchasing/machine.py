@@ -165,6 +165,12 @@ class Machine(Generic[ResponseT, BookedT]):
         self._seen += (response,)
         return self._on_unknown(DecodeError(_differs(response, self.request), ids=(response.id,)))
 
+    def on_held_back(self, failure: RoamifyError) -> Step[ResponseT, BookedT]:
+        """Decide instead of a send that was held back: by the budget, for example."""
+        self._failure = None
+        self.max_sends = self.sends
+        return Search() if self.may_be_booked else Fail(failure.with_facts(sent="no"))
+
     def on_failure(self, failure: RoamifyError) -> Step[ResponseT, BookedT]:
         """Decide after a send that failed."""
         outcome = classify(failure)

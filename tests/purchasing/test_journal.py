@@ -46,8 +46,8 @@ from roamify_async import (
 )
 from roamify_async._core import concurrency
 from roamify_async.purchasing import Journal
-from roamify_async.purchasing.journal import Entry, JournalFile
-from roamify_async.purchasing.report import error_text
+from roamify_async.purchasing.journal import COLUMNS, FLAGS, Entry, JournalFile, _checksum
+from roamify_async.purchasing.report import write_error
 from roamify_async.sandbox import Sandbox
 
 PLAIN = "esim-greece-30days-1gb-all"
@@ -56,6 +56,10 @@ PRICE = Decimal("1.55")
 """Of the plain one."""
 ORDER = "/api/esim/order"
 POST = f"POST {ORDER}"
+
+
+BLIND = QUICK.changed(look_first=False)
+"""Settings of a client that buys again under a reference that has an order."""
 
 
 def one(package_id: str = PLAIN, reference: str | None = None) -> CreateOrder:
@@ -92,9 +96,13 @@ def endpoints(path: Path, *columns: str) -> list[tuple[Any, ...]]:
 
 
 def sql(path: Path, text: str) -> None:
-    """Change a journal by hand, as a crash at the wrong moment would."""
+    """Change the journal as no runner would, with the checksums that belong to it."""
     with sqlite3.connect(path) as connection:
         connection.execute(text)
+        for row in connection.execute(f"SELECT {', '.join(COLUMNS)} FROM lines").fetchall():
+            values = dict(zip(COLUMNS, row, strict=True))
+            checksum = _checksum(tuple({**values, **{name: bool(values[name]) for name in FLAGS}}.values()))
+            connection.execute("UPDATE lines SET checksum = ? WHERE position = ?", (checksum, row[0]))
     connection.close()
 
 
@@ -148,7 +156,7 @@ def test_every_commit_is_on_the_disk(path):
     ledger = JournalFile(path)
     pragmas = {name: ledger._rows(f"PRAGMA {name}")[0][0] for name in ("synchronous", "journal_mode", "locking_mode")}
     ledger.close()
-    assert pragmas == {"synchronous": 3, "journal_mode": "truncate", "locking_mode": "exclusive"}
+    assert pragmas == {"synchronous": 3, "journal_mode": "truncate", "locking_mode": "normal"}
 
 
 async def test_written_ahead(client, sandbox, path):
@@ -438,13 +446,13 @@ async def test_lines_that_were_taken_and_not_written(client, sandbox, path):
     await client.orders.bulk([one(), one(reference="a"), one(), one(reference="b")], journal=path)
     sql(path, "DELETE FROM lines WHERE position IN (0, 1)")
     requests = [one(), one(reference="c"), one(), one(reference="b"), one(reference="c")]
-    with pytest.raises(JournalError, match="line 3 is not the one"):
+    with pytest.raises(JournalError, match="line 3 differs from the journal's"):
         await client.orders.bulk([*requests[:3], one(reference="x")], journal=path)
     told: list[Any] = []
     report = await client.orders.bulk(requests, journal=path, on_progress=told.append, concurrency=1)
     assert statuses(report) == ["ordered"] * 4 + ["refused"]
     assert [(step.done, step.spent) for step in told] == [(3, PRICE * 3), (4, PRICE * 4), (5, PRICE * 4)]
-    assert len(booked(sandbox)) == 6
+    assert len(booked(sandbox)) == 5  # The first line is found again: its reference follows from the journal.
 
 
 # ---------------------------------------------------------------- crashes
@@ -501,10 +509,9 @@ async def test_killed_in_mid_run(client, patient, sandbox, path, when):
     with Journal.open(path) as journal:
         begun = len(journal.lines)
         assert statuses(journal) == ["sending"] * begun
-        assert [line.reference_id for line in journal.in_doubt][:2] == ["r-0", "r-1"]
         assert journal.counts == {"ordered": 0, "refused": 0, "in_doubt": begun, "not_sent": 0}
     assert 2 <= begun < 6
-    assert booked(sandbox) == (["r-0", "r-1"] if when == "after" else [])
+    assert len(booked(sandbox)) == (2 if when == "after" else 0)
     known = len(booked(sandbox))
     report = await client.orders.bulk(several(6), journal=path)
     assert statuses(report) == ["ordered"] * known + ["in_doubt"] * (begun - known) + ["ordered"] * (6 - begun)
@@ -598,15 +605,15 @@ async def test_crash_in_the_middle_of_a_commit(path):
 
 
 async def test_in_use_by_the_same_process(client, sandbox, path):
-    """While it is run, nobody runs it besides or looks into it; afterwards both work."""
+    """While it is run, nobody else runs it, and everybody may look into it; afterwards both work."""
     sandbox.fail("POST", ORDER, "slow", when="after", seconds=0.3)
     task = asyncio.create_task(client.orders.bulk(several(3), journal=path, concurrency=1))
     await sandbox.arrived(POST)
     for _ in range(2):
         with pytest.raises(JournalError, match="is in use: one runner at a time"):
             await client.orders.bulk(several(3), journal=path)
-        with pytest.raises(JournalError, match="is in use"):
-            Journal.open(path)
+        with Journal.open(path) as journal:
+            assert journal.counts["ordered"] < 3
     assert statuses(await task) == ["ordered"] * 3
     assert statuses(await client.orders.bulk(several(3), journal=path)) == ["ordered"] * 3
     assert posts(sandbox) == 3
@@ -617,10 +624,7 @@ RUNNING = """
         roamify.orders.bulk(requests[:3], journal=journal)
     except JournalError as error:
         print(error)
-    try:
-        Journal.open(journal)
-    except JournalError as error:
-        print(error)
+    print(Journal.open(journal).counts["ordered"])
     roamify.close()
 """
 
@@ -636,7 +640,7 @@ async def test_in_use_by_another_process(client, sandbox, path):
                 await client.orders.bulk(several(3), journal=path)
         process = script(RUNNING, sandbox, path)
         out, err = await asyncio.to_thread(process.communicate, timeout=20)
-        assert [line.rsplit("' ")[-1] for line in out.splitlines()] == ["is in use: one runner at a time"] * 2, err
+        assert [line.rsplit("' ")[-1] for line in out.splitlines()] == ["is in use: one runner at a time", "0"], err
     assert posts(sandbox) == 1
     task.cancel()
     await asyncio.wait([task])
@@ -799,7 +803,7 @@ def entry(position: int, error: RoamifyError | None = None) -> Entry:
         status="ordered" if error is None else "in_doubt",
         final=error is None,
         total="1.55" if error is None else None,
-        error=None if error is None else error_text(error),
+        error=None if error is None else write_error(error),
     )
 
 
@@ -866,10 +870,11 @@ async def test_errors_come_back(path, error):
     assert_same(await read_back(path, error), error)
 
 
-async def test_doubts_come_back(client, path):
+async def test_doubts_come_back(client, sandbox, path):
     """A doubt comes back with its request, with its reason, and with the orders that were seen."""
-    await client.orders.create([OrderItem(PLAIN)], reference_id="r-0")
-    await client.orders.create([OrderItem(OTHER, 2)], reference_id="r-0")
+    async with AsyncRoamify(sandbox.token, base_url=sandbox.url, settings=BLIND) as other:
+        await other.orders.create([OrderItem(PLAIN)], reference_id="r-0")
+        await other.orders.create([OrderItem(OTHER, 2)], reference_id="r-0")
     found = await client.orders.list(reference_id="r-0")
     reason = DecodeError("cut off", body="{", garbled=True, problems=("$: cut",), ids=("id-1",), **FACTS)
     error = PurchaseInDoubtError("which?", reason=reason, found=found, sent="answered", **FACTS)
@@ -909,7 +914,7 @@ async def test_real_doubt_comes_back(client, sandbox, path):
 
 async def second(sandbox: Sandbox, reference: str) -> None:
     """Book what was sent first, late: one more order under a reference."""
-    async with AsyncRoamify(sandbox.token, base_url=sandbox.url, settings=QUICK) as other:
+    async with AsyncRoamify(sandbox.token, base_url=sandbox.url, settings=BLIND) as other:
         await other.orders.create([OrderItem(PLAIN)], reference_id=reference)
 
 
@@ -980,11 +985,11 @@ async def test_what_is_sent_once_is_not_looked_at_again(client, sandbox, path, p
 
 
 async def test_refusal_after_sending_again(patient, sandbox, path):
-    """A line that was sent, not found and then refused is no final refusal: it is looked for by the next run."""
+    """A line that was sent, not found and then refused stays in doubt: it is looked up by the next run."""
     sandbox.fail("POST", ORDER, "drop")
     sandbox.fail("POST", ORDER, "409")
     report = await patient.orders.bulk(several(1), journal=path)
-    assert statuses(report) == ["refused"]
+    assert statuses(report) == ["in_doubt"]
     await second(sandbox, "r-0")
     sent = posts(sandbox)
     report = await patient.orders.bulk(several(1), journal=path)

@@ -172,7 +172,7 @@ async def test_file_of_no_bytes(client, sandbox, path, content):
     path.write_bytes(content)
     with pytest.raises(JournalError):
         await client.orders.bulk(lines(1), journal=path)
-    assert path.read_bytes() == content
+    assert path.stat().st_size == len(content)
     assert booked(sandbox) == 0
 
 
