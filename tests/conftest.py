@@ -2,11 +2,13 @@
 
 import asyncio
 import logging
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from typing import Any
 
 import aioresponses.core
+import hypothesis
 import pytest
 from support.clients import QUICK, InThread, MockedResponse
 from support.leaks import TOKENS, Watch
@@ -14,6 +16,17 @@ from support.partner import Partner, partner_of
 
 from roamify_async import AsyncRoamify, Roamify
 from roamify_async.sandbox import Sandbox
+
+for profile, examples in (("dev", 15), ("ci", 100), ("nightly", 2_000)):
+    hypothesis.settings.register_profile(
+        profile,
+        max_examples=examples,
+        deadline=None,
+        derandomize=profile == "dev",
+        database=None,
+        suppress_health_check=[hypothesis.HealthCheck.too_slow],
+    )
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
 
 
 @pytest.fixture

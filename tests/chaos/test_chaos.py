@@ -10,11 +10,11 @@ from types import SimpleNamespace
 import attrs
 import pytest
 
-from benchmarks import chaos
-from benchmarks.chaos import compare, faults, judge, kills
-from benchmarks.driver import Plan, requests, twins
 from roamify_async import PurchaseInDoubtError
 from roamify_async.sandbox.faults import rule
+from tests.chaos import bulk as chaos
+from tests.chaos.bulk import compare, faults, judge, kills
+from tests.chaos.driver import Plan, requests, twins
 
 PLAN = Plan(
     url="http://127.0.0.1:1",

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from roamify_async import AsyncRoamify, OrderItem
-from roamify_async._core.endpoint import Endpoint, Resource, dual_method
+from roamify_async._core.endpoint import Endpoint, Resource, dual_iterator, dual_method
 from roamify_async.sandbox import Sandbox
 
 README = Path(__file__).parents[2] / "README.md"
@@ -58,7 +58,7 @@ def written(name: str, row: Any, call: Any) -> str:
     """Write one line of the table, from a row and its bound call."""
     signature = inspect.signature(call)
     bare = [parameter.replace(annotation=inspect.Parameter.empty) for parameter in signature.parameters.values()]
-    what = f"{row.method} {row.path}" if isinstance(row, Endpoint) else re.split(r"[;.,]", row.__doc__)[0]
+    what = f"{row.method} {row.path}" if isinstance(row, Endpoint) else re.split(r"[;.,]", row.__doc__ or "")[0]
     return f"| `{name}{inspect.Signature(bare)}` | {what} | `{named(signature.return_annotation)}` |"
 
 
@@ -68,13 +68,13 @@ def calls() -> str:
     for room, resource in vars(AsyncRoamify("token")).items():
         if isinstance(resource, Resource):
             for name, row in vars(type(resource)).items():
-                if isinstance(row, dual_method | stream) and not name.startswith("_"):
+                if isinstance(row, dual_method | dual_iterator) and not name.startswith("_"):
                     lines.append(written(f"{room}.{name}", row, getattr(resource, name)))
     return "\n".join(lines) + "\n"
 
 
 def test_table_is_fresh():
-    """The table of calls is what the rows say; ``python tests/test_readme.py`` writes it."""
+    """The table of calls is what the rows say; ``python tests/client/test_readme.py`` writes it."""
     assert TABLE.search(TEXT).group() == calls()
 
 

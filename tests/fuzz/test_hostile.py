@@ -12,8 +12,6 @@ import pytest
 from hypothesis import given, settings as profile, strategies as st
 from support.servers import Connection, Raw, answer, answering
 
-from benchmarks import hostile
-from benchmarks.hostile import ANSWERS, PIECES, ROWS, Case, Violation, judged, made
 from roamify_async import (
     APIStatusError,
     AsyncRoamify,
@@ -28,6 +26,8 @@ from roamify_async import (
 )
 from roamify_async._http.messages import HttpResponse
 from roamify_async._serde.envelope import decode, status_error
+from tests.fuzz import hostile
+from tests.fuzz.hostile import ANSWERS, PIECES, ROWS, Case, Violation, judged, made
 
 # ---------------------------------------------------------------- spoiled answers
 

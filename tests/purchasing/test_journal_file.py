@@ -221,7 +221,7 @@ async def journal_of(path: Path, count: int) -> bytes:
     for position in range(count):
         await file.put(entry(position))
     file.close()
-    return path.read_bytes()
+    return path.read_bytes()  # noqa: ASYNC240
 
 
 async def test_damage_is_told(path, tmp_path):

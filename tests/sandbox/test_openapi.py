@@ -6,12 +6,12 @@ from contextlib import suppress
 
 import aiohttp
 import pytest
+from benchmarks.hostile import ROWS, SAMPLES
 from openapi_spec_validator import OpenAPIV31SpecValidator
 from support.described import DOCUMENT, Description, anonymous, strict
 from support.partner import Partner, partner_of
 
 from benchmarks import contract
-from benchmarks.hostile import ROWS, SAMPLES
 from roamify_async import DecodeError
 from roamify_async._http.messages import HttpResponse
 from roamify_async._serde.envelope import decode

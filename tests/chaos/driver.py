@@ -1,6 +1,6 @@
 """The process that the chaos suite kills: it begins one bulk order, or goes on with it.
 
-    python -m benchmarks.driver plan.json
+    python -m tests.chaos.driver plan.json
 
 It prints one line of JSON at a time: how many lines have an outcome, and at the end the counts or the error.
 """
@@ -16,7 +16,8 @@ from typing import Any, Final
 import attrs
 
 from roamify_async import AsyncRoamify, CreateOrder, JournalError, OrderItem, Retries, RoamifyError, Settings, Timeouts
-from roamify_async.purchasing import judgement, settle
+from roamify_async.purchasing.attempt import Attempt
+from roamify_async.purchasing.classify import LookUpResult
 
 AGAIN: Final = 3
 """The exit code where another start may do better: the server was not there when the run began."""
@@ -51,10 +52,10 @@ def requests(plan: Plan) -> Iterator[CreateOrder]:
     for position in range(plan.orders):
         items = [OrderItem(dice.choice(plan.packages), dice.randint(1, 3)) for _ in range(dice.choice((1, 1, 1, 2, 3)))]
         kind, reference = dice.random(), None
-        if kind < 0.1:  # noqa: PLR2004 -- of all lines
+        if kind < 0.1:
             reference = f"own-{plan.seed}-{position}"
             own.append(reference)
-        elif kind < 0.11 and own:  # noqa: PLR2004
+        elif kind < 0.11 and own:
             reference = dice.choice(own)
         yield CreateOrder(items, reference_id=reference)
 
@@ -86,7 +87,7 @@ async def run(plan: Plan) -> int:
         retries=Retries(wait=0.2),
     )
     if plan.look_up_is_broken:
-        settle._look = _blind  # noqa: SLF001
+        Attempt._look = _blind  # type: ignore[method-assign]
     lines = requests(plan)
     async with AsyncRoamify(plan.token, base_url=plan.url, settings=settings) as roamify:
         try:
@@ -103,9 +104,9 @@ async def run(plan: Plan) -> int:
     return 0
 
 
-async def _blind(*_: object) -> judgement.LookUpResult:
+async def _blind(*_: object) -> LookUpResult[Any]:
     """Look, and see nothing whatever there is."""
-    return judgement.LookUpResult()
+    return LookUpResult()
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -1,6 +1,6 @@
 """Kill a bulk order and the server it buys from, again and again; at the end the books have to agree.
 
-    python -m benchmarks.chaos --orders 10000 --kills 20 --seed 1
+    python -m tests.chaos.bulk --orders 10000 --kills 20 --seed 1
 
 A driver process orders in bulk, with a journal, from a sandbox process while faults hit the answers to its purchases.
 Both are killed with SIGKILL at moments that the seed chooses, and started again. At the end the server's books are
@@ -27,12 +27,12 @@ from typing import Any, Final
 
 import attrs
 
-from benchmarks.driver import AGAIN, Plan, twins
 from roamify_async import JournalError, PurchaseInDoubtError
 from roamify_async.purchasing import BulkLine, Journal
 from roamify_async.sandbox import Sandbox
+from tests.chaos.driver import AGAIN, Plan, twins
 
-ROOT: Final = Path(__file__).parents[1]
+ROOT: Final = Path(__file__).parents[2]
 PACKAGES: Final = 300
 """Packages that the sandbox sells; some of them are bought."""
 BATCH_TIMEOUT: Final = 1.0
@@ -74,9 +74,9 @@ def kills(orders: int, count: int, seed: int) -> list[Kill]:
     dice = Random(f"{seed}/kills")
     chosen: list[Kill] = []
     for number, done in enumerate(sorted(dice.randint(0, orders * 9 // 10) for _ in range(count))):
-        again = bool(chosen) and dice.random() < 0.25  # noqa: PLR2004 -- while it still finds its feet
+        again = bool(chosen) and dice.random() < 0.25
         victim = ("driver", "sandbox")[number % 2]
-        victims = ("driver", "sandbox") if dice.random() < 0.1 else (victim,)  # noqa: PLR2004
+        victims = ("driver", "sandbox") if dice.random() < 0.1 else (victim,)
         delay = dice.uniform(0, 1.5 if again else 0.3)
         chosen.append(Kill(chosen[-1].done if again else done, delay, victims, dice.choice((0, dice.uniform(0, 1)))))
     return chosen
@@ -161,7 +161,7 @@ class Stage:
         path.write_text(json.dumps(attrs.asdict(plan)), "utf-8")
         self.outcome = None
         self.driver = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "benchmarks.driver", str(path)), stdout=asyncio.subprocess.PIPE, cwd=ROOT
+            *(sys.executable, "-m", "tests.chaos.driver", str(path)), stdout=asyncio.subprocess.PIPE, cwd=ROOT
         )
         self._ears = asyncio.create_task(self._listen(self.driver))
 
@@ -246,8 +246,8 @@ async def staged(choice: argparse.Namespace) -> AsyncGenerator[Stage, None]:
                     with suppress(ProcessLookupError):
                         process.kill()
                     await process.wait()
-            if stage._ears is not None:  # noqa: SLF001
-                stage._ears.cancel()  # noqa: SLF001
+            if stage._ears is not None:
+                stage._ears.cancel()
 
 
 async def wreck(stage: Stage) -> None:
@@ -457,7 +457,7 @@ async def chaos(choice: argparse.Namespace) -> int:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Read the choices and run; give the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.chaos", description=(__doc__ or "").partition("\n")[0])
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos.bulk", description=(__doc__ or "").partition("\n")[0])
     add = parser.add_argument
     add("--orders", type=int, default=10_000, metavar="N", help="lines of the bulk order (10000)")
     add("--kills", type=int, default=20, metavar="K", help="how often somebody is killed (20)")

@@ -1,6 +1,6 @@
 """Spoil every documented answer in every way: what comes of it is a value or a ``RoamifyError``, at once.
 
-    python -m benchmarks.hostile --cases 100000 --seed 1
+    python -m tests.fuzz.hostile --cases 100000 --seed 1
 
 A case is made from the seed and its number alone. The first one that breaks the promise is printed with the way to run
 it again, and ends the run with exit code 1.
@@ -26,7 +26,7 @@ from roamify_async._core.retry import is_success
 from roamify_async._http.messages import HttpResponse
 from roamify_async._serde.envelope import decode, status_error
 
-SAMPLES: Final = Path(__file__).parents[1] / "tests" / "samples"
+SAMPLES: Final = Path(__file__).parents[1] / "samples"
 ROWS: Final[Mapping[str, Endpoint[..., Any]]] = {
     f"{room}.{call}": row
     for room, resource in vars(AsyncRoamify("token")).items()
@@ -120,7 +120,7 @@ def odd(dice: Random) -> object:
         return deep(dice)
     if kind == 1:
         return Raw(dice.choice(VALUES) + dice.choice((",", "]", "}", "\x00", '"', "\\")))
-    if kind == 2:  # noqa: PLR2004
+    if kind == 2:
         return Raw('"\\' + dice.choice(("ud800", "udc00\\ud800", "u00", "x41", "u0000", "/", "ud83d\\ude00")) + '"')
     if kind % 3:
         return dice.choice((NUMBERS, TEXTS)[kind % 3 - 1])
@@ -172,7 +172,7 @@ def replace(dice: Random, tree: Tree) -> Tree:
 def replace_many(dice: Random, tree: Tree) -> Tree:
     """Put odd values in every second place."""
     for node, key in places(tree):
-        if dice.random() < 0.5:  # noqa: PLR2004
+        if dice.random() < 0.5:
             node[key] = odd(dice)
     return tree
 
@@ -338,7 +338,7 @@ def something_else(dice: Random, _: bytes) -> bytes:
         return dice.randbytes(dice.choice((0, 1, 3, 50, 1000)))
     if kind == 1:
         return b"".join(dice.choice(PIECES) for _ in range(dice.choice((10, 100, 1000))))
-    if kind == 2:  # noqa: PLR2004
+    if kind == 2:
         return dice.choice(PIECES) * dice.choice((1, 10, 1000, 100_000))
     return dice.choice((b"", b" ", b"null", b"true", b'""', b"[]", b"{}", b"0", b"-", b"OK", b"NaN", b"\xff\xfe"))
 
@@ -364,12 +364,12 @@ NAMES: Final = ("r-1", "", " ", "\udcff\udc80", "x" * 8000, "\x7f", "a\tb", "%s 
 def headers_of(dice: Random) -> dict[str, str]:
     """Give the headers of an answer, which may be as odd as its body."""
     chosen = {
-        "retry-after": dice.choice(WAITS) if dice.random() < 0.7 else dice.choice(WAITS)[::-1],  # noqa: PLR2004
+        "retry-after": dice.choice(WAITS) if dice.random() < 0.7 else dice.choice(WAITS)[::-1],
         "x-request-id": dice.choice(NAMES),
         "cf-ray": dice.choice(NAMES),
         "content-type": dice.choice(("application/json", "text/html; charset=utf-16", "x", "")),
     }
-    return {name: value for name, value in chosen.items() if dice.random() < 0.5}  # noqa: PLR2004
+    return {name: value for name, value in chosen.items() if dice.random() < 0.5}
 
 
 def made(seed: int, number: int) -> Case:
@@ -385,7 +385,7 @@ def made(seed: int, number: int) -> Case:
     for spoil in dice.choices(BYTES, k=dice.choice((0, 0, 0, 1, 1, 2) if how else (1, 1, 2))):
         body = spoil(dice, body)
         how.append(spoil.__name__)
-    status = 200 if dice.random() < 0.7 else dice.choice(STATUSES)  # noqa: PLR2004
+    status = 200 if dice.random() < 0.7 else dice.choice(STATUSES)
     return Case(row, status, headers_of(dice), body, tuple(how))
 
 
@@ -456,7 +456,7 @@ def run(seed: int, numbers: range) -> Iterator[tuple[int, Case, str, float]]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run so many cases and tell of them; 1 where one breaks the promise."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.hostile", description="Spoil every documented answer.")
+    parser = argparse.ArgumentParser(prog="python -m tests.fuzz.hostile", description="Spoil every documented answer.")
     parser.add_argument("--cases", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--first", type=int, default=0, help="number of the first case")
@@ -475,7 +475,7 @@ def main(arguments: list[str] | None = None) -> int:
     except Violation as violation:
         number += 1
         print(f"case {number} breaks the promise: {violation}\n  {made(asked.seed, number)}")
-        print(f"again: python -m benchmarks.hostile --seed {asked.seed} --first {number} --cases 1")
+        print(f"again: python -m tests.fuzz.hostile --seed {asked.seed} --first {number} --cases 1")
         return 1
     finally:
         faulthandler.cancel_dump_traceback_later()
