@@ -193,7 +193,7 @@ def test_blocking_on_its_own_loop(served):
             roamify.account.balance()
 
         with pytest.raises(ConfigurationError, match="own event loop"):
-            roamify._way.run(inside)
+            roamify._mode.run(inside)
 
 
 def test_blocking_dropped_unclosed(served):
@@ -216,7 +216,7 @@ def test_blocking_closed_under_a_call(served):
     """Closing the client ends a call of another thread with an error, not with a hang."""
     served.fail("GET", "/api/balance", "slow", seconds=30)
     roamify = Roamify(served.token, base_url=served.url)
-    roamify._way.open()
+    roamify._mode.open()
     with ThreadPoolExecutor(1) as pool:
         call = pool.submit(roamify.account.balance)
         served.wait_for("GET /api/balance")

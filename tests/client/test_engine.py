@@ -116,8 +116,8 @@ READ_FAULTS = {
     # fault: class, sent, status, what the message holds
     "drop": (ConnectionLostError, "maybe", None, "127.0.0.1"),
     "reset": (ConnectionLostError, "maybe", None, "127.0.0.1"),
-    "truncated": (DecodeError, "answered", None, "the answer is no JSON"),
-    "garbled": (DecodeError, "answered", None, "the answer is no JSON"),
+    "truncated": (DecodeError, "answered", None, "the response is not JSON"),
+    "garbled": (DecodeError, "answered", None, "the response is not JSON"),
     "429": (RateLimitError, "answered", 429, "Too many requests, please try again later"),
     "429_date": (RateLimitError, "answered", 429, "Too many requests, please try again later"),
     "500": (ServerError, "answered", 500, "Internal server error"),
@@ -126,9 +126,9 @@ READ_FAULTS = {
     "500_html": (ServerError, "answered", 500, "500 | api.getroamify.com"),
     "502_html": (ServerError, "answered", 502, "502 | api.getroamify.com"),
     "503_html": (ServerError, "answered", 503, "503 | api.getroamify.com"),
-    "500_empty": (ServerError, "answered", 500, "no reason given"),
-    "502_empty": (ServerError, "answered", 502, "no reason given"),
-    "503_empty": (ServerError, "answered", 503, "no reason given"),
+    "500_empty": (ServerError, "answered", 500, "no message in the response"),
+    "502_empty": (ServerError, "answered", 502, "no message in the response"),
+    "503_empty": (ServerError, "answered", 503, "no message in the response"),
 }
 
 

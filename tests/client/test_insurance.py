@@ -11,7 +11,6 @@ from typing import Any
 
 import attrs
 import pytest
-from roamify_async.api.policies import APPLY_POLICY
 from support.clients import QUICK
 from support.servers import Raw, answer, nobody, routed
 
@@ -172,7 +171,7 @@ def test_days_on_the_wire():
     """Days go out like 31/12/2027, whether they were given as dates or as ISO text; what is not told is left out."""
     traveller = Insurer("Layla", "Saleh", "Saudi Arabian", date_of_birth="1990-07-01")
     days: dict[str, Any] = {"start_date": "2027-12-31", "end_date": date(2028, 1, 6), "insurer": traveller}
-    body = encode(APPLY_POLICY, ApplyPolicy("p-1", **{**JOURNEY, **days})).body
+    body = encode(ApplyPolicy("p-1", **{**JOURNEY, **days}), "POST", "/api/insurance/apply").body
     assert body is not None
     sent = json.loads(body)
     assert (sent["startDate"], sent["endDate"]) == ("31/12/2027", "06/01/2028")
@@ -321,7 +320,7 @@ async def test_order_with_a_balance_too_low(stage):
 async def test_another_order_under_the_reference(stage, other):
     """An order that is not the purchase is named, and never given out for it."""
     async with stage({ORDER: [failed(409)], FOUND: [other]}) as (_, client):
-        with pytest.raises(ConflictError, match="other orders stand under this reference: o-1"):
+        with pytest.raises(ConflictError, match="there are other orders under this reference: o-1"):
             await client.insurance.order([OrderItem(WEEK)], reference_id="r")
 
 

@@ -119,7 +119,7 @@ def in_loop(roamify: Roamify, function: Callable[[], object]) -> Any:
     async def call() -> object:
         return function()
 
-    return roamify._way.run(call)
+    return roamify._mode.run(call)
 
 
 def settled(roamify: Roamify) -> None:
@@ -174,7 +174,7 @@ def test_ctrl_c_waits_for_the_clean_up(served):
 
     with Roamify(served.token, base_url=served.url) as roamify:
         with Aside(aside), pytest.raises(KeyboardInterrupt):
-            roamify._way.run(held)
+            roamify._mode.run(held)
         assert held.steps == ["let go", "cleaned up"]
         assert roamify.account.balance().balance == 1000
 
@@ -192,7 +192,7 @@ def test_second_ctrl_c_leaves_at_once(served):
 
     with Roamify(served.token, base_url=served.url) as roamify:
         with Aside(aside), pytest.raises(KeyboardInterrupt):
-            roamify._way.run(held)
+            roamify._mode.run(held)
         assert held.steps == []
         assert roamify.account.balance().balance == 1000
         held.let_go()
@@ -291,7 +291,7 @@ def test_ctrl_c_before_the_call_has_begun(served, monkeypatch):
         free.set()
 
     with blocking(served) as roamify:
-        loop = roamify._way.open().loop
+        loop = roamify._mode.open().loop
         loop.call_soon_threadsafe(busy)
         stopped.wait()
         real = loop.call_soon_threadsafe
@@ -457,7 +457,7 @@ def test_opened_by_many_threads_at_once(served):
 
         def first(roamify: Roamify = roamify, barrier: threading.Barrier = barrier) -> int:
             barrier.wait()
-            roamify._way.open()
+            roamify._mode.open()
             return len(threads())
 
         with ThreadPoolExecutor(16) as pool:
@@ -779,6 +779,6 @@ def test_uvloop(served):
     """Where uvloop is installed, the blocking client runs in it."""
     pytest.importorskip("uvloop")
     with Roamify(served.token, base_url=served.url) as roamify:
-        loop = roamify._way.open().loop
+        loop = roamify._mode.open().loop
         assert type(loop).__module__.startswith("uvloop")
         assert roamify.account.balance().balance == 1000

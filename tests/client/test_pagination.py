@@ -54,12 +54,12 @@ FULL = [f"{n}" for n in range(50)]
 
 def test_plan_begins_with_one():
     """The first page is asked for alone: a search may well have no more."""
-    assert list(PrefetchWindow(window=16, size=50).next()) == [1]
+    assert list(PrefetchWindow(size=16, page_size=50).next()) == [1]
 
 
 def test_plan_after_a_full_page():
     """After a full page the whole window is asked for; what was asked for is not asked again."""
-    plan = PrefetchWindow(window=4, size=50)
+    plan = PrefetchWindow(size=4, page_size=50)
     assert list(learned(plan, page_of(*FULL))) == [2, 3, 4, 5]
     assert list(plan.next()) == []
     plan.observe(page_of(*FULL))
@@ -68,13 +68,13 @@ def test_plan_after_a_full_page():
 
 def test_plan_after_a_short_page():
     """After a page that is short by every meaning of its size, only the next one is asked for."""
-    assert list(learned(PrefetchWindow(window=4, size=50), page_of("a"))) == [2]
+    assert list(learned(PrefetchWindow(size=4, page_size=50), page_of("a"))) == [2]
 
 
 @pytest.mark.parametrize("facts", [{"total_pages": 3}, {"total": 101}, {"total": 150, "total_pages": 3}])
 def test_plan_with_totals(facts):
     """A total says how far to ask ahead, and no further."""
-    plan = PrefetchWindow(window=16, size=50)
+    plan = PrefetchWindow(size=16, page_size=50)
     assert list(learned(plan, page_of(*FULL, **facts))) == [2, 3]
     plan.observe(page_of(*FULL, **facts))
     plan.observe(page_of(*FULL, **facts))
@@ -83,7 +83,7 @@ def test_plan_with_totals(facts):
 
 def test_plan_with_a_total_that_is_too_low():
     """Once a full page has come from behind the total, the total is not believed any more."""
-    plan = PrefetchWindow(window=4, size=50)
+    plan = PrefetchWindow(size=4, page_size=50)
     assert list(learned(plan, page_of(*FULL, total_pages=1))) == [2]
     plan.observe(page_of(*FULL, total_pages=1))
     assert list(plan.next()) == [3, 4, 5, 6]
@@ -92,7 +92,7 @@ def test_plan_with_a_total_that_is_too_low():
 @given(st.lists(st.tuples(st.integers(0, 60), st.integers(0, 30), st.integers(0, 2000))), st.integers(1, 20))
 def test_plan_stays_within_its_window(pages, window):
     """Whatever pages come, each is asked for once, the needed one always, and never more than the window ahead."""
-    plan, asked = PrefetchWindow(window=window, size=50), []
+    plan, asked = PrefetchWindow(size=window, page_size=50), []
     for number, (count, total_pages, total) in enumerate(pages, 1):
         asked += plan.next()
         assert number in asked
@@ -107,7 +107,7 @@ def test_recent_remembers_so_many_pages(pages, most):
     recent = RecentIds(most)
     for number, ids in enumerate(pages):
         before = {one for page in pages[max(0, number - most) : number] for one in page}
-        assert recent.new(tuple(ids)) == set(ids) - before
+        assert recent.add(tuple(ids)) == set(ids) - before
 
 
 # ---------------------------------------------------------------- against the sandbox
@@ -189,7 +189,7 @@ async def test_refused_page_in_the_middle(fault):
 async def read(fetch, window: int = 4, size: int = 50):
     """Read pages ahead in the test's own loop."""
     async with aclosing(
-        PagePrefetcher(fetch, PrefetchWindow(window=window, size=size), asyncio.get_running_loop().create_task)
+        PagePrefetcher(fetch, PrefetchWindow(size=window, page_size=size), asyncio.get_running_loop().create_task)
     ) as pages:
         while (page := await pages.next()) is not None:
             yield page
@@ -232,7 +232,7 @@ async def test_pages_that_are_ready():
             raise ServerError("broken", status=500)
         return page_of(*(f"{number}-{n}" for n in range(50)))
 
-    pages = PagePrefetcher(fetch, PrefetchWindow(window=4, size=50), asyncio.get_running_loop().create_task)
+    pages = PagePrefetcher(fetch, PrefetchWindow(size=4, page_size=50), asyncio.get_running_loop().create_task)
     assert not pages.is_ready
     ready = []
     for number in (1, 2, 3):
@@ -248,11 +248,11 @@ async def test_pages_that_are_ready():
 
 async def test_iterator_hands_over_what_is_ready(sandbox, client, monkeypatch):
     """An iterator gives several pages at a time where they have come, each package once and in order."""
-    monkeypatch.setattr(PagePrefetcher, "is_ready", property(lambda reading: reading._plan.taken % 4))
+    monkeypatch.setattr(PagePrefetcher, "is_ready", property(lambda pages: pages._window.consumed % 4))
     sizes = [len(batch) async for batch in client.packages.iter(page_size=20)._batches]
     assert [package.package_id async for package in client.packages.iter(page_size=20)] == served_ids(sandbox)
     assert (max(sizes), sum(sizes)) == (80, 300)
-    monkeypatch.setattr(packages, "MOST_AT_ONCE", 30)
+    monkeypatch.setattr(packages, "MAX_BATCH", 30)
     assert max([len(batch) async for batch in client.packages.iter(page_size=20)._batches]) == 40
 
 

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from roamify_async import AsyncRoamify, OrderItem
-from roamify_async._core.endpoint import Endpoint, Resource, dual_method
+from roamify_async._core.endpoint import Endpoint, Resource, dual_iterator, dual_method
 from roamify_async.sandbox import Sandbox
 
 README = Path(__file__).parents[2] / "README.md"
@@ -68,7 +68,7 @@ def calls() -> str:
     for room, resource in vars(AsyncRoamify("token")).items():
         if isinstance(resource, Resource):
             for name, row in vars(type(resource)).items():
-                if isinstance(row, dual_method | stream) and not name.startswith("_"):
+                if isinstance(row, dual_method | dual_iterator) and not name.startswith("_"):
                     lines.append(written(f"{room}.{name}", row, getattr(resource, name)))
     return "\n".join(lines) + "\n"
 

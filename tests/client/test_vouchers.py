@@ -22,7 +22,6 @@ from roamify_async import (
 )
 from roamify_async._core import concurrency
 from roamify_async._serde.envelope import encode
-from roamify_async.api.vouchers import Vouchers
 from roamify_async.purchasing.classify import CLOCK_SKEW, is_ours
 from roamify_async.sandbox import Sandbox
 
@@ -42,7 +41,7 @@ NOW = datetime(2027, 7, 1, 12, 0, 0, tzinfo=UTC)
 def test_quantity(quantity):
     """From 1 to 10 vouchers can be asked for; one where nothing is said, and that goes out as well."""
     assert CreateVouchers(PLAIN, quantity=quantity).packages() == {PLAIN: quantity}
-    body = encode(Vouchers.create, CreateVouchers(PLAIN)).body
+    body = encode(CreateVouchers(PLAIN), "POST", "/api/esim/vouchers").body
     assert body is not None
     assert json.loads(body) == {"packageId": PLAIN, "quantity": 1}
 
@@ -228,7 +227,7 @@ async def test_minted_twice_while_it_is_looked_at(stage):
     """A short batch that grows beyond what was asked for is reported."""
     growing = [listed(voucher(1)), listed(voucher(3), voucher(2), voucher(1))]
     async with stage([BUSY], growing) as (_, client):
-        with pytest.raises(PurchaseInDoubtError, match=r"more vouchers .* than were asked for") as caught:
+        with pytest.raises(PurchaseInDoubtError, match=r"more vouchers .* than were requested") as caught:
             await client.with_settings(reconcile_window=30).vouchers.create(PLAIN, quantity=2, reference_id="r")
     assert [found.id for found in caught.value.found] == ["v-1"]
 
@@ -245,10 +244,10 @@ STRANGE = {
 async def test_another_batch_under_the_reference(stage, strange):
     """Vouchers that are not the purchase are named, and never given out for it; nothing is minted beside them."""
     async with stage([TAKEN, BUSY], [listed(strange)]) as (server, client):
-        with pytest.raises(ConflictError, match="other orders stand under this reference: v-7"):
+        with pytest.raises(ConflictError, match="there are other orders under this reference: v-7"):
             await client.vouchers.create(PLAIN, quantity=2, reference_id="r")
         resending = client.with_settings(on_doubt="look_up_then_resend")
-        with pytest.raises(PurchaseInDoubtError, match="under its reference stand v-7") as caught:
+        with pytest.raises(PurchaseInDoubtError, match="under its reference there are v-7") as caught:
             await resending.vouchers.create(PLAIN, quantity=2, reference_id="r")
     assert [found.id for found in caught.value.found] == ["v-7"]
     assert count(server, MINT) == 2

@@ -50,7 +50,7 @@ class Description:
         """Take a document."""
         self.document = copy.deepcopy(dict(document))
         self.operations = {
-            (method.upper(), path): dual_method
+            (method.upper(), path): operation
             for path, methods in self.document["paths"].items()
             for method, operation in methods.items()
         }

@@ -189,7 +189,7 @@ def test_never_again_beyond_tries_and_time(kind, outcome, tries, left, retries, 
     repeatable = may_repeat(kind, outcome, readable=readable)
     if isinstance(verdict, Retry):
         assert tries < retries.tries
-        assert 0 <= verdict.wait < left
+        assert 0 <= verdict.delay < left
         assert repeatable
     else:
         asked = outcome.retry_after() if isinstance(outcome, HttpResponse) else None
@@ -215,7 +215,7 @@ def test_chance_takes_up_to_a_half():
 def test_waits_differ():
     """By default the waits of many clients are spread by chance."""
     outcome = answer(500)
-    waits = {decide(READ, outcome, tries=1, time_left=99, retries=Retries(wait=1)).wait for _ in range(50)}
+    waits = {decide(READ, outcome, tries=1, time_left=99, retries=Retries(wait=1)).delay for _ in range(50)}
     assert len(waits) > 10
     assert all(0.5 <= wait <= 1 for wait in waits)
 

@@ -211,9 +211,9 @@ async def test_payload_marks_and_writes(mocked, way):
     paper = Paper()
 
     async def writing(url, *, data, **_: Any):
-        assert not data.has_left
+        assert not data.was_sent
         await (data.write(paper) if way == "write" else data.write_with_length(paper, len(POST.body)))
-        assert data.has_left
+        assert data.was_sent
 
     mocked.post(f"{HOST}/api/esim/order", callback=writing)
     async with transport() as made:
