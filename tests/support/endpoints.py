@@ -14,9 +14,7 @@ RESOURCES: dict[str, type[Resource[Any]]] = {
     name: type(value) for name, value in vars(AsyncRoamify("token")).items() if isinstance(value, Resource)
 }
 ENDPOINTS: dict[str, Endpoint[..., Any]] = {
-    f"{resource}.{name}": endpoint
-    for resource, kind in RESOURCES.items()
-    for name, endpoint in endpoints(kind).items()
+    f"{resource}.{name}": endpoint for resource, kind in RESOURCES.items() for name, endpoint in endpoints(kind).items()
 }
 """The endpoints, named as they are called: ``orders.create``."""
 
