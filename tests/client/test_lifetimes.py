@@ -36,6 +36,8 @@ from roamify_async import (
 )
 from roamify_async.sandbox import Sandbox
 
+pytestmark = pytest.mark.usefixtures("frozen_heap")
+
 PACKAGE = "esim-greece-30days-1gb-all"
 PAGES = "/api/esim/packages"
 BALANCE = "GET /api/balance"
@@ -452,7 +454,7 @@ def test_one_client_in_several_loops(served):
 
 def test_opened_by_many_threads_at_once(served):
     """However many threads use a fresh client first, it has one thread."""
-    for _ in range(20):
+    for _ in range(5):
         roamify, barrier = blocking(served), threading.Barrier(16)
 
         def first(roamify: Roamify = roamify, barrier: threading.Barrier = barrier) -> int:
@@ -484,7 +486,7 @@ def test_no_loop_can_be_made(served, monkeypatch):
 
 def test_closed_by_many_threads_at_once(served):
     """Many threads may close a client at once, while others use it: nothing hangs, and all are told the same."""
-    for _ in range(20):
+    for _ in range(5):
         roamify, barrier = blocking(served), threading.Barrier(16)
         roamify.account.balance()
 
@@ -578,7 +580,7 @@ def test_blocking_view_outlives_its_client(served):
 
 def test_blocking_expression(served):
     """A blocking client made in an expression lives until its call ends; then its thread ends, and only it warns."""
-    for _ in range(12):
+    for _ in range(3):
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             assert blocking(served).account.balance().balance == 1000

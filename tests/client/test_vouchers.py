@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from support.clients import QUICK
+from support.clients import QUICK, WrongCall, check_refused
 from support.servers import Raw, answer, routed
 
 from roamify_async import (
@@ -46,7 +46,7 @@ def test_quantity(quantity):
     assert json.loads(body) == {"packageId": PLAIN, "quantity": 1}
 
 
-WRONG: dict[str, tuple[Callable[[Any], Any], type[Exception], str]] = {
+WRONG: dict[str, WrongCall] = {
     "no vouchers": (lambda c: c.vouchers.create(PLAIN, quantity=0), ValueError, "quantity must be at least 1"),
     "too many": (lambda c: c.vouchers.create(PLAIN, quantity=11), ValueError, "at most 10, not 11.*several calls"),
     "half a voucher": (lambda c: c.vouchers.create(PLAIN, quantity=1.5), TypeError, "quantity must be a whole"),
@@ -66,13 +66,9 @@ WRONG: dict[str, tuple[Callable[[Any], Any], type[Exception], str]] = {
 }
 
 
-@pytest.mark.parametrize("what", WRONG)
-async def test_refused_before_anything_is_sent(what, either, sandbox):
-    """A wrong argument is a ``TypeError`` or ``ValueError`` that names it, and no request leaves."""
-    call, kind, said = WRONG[what]
-    with pytest.raises(kind, match=said):
-        await call(either)
-    assert sandbox.state()["requests"] == {}
+async def test_wrong_arguments(either, sandbox):
+    """A wrong argument raises ``TypeError`` or ``ValueError`` that names it, and nothing is sent."""
+    await check_refused(either, sandbox, WRONG)
 
 
 # ---------------------------------------------------------------- what a batch is

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import attrs
 import pytest
-from support.clients import collect
+from support.clients import QUICK, collect
 from support.servers import Raw, answer, answering, nobody
 
 from roamify_async import (
@@ -199,9 +199,9 @@ async def test_secrets(opened):
 async def test_value():
     """An answer is a value: it can be pickled and compared, and not changed; what is no UTF-8 is replaced."""
     async with Raw(answering(answer(b'{"data": {"balance": 1, "x": "\xff"}}'))) as server:
-        async with AsyncRoamify("secret-token", base_url=server.url) as client:
+        async with AsyncRoamify("secret-token", base_url=server.url, settings=QUICK) as client:
             with capture_responses() as answers, pytest.raises(DecodeError):
-                await client.with_settings().esims.apply("e")
+                await client.esims.apply("e")
         heard: RawResponse = answers[0]
         assert pickle.loads(pickle.dumps(heard)) == heard
         assert "\N{REPLACEMENT CHARACTER}" in heard.text
