@@ -130,8 +130,8 @@ def _number(field: Named, value: object, unit: str = "") -> float:
 
 def amount(_: object, field: Named, value: Any) -> None:
     """Refuse everything but finite numbers above 0."""
-    number = value if isinstance(value, Decimal) else _number(field, value)
-    if not math.isfinite(number) or number <= 0:
+    is_finite = value.is_finite() if isinstance(value, Decimal) else math.isfinite(_number(field, value))
+    if not is_finite or value <= 0:
         raise ValueError(f"{field.name} must be more than 0, not {value}")
 
 

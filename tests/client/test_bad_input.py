@@ -4,12 +4,13 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 
 import pytest
+from support.clients import WrongCall, check_refused
 
 from roamify_async import AsyncRoamify, AuthenticationError, NotFoundError, OrderItem, ServerError
 
 PACKAGE = "esim-greece-30days-1gb-all"
 
-WRONG = {
+WRONG: dict[str, WrongCall] = {
     "no items": (lambda c: c.orders.create([]), ValueError, "at least one OrderItem"),
     "items that are text": (lambda c: c.orders.create(PACKAGE), TypeError, "list of OrderItem"),
     "items of the wrong kind": (lambda c: c.orders.create([PACKAGE]), TypeError, "OrderItem"),
@@ -60,13 +61,9 @@ WRONG = {
 }
 
 
-@pytest.mark.parametrize("what", WRONG)
-async def test_refused_before_anything_is_sent(what, either, sandbox):
-    """A wrong argument is a ``TypeError`` or ``ValueError`` that names it, and no request leaves."""
-    call, kind, said = WRONG[what]
-    with pytest.raises(kind, match=said):
-        await call(either)
-    assert sandbox.state()["requests"] == {}
+async def test_wrong_arguments(either, sandbox):
+    """A wrong argument raises ``TypeError`` or ``ValueError`` that names it, and nothing is sent."""
+    await check_refused(either, sandbox, WRONG)
 
 
 @pytest.mark.parametrize(
@@ -95,22 +92,22 @@ async def test_wrong_token(sandbox):
     assert "not-the-right-token" not in str(caught.value) + caught.value.body
 
 
-@pytest.mark.parametrize(
-    ("filters", "said"),
-    [
-        ({"country": "Grece"}, r"country='Grece'.*nearest: Greece \(GR\)"),
-        ({"country": "GR"}, r"country='GR'.*nearest: Greece \(GR\)"),
-        ({"country": "greece"}, r"nearest: Greece \(GR\)"),
-        ({"country_code": "Greece"}, r"country_code='Greece'.*nearest: Greece \(GR\)"),
-        ({"country_code": "gr"}, r"nearest: Greece \(GR\)"),
-        ({"country": "Xqzzkj"}, r"not in countries\.list\(\)$"),
-    ],
-)
-@pytest.mark.parametrize("call", ["page", "list"])
-async def test_unknown_country(filters, said, call, either):
-    """A country that the API does not sell for is a ``ValueError`` with the nearest ones."""
-    with pytest.raises(ValueError, match=said):
-        await getattr(either.packages, call)(**filters)
+UNKNOWN_COUNTRIES = [
+    ({"country": "Grece"}, r"country='Grece'.*nearest: Greece \(GR\)"),
+    ({"country": "GR"}, r"country='GR'.*nearest: Greece \(GR\)"),
+    ({"country": "greece"}, r"nearest: Greece \(GR\)"),
+    ({"country_code": "Greece"}, r"country_code='Greece'.*nearest: Greece \(GR\)"),
+    ({"country_code": "gr"}, r"nearest: Greece \(GR\)"),
+    ({"country": "Xqzzkj"}, r"not in countries\.list\(\)$"),
+]
+
+
+async def test_unknown_country(either):
+    """A country that the API does not know raises a ``ValueError`` with the nearest names."""
+    for filters, message in UNKNOWN_COUNTRIES:
+        for call in (either.packages.page, either.packages.list):
+            with pytest.raises(ValueError, match=message):
+                await call(**filters)
 
 
 async def test_known_country_without_packages(either, sandbox):
@@ -136,13 +133,11 @@ async def test_unknown_package(either):
     assert (await either.packages.get(PACKAGE)).package_id == PACKAGE
 
 
-@pytest.mark.parametrize(
-    "gbs", [Decimal("NaN"), Decimal("sNaN"), Decimal("Infinity"), float("nan"), float("inf"), 0, -1]
-)
-async def test_amounts_that_are_none(either, gbs):
-    """What is no finite number above 0 is no amount of data."""
-    with pytest.raises(ValueError, match="gbs must be more than 0"):
-        await either.packages.page(gbs=gbs)
+async def test_invalid_amounts(either):
+    """An amount of data must be a finite number above 0."""
+    for gbs in (Decimal("NaN"), Decimal("sNaN"), Decimal("Infinity"), float("nan"), float("inf"), 0, -1):
+        with pytest.raises(ValueError, match="gbs must be more than 0"):
+            await either.packages.page(gbs=gbs)
 
 
 async def test_countries_that_cannot_be_had(either, sandbox):

@@ -15,8 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from roamify_async import AsyncRoamify, ConfigurationError, OrderItem, Roamify, RoamifyError, Timeouts
+from roamify_async import AsyncRoamify, ConfigurationError, Roamify, RoamifyError
 from roamify_async.sandbox import Sandbox
+
+pytestmark = pytest.mark.usefixtures("frozen_heap")
 
 PACKAGE = "esim-greece-30days-1gb-all"
 
@@ -47,32 +49,6 @@ async def test_opens_at_first_use(sandbox):
     assert repr(roamify).endswith("closed>")
 
 
-async def test_closed(client):
-    """A call after close is a ``ConfigurationError`` that says what to do."""
-    await client.aclose()
-    with pytest.raises(ConfigurationError, match=r"AsyncRoamify is closed: make a new one"):
-        await client.account.balance()
-    with pytest.raises(ConfigurationError, match="closed"):
-        async with client:
-            pass
-
-
-def test_second_loop(served):
-    """A second ``asyncio.run`` with one client is a ``ConfigurationError``; the first loop goes on."""
-    roamify = AsyncRoamify(served.token, base_url=served.url)
-
-    async def both() -> None:
-        await roamify.account.balance()
-        with pytest.raises(ConfigurationError, match="another event loop"):
-            await asyncio.to_thread(asyncio.run, once())
-        await roamify.aclose()
-
-    async def once() -> None:
-        await roamify.account.balance()
-
-    asyncio.run(both())
-
-
 async def test_dropped_unclosed(sandbox):
     """A client that is dropped open warns once, says what to do, and leaves no connection behind."""
     roamify = AsyncRoamify(sandbox.token, base_url=sandbox.url)
@@ -86,37 +62,6 @@ async def test_dropped_unclosed(sandbox):
     assert [str(warning.message) for warning in caught] == [
         "this AsyncRoamify was dropped unclosed: use it in a with block, or close it"
     ]
-
-
-async def test_expression(sandbox):
-    """A client made in an expression lives until its call ends."""
-    with warnings.catch_warnings(record=True):
-        warnings.simplefilter("always")
-        balance = await AsyncRoamify(sandbox.token, base_url=sandbox.url).account.balance()
-        gc.collect()
-        await asyncio.sleep(0)
-    assert balance.balance == 1000
-
-
-async def test_view(client, sandbox):
-    """A view with other settings shares connections and lifetime; closing it closes nothing."""
-    view = client.with_settings(timeouts=Timeouts(total=7))
-    assert type(view) is AsyncRoamify
-    assert view.settings.timeouts.total == 7
-    assert client.settings.timeouts.total is None
-    async with view:
-        await view.account.balance()
-    await client.account.balance()
-    await client.aclose()
-    with pytest.raises(ConfigurationError, match="closed"):
-        await view.account.balance()
-
-
-@pytest.mark.parametrize("changes", [{"concurrency": 3}, {"rate": 1}, {"ssl": None}, {"trust_env": True}, {"typo": 1}])
-async def test_view_of_connections(client, changes):
-    """What belongs to the shared connections cannot be changed in a view."""
-    with pytest.raises(TypeError, match=f"not {next(iter(changes))}"):
-        client.with_settings(**changes)
 
 
 def test_settings_of_another_kind():
@@ -185,17 +130,6 @@ def test_blocking_sees_context(served, monkeypatch):
     assert seen == ["me"]
 
 
-def test_blocking_on_its_own_loop(served):
-    """A blocking call made on the client's own loop, which would wait for itself, says so."""
-    with Roamify(served.token, base_url=served.url) as roamify:
-
-        async def inside() -> None:
-            roamify.account.balance()
-
-        with pytest.raises(ConfigurationError, match="own event loop"):
-            roamify._way.run(inside)
-
-
 def test_blocking_dropped_unclosed(served):
     """A blocking client that is dropped open warns, and its thread ends."""
     roamify = Roamify(served.token, base_url=served.url)
@@ -216,7 +150,7 @@ def test_blocking_closed_under_a_call(served):
     """Closing the client ends a call of another thread with an error, not with a hang."""
     served.fail("GET", "/api/balance", "slow", seconds=30)
     roamify = Roamify(served.token, base_url=served.url)
-    roamify._way.open()
+    roamify._mode.open()
     with ThreadPoolExecutor(1) as pool:
         call = pool.submit(roamify.account.balance)
         served.wait_for("GET /api/balance")
@@ -300,45 +234,3 @@ def test_ctrl_c_in_a_purchase(served):
     assert code == 0, err
     assert "orders.reconcile('my-purchase')" in out
     assert len(served.state()["orders"]) == 1
-
-
-def test_fork(served):
-    """In a forked child the parent's client says that it was made before the fork; the parent's goes on."""
-    body = """
-        roamify.account.balance()
-        child = os.fork()
-        if not child:
-            try:
-                roamify.account.balance()
-            except ConfigurationError as error:
-                os.write(1, str(error).encode() + b"\\n")
-            os._exit(0)
-        os.waitpid(child, 0)
-        print(roamify.account.balance().balance)
-        roamify.close()
-    """
-    process = script(body, served)
-    out, err = process.communicate(timeout=20)
-    assert process.returncode == 0, err
-    assert "made before a fork: make one in each process" in out
-    assert out.splitlines()[-1] == "1000"
-
-
-def test_left_open_at_exit(served):
-    """A script that forgets to close its client ends all the same, and at once."""
-    process = script("print(roamify.account.balance().balance)", served)
-    out, _ = process.communicate(timeout=20)
-    assert (process.returncode, out.strip()) == (0, "1000")
-
-
-async def test_cancelled_purchase(client, sandbox, caplog):
-    """A purchase that is cancelled leaves its reference in the log and as a note; the client goes on to work."""
-    sandbox.fail("POST", "/api/esim/order", "slow", when="after", seconds=60)
-    buying = asyncio.create_task(client.orders.create([OrderItem(PACKAGE)], reference_id="r-1"))
-    await sandbox.arrived("POST /api/esim/order")
-    buying.cancel()
-    with pytest.raises(asyncio.CancelledError) as caught:
-        await buying
-    assert "r-1" in caught.value.__notes__[0]
-    assert "r-1" in caplog.text
-    assert (await client.orders.get(reference_id="r-1")).reference_id == "r-1"

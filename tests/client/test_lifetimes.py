@@ -36,6 +36,8 @@ from roamify_async import (
 )
 from roamify_async.sandbox import Sandbox
 
+pytestmark = pytest.mark.usefixtures("frozen_heap")
+
 PACKAGE = "esim-greece-30days-1gb-all"
 PAGES = "/api/esim/packages"
 BALANCE = "GET /api/balance"
@@ -119,7 +121,7 @@ def in_loop(roamify: Roamify, function: Callable[[], object]) -> Any:
     async def call() -> object:
         return function()
 
-    return roamify._way.run(call)
+    return roamify._mode.run(call)
 
 
 def settled(roamify: Roamify) -> None:
@@ -174,7 +176,7 @@ def test_ctrl_c_waits_for_the_clean_up(served):
 
     with Roamify(served.token, base_url=served.url) as roamify:
         with Aside(aside), pytest.raises(KeyboardInterrupt):
-            roamify._way.run(held)
+            roamify._mode.run(held)
         assert held.steps == ["let go", "cleaned up"]
         assert roamify.account.balance().balance == 1000
 
@@ -192,7 +194,7 @@ def test_second_ctrl_c_leaves_at_once(served):
 
     with Roamify(served.token, base_url=served.url) as roamify:
         with Aside(aside), pytest.raises(KeyboardInterrupt):
-            roamify._way.run(held)
+            roamify._mode.run(held)
         assert held.steps == []
         assert roamify.account.balance().balance == 1000
         held.let_go()
@@ -291,7 +293,7 @@ def test_ctrl_c_before_the_call_has_begun(served, monkeypatch):
         free.set()
 
     with blocking(served) as roamify:
-        loop = roamify._way.open().loop
+        loop = roamify._mode.open().loop
         loop.call_soon_threadsafe(busy)
         stopped.wait()
         real = loop.call_soon_threadsafe
@@ -452,12 +454,12 @@ def test_one_client_in_several_loops(served):
 
 def test_opened_by_many_threads_at_once(served):
     """However many threads use a fresh client first, it has one thread."""
-    for _ in range(20):
+    for _ in range(5):
         roamify, barrier = blocking(served), threading.Barrier(16)
 
         def first(roamify: Roamify = roamify, barrier: threading.Barrier = barrier) -> int:
             barrier.wait()
-            roamify._way.open()
+            roamify._mode.open()
             return len(threads())
 
         with ThreadPoolExecutor(16) as pool:
@@ -484,7 +486,7 @@ def test_no_loop_can_be_made(served, monkeypatch):
 
 def test_closed_by_many_threads_at_once(served):
     """Many threads may close a client at once, while others use it: nothing hangs, and all are told the same."""
-    for _ in range(20):
+    for _ in range(5):
         roamify, barrier = blocking(served), threading.Barrier(16)
         roamify.account.balance()
 
@@ -578,7 +580,7 @@ def test_blocking_view_outlives_its_client(served):
 
 def test_blocking_expression(served):
     """A blocking client made in an expression lives until its call ends; then its thread ends, and only it warns."""
-    for _ in range(12):
+    for _ in range(3):
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             assert blocking(served).account.balance().balance == 1000
@@ -779,6 +781,6 @@ def test_uvloop(served):
     """Where uvloop is installed, the blocking client runs in it."""
     pytest.importorskip("uvloop")
     with Roamify(served.token, base_url=served.url) as roamify:
-        loop = roamify._way.open().loop
+        loop = roamify._mode.open().loop
         assert type(loop).__module__.startswith("uvloop")
         assert roamify.account.balance().balance == 1000

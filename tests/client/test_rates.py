@@ -10,7 +10,6 @@ from support.servers import Raw, answer, answering
 
 from roamify_async import AsyncRoamify, BadRequestError, DecodeError
 from roamify_async._serde.envelope import encode
-from roamify_async.api.rates import Rates
 from roamify_async.models.rates import GetRates
 from roamify_async.sandbox import Sandbox
 
@@ -35,7 +34,7 @@ LATER = NOON + timedelta(days=3)
 )
 def test_queries(arguments, query):
     """Times go out in UTC, and only what was said."""
-    assert encode(Rates.get, GetRates(**arguments)).query == query
+    assert encode(GetRates(**arguments), "GET", "/api/rates").query == query
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,15 @@
 
 import asyncio
 import inspect
+import re
+from collections.abc import Callable, Mapping
 from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
 
 from roamify_async import Retries, Settings
+from roamify_async.sandbox import Sandbox
 
 QUICK = Settings(retries=Retries(wait=0.001, longest_wait=0.001), reconcile_window=0.05)
 """Settings under which no test waits long: for a retry, or for an order to be seen."""
@@ -51,3 +54,20 @@ async def collect(client: Any, **filters: Any) -> list[Any]:
         packages = client._target.packages
         return await asyncio.to_thread(lambda: list(packages.iter(**filters)))
     return [package async for package in client.packages.iter(**filters)]
+
+
+WrongCall = tuple[Callable[[Any], Any], type[Exception], str]
+"""A call with wrong arguments, the error that it raises, and a pattern of its message."""
+
+
+async def check_refused(client: Any, sandbox: Sandbox, calls: Mapping[str, WrongCall]) -> None:
+    """Check that wrong arguments are refused, with the right error, before anything is sent."""
+    for name, (call, kind, message) in calls.items():
+        try:
+            await call(client)
+        except Exception as error:  # noqa: BLE001 -- compared with what it should be
+            assert isinstance(error, kind), f"{name}: {error!r}"  # noqa: PT017
+            assert re.search(message, str(error)), f"{name}: {error}"  # noqa: PT017
+        else:
+            raise AssertionError(f"{name}: nothing was raised")
+        assert sandbox.state()["requests"] == {}, name

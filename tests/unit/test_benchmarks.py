@@ -18,7 +18,7 @@ from benchmarks import measuring, models, ours, peers, table
 from benchmarks.measuring import Line, Scale, in_turns, ratios
 from benchmarks.server import SIZE, serving
 from roamify_async import AsyncRoamify
-from roamify_async.api import packages as room
+from roamify_async.models import packages as room
 
 TINY = Scale(
     rounds=1,

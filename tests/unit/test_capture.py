@@ -1,4 +1,4 @@
-"""What a block that listens hears: each answer as it came, of either client, and nothing once it is over."""
+"""``capture_responses`` captures each response of its block, and nothing after it."""
 
 import asyncio
 import json
@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import attrs
 import pytest
-from support.clients import collect
+from support.clients import QUICK, collect
 from support.servers import Raw, answer, answering, nobody
 
 from roamify_async import (
@@ -28,121 +28,121 @@ PACKAGE = "esim-greece-30days-1gb-all"
 
 
 async def test_success(either):
-    """A call that succeeds shows what came over the wire."""
-    with capture_responses() as answers:
+    """A call's response is captured as it came."""
+    with capture_responses() as responses:
         balance = await either.account.balance()
-    (heard,) = answers
-    assert (heard.method, heard.path, heard.query, heard.status) == ("GET", "/api/balance", "", 200)
-    assert json.loads(heard.text, parse_float=Decimal)["data"]["balance"] == balance.balance
-    assert heard.headers["content-type"].startswith("application/json")
-    assert "token" not in repr(heard)
-    assert repr(heard) == f"<RawResponse GET /api/balance: 200, {len(heard.body)} bytes>"
+    (captured,) = responses
+    assert (captured.method, captured.path, captured.query, captured.status) == ("GET", "/api/balance", "", 200)
+    assert json.loads(captured.text, parse_float=Decimal)["data"]["balance"] == balance.balance
+    assert captured.headers["content-type"].startswith("application/json")
+    assert "token" not in repr(captured)
+    assert repr(captured) == f"<RawResponse GET /api/balance: 200, {len(captured.body)} bytes>"
 
 
-async def test_each_try(sandbox, either):
-    """Refusals are answers, and so is every try; a try to which nothing came leaves nothing."""
+async def test_each_attempt(sandbox, either):
+    """Every attempt that was answered is captured, refusals included."""
     sandbox.fail("GET", "/api/balance", "503", times=2)
-    with capture_responses() as answers:
+    with capture_responses() as responses:
         await either.account.balance()
-    assert [heard.status for heard in answers] == [503, 503, 200]
+    assert [captured.status for captured in responses] == [503, 503, 200]
     sandbox.fail("GET", "/api/balance", "drop")
-    with capture_responses() as answers:
+    with capture_responses() as responses:
         await either.account.balance()
-    assert [heard.status for heard in answers] == [200]
+    assert [captured.status for captured in responses] == [200]
 
 
 async def test_failures(either, opened):
-    """A call that fails shows the answer too, if there was one."""
-    with capture_responses() as answers, pytest.raises(NotFoundError) as caught:
+    """The response of a failed call is captured, if there was one."""
+    with capture_responses() as responses, pytest.raises(NotFoundError) as caught:
         await either.orders.get(order_id="0f7c0e5e-1c52-4b0e-9d0b-6a1f8f6a1111")
-    assert [(heard.status, heard.text) for heard in answers] == [(404, caught.value.body)]
-    assert answers[0].query == "orderId=0f7c0e5e-1c52-4b0e-9d0b-6a1f8f6a1111"
+    assert [(captured.status, captured.text) for captured in responses] == [(404, caught.value.body)]
+    assert responses[0].query == "orderId=0f7c0e5e-1c52-4b0e-9d0b-6a1f8f6a1111"
     async with Raw(answering(answer("<html>"))) as server:
         client = await opened(server.url)
-        with capture_responses() as answers, pytest.raises(DecodeError):
+        with capture_responses() as responses, pytest.raises(DecodeError):
             await client.esims.apply("e")
-        assert (answers[0].path, answers[0].text) == ("/api/esim/apply", "<html>")
-    with nobody() as url, capture_responses() as answers:
+        assert (responses[0].path, responses[0].text) == ("/api/esim/apply", "<html>")
+    with nobody() as url, capture_responses() as responses:
         client = await opened(url)
         with pytest.raises(ConnectError):
             await client.account.balance()
-    assert answers == []
+    assert responses == []
 
 
 async def test_nothing_outside(either, monkeypatch):
-    """Outside of such a block nothing is made of an answer, and a block that is over hears no more."""
-    with capture_responses() as answers:
+    """Nothing is captured outside the block or after it."""
+    with capture_responses() as responses:
         await either.account.balance()
     monkeypatch.setattr(capture_module, "RawResponse", None)
     await either.account.balance()
-    assert len(answers) == 1
+    assert len(responses) == 1
 
 
 async def test_nested(either):
-    """The inner block and the outer one both hear; the outer one goes on when the inner one is over."""
+    """Nested blocks both capture; the outer one continues after the inner one."""
     with capture_responses() as outer:
         await either.account.balance()
         with capture_responses() as inner:
             await either.devices.list()
         await either.countries.list()
-    assert [heard.path for heard in inner] == ["/api/compatible-devices"]
-    assert [heard.path for heard in outer] == ["/api/balance", "/api/compatible-devices", "/api/esim/countries"]
+    assert [captured.path for captured in inner] == ["/api/compatible-devices"]
+    assert [captured.path for captured in outer] == ["/api/balance", "/api/compatible-devices", "/api/esim/countries"]
     assert outer[1] is inner[0]
 
 
-async def test_over_by_an_error(either):
-    """A block that an error ends is over as well."""
-    with pytest.raises(ZeroDivisionError), capture_responses() as answers:
+async def test_block_ended_by_an_error(either):
+    """A block that ends with an error captures nothing afterwards."""
+    with pytest.raises(ZeroDivisionError), capture_responses() as responses:
         raise ZeroDivisionError
     await either.account.balance()
-    assert answers == []
+    assert responses == []
 
 
-async def test_pages_in_parallel(either):
-    """All pages are heard that are fetched at once, each once."""
-    with capture_responses() as answers:
+async def test_concurrent_pages(either):
+    """Pages that are fetched concurrently are captured once each."""
+    with capture_responses() as responses:
         catalogue = await either.packages.list(page_size=5, concurrency=4)
-    pages = [heard for heard in answers if heard.path == "/api/esim/packages"]
+    pages = [captured for captured in responses if captured.path == "/api/esim/packages"]
     assert len(pages) > 4
-    assert len({heard.query for heard in pages}) == len(pages)
+    assert len({captured.query for captured in pages}) == len(pages)
     ids = {
         package["packageId"]
-        for heard in pages
-        for group in json.loads(heard.text)["data"]["packages"]
+        for captured in pages
+        for group in json.loads(captured.text)["data"]["packages"]
         for package in group["packages"]
     }
     assert ids == {package.package_id for package in catalogue}
 
 
 async def test_iteration(either):
-    """What an iteration fetches ahead is heard too."""
-    with capture_responses() as answers:
+    """Pages that an iterator fetches ahead are captured."""
+    with capture_responses() as responses:
         packages = await collect(either, page_size=5, concurrency=3)
-    assert sum(heard.text.count('"packageId"') for heard in answers) == len(packages)
+    assert sum(captured.text.count('"packageId"') for captured in responses) == len(packages)
 
 
 async def test_bulk(either):
-    """Every order of a bulk is heard, with the look-ups of prices."""
+    """All orders and price look-ups of a bulk purchase are captured."""
     requests = [CreateOrder([OrderItem(PACKAGE)], reference_id=f"r{number}") for number in range(5)]
-    with capture_responses() as answers:
+    with capture_responses() as responses:
         report = await either.orders.bulk(requests, concurrency=3)
     assert report.counts["ordered"] == 5
-    ordered = [json.loads(heard.text)["data"]["id"] for heard in answers if heard.method == "POST"]
+    ordered = [json.loads(captured.text)["data"]["id"] for captured in responses if captured.method == "POST"]
     assert sorted(ordered) == sorted(line.order.id for line in report.lines)
-    assert any(heard.path == "/api/esim/packages" for heard in answers)
+    assert any(captured.path == "/api/esim/packages" for captured in responses)
 
 
 async def test_purchase_in_doubt(sandbox, either):
-    """A purchase whose answer was lost shows the look-up that found it."""
+    """The look-up that found a purchase is captured."""
     sandbox.fail("POST", "/api/esim/order", "drop", when="after")
-    with capture_responses() as answers:
+    with capture_responses() as responses:
         order = await either.orders.create([OrderItem(PACKAGE)])
-    assert {heard.path for heard in answers} == {"/api/esim/orders"}
-    assert order.id in answers[-1].text
+    assert {captured.path for captured in responses} == {"/api/esim/orders"}
+    assert order.id in responses[-1].text
 
 
 async def test_tasks_of_the_block(client):
-    """Tasks that the block starts are heard, those of others are not, and none once the block is over."""
+    """Tasks that the block starts are captured until it ends; other tasks are not."""
     go = asyncio.Event()
 
     async def later() -> None:
@@ -150,27 +150,27 @@ async def test_tasks_of_the_block(client):
         await client.devices.list()
 
     other = asyncio.create_task(later())
-    with capture_responses() as answers:
+    with capture_responses() as responses:
         await asyncio.gather(client.account.balance(), asyncio.create_task(client.countries.list()))
         late = asyncio.create_task(later())
         await asyncio.sleep(0)
     go.set()
     await asyncio.gather(other, late)
-    assert sorted(heard.path for heard in answers) == ["/api/balance", "/api/esim/countries"]
+    assert sorted(captured.path for captured in responses) == ["/api/balance", "/api/esim/countries"]
 
 
-def test_blocking_without_a_loop():
-    """A plain script hears its own calls, also those of an iteration that it leaves early."""
+def test_sync_client():
+    """A script captures its own calls, also those of an iterator that it leaves early."""
     with Sandbox(packages=300) as sandbox, Roamify(sandbox.token, base_url=sandbox.url) as roamify:
-        with capture_responses() as answers:
+        with capture_responses() as responses:
             roamify.account.balance()
             first = next(iter(roamify.packages.iter(page_size=5)))
-        assert answers[0].path == "/api/balance"
-        assert first.package_id in answers[1].text
+        assert responses[0].path == "/api/balance"
+        assert first.package_id in responses[1].text
 
 
 async def test_secrets(opened):
-    """Cookies are left out, and a server that gives the token back is not believed."""
+    """Cookies are left out, and the token is redacted even if the server returns it."""
     echo = answer(
         '{"data": {"balance": 1, "currency": "secret-token"}}',
         Set_Cookie="__cf_bm=1; Path=/",
@@ -179,31 +179,31 @@ async def test_secrets(opened):
     )
     async with Raw(answering(echo)) as server:
         client = await opened(server.url)
-        with capture_responses() as answers:
+        with capture_responses() as responses:
             await client.request("GET", "/api/x", params={"t": "secret-token"})
-        (heard,) = answers
+        (captured,) = responses
         shown = [
-            heard.text,
-            heard.path,
-            heard.query,
-            str(dict(heard.headers)),
-            str(attrs.asdict(heard)),
-            str(pickle.dumps(heard)),
+            captured.text,
+            captured.path,
+            captured.query,
+            str(dict(captured.headers)),
+            str(attrs.asdict(captured)),
+            str(pickle.dumps(captured)),
         ]
         assert not any("secret-token" in text for text in shown)
-        assert heard.headers["x-echo"] == "***"
-        assert "set-cookie" not in heard.headers
-        assert heard.request_id == "ray-1"
+        assert captured.headers["x-echo"] == "***"
+        assert "set-cookie" not in captured.headers
+        assert captured.request_id == "ray-1"
 
 
 async def test_value():
-    """An answer is a value: it can be pickled and compared, and not changed; what is no UTF-8 is replaced."""
+    """A captured response is an immutable value that can be pickled and compared."""
     async with Raw(answering(answer(b'{"data": {"balance": 1, "x": "\xff"}}'))) as server:
-        async with AsyncRoamify("secret-token", base_url=server.url) as client:
-            with capture_responses() as answers, pytest.raises(DecodeError):
-                await client.with_settings().esims.apply("e")
-        heard: RawResponse = answers[0]
-        assert pickle.loads(pickle.dumps(heard)) == heard
-        assert "\N{REPLACEMENT CHARACTER}" in heard.text
+        async with AsyncRoamify("secret-token", base_url=server.url, settings=QUICK) as client:
+            with capture_responses() as responses, pytest.raises(DecodeError):
+                await client.esims.apply("e")
+        captured: RawResponse = responses[0]
+        assert pickle.loads(pickle.dumps(captured)) == captured
+        assert "\N{REPLACEMENT CHARACTER}" in captured.text
         with pytest.raises(attrs.exceptions.FrozenInstanceError):
-            heard.status = 1
+            captured.status = 1

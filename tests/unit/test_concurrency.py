@@ -1,4 +1,4 @@
-"""Many at once: a queue that limits, keeps the order and loses no place, and outcomes in the order of the values."""
+"""The limiter keeps its limits and the order of arrival, and ``gather`` returns outcomes in order."""
 
 import asyncio
 import contextlib
@@ -13,149 +13,151 @@ from anyio import wait_all_tasks_blocked
 from anyio.lowlevel import checkpoint
 from hypothesis import given, strategies as st
 
-from roamify_async._core.concurrency import Limiter, gather
+from roamify_async._core.concurrency import MIN_THROTTLE, Limiter, gather
 
 
-class LeapingLoop(asyncio.SelectorEventLoop):
-    """An event loop whose clock leaps to the next timer instead of waiting for it."""
+class SimulatedTimeLoop(asyncio.SelectorEventLoop):
+    """An event loop whose clock jumps to the next timer instead of waiting for it."""
 
     def __init__(self) -> None:
-        """Put the leap where the loop would wait."""
+        """Replace the wait for sockets and timers."""
         super().__init__()
         self.now = 0.0
         select = self._selector.select
 
-        def leap(timeout: float | None = None) -> Any:
+        def jump(timeout: float | None = None) -> Any:
             ready = select(0)
             if timeout is None and not ready:
-                raise AssertionError("nothing will ever happen again")
-            self.now += (timeout or 0) + 1e-7  # real clocks go on too
+                raise AssertionError("deadlock: no timer and no ready callback")
+            self.now += (timeout or 0) + 1e-7  # a real clock advances too
             return ready
 
-        self._selector.select = leap
+        self._selector.select = jump
 
     def time(self) -> float:
-        """Give the time to which it has leapt."""
+        """Return the simulated time."""
         return self.now
 
 
-def leaping(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
-    """Let a test run in a loop that never waits."""
+def simulated_time(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
+    """Run a test in a loop with simulated time."""
 
     @functools.wraps(test)
     def run(*args: Any, **kwargs: Any) -> None:
-        with asyncio.Runner(loop_factory=LeapingLoop) as runner:
+        with asyncio.Runner(loop_factory=SimulatedTimeLoop) as runner:
             runner.run(test(*args, **kwargs))
 
     return run
 
 
-class Room:
-    """People who enter a queue, stay until they are told to leave, and are counted."""
+class Workers:
+    """Tasks that enter a limiter and hold their slot until they are released."""
 
-    def __init__(self, queue: Limiter) -> None:
-        """Begin with an empty room."""
-        self.queue = queue
+    def __init__(self, limiter: Limiter) -> None:
+        """Create no task yet."""
+        self.limiter = limiter
         self.entered: list[int] = []
-        self.inside: set[int] = set()
-        self.doors: dict[int, asyncio.Event] = {}
+        """Workers in the order in which they got a slot."""
+        self.active: set[int] = set()
+        """Workers that hold a slot."""
+        self.releases: dict[int, asyncio.Event] = {}
         self.tasks: dict[int, asyncio.Task[None]] = {}
 
-    def ask(self, *people: int) -> None:
-        """Let people ask for a place."""
-        for person in people:
-            self.doors[person] = asyncio.Event()
-            self.tasks[person] = asyncio.create_task(self._visit(person))
+    def start(self, *workers: int) -> None:
+        """Start workers, which request a slot in this order."""
+        for worker in workers:
+            self.releases[worker] = asyncio.Event()
+            self.tasks[worker] = asyncio.create_task(self._work(worker))
 
-    async def _visit(self, person: int) -> None:
-        async with self.queue:
-            self.entered.append(person)
-            self.inside.add(person)
+    async def _work(self, worker: int) -> None:
+        async with self.limiter:
+            self.entered.append(worker)
+            self.active.add(worker)
             try:
-                await self.doors[person].wait()
+                await self.releases[worker].wait()
             finally:
-                self.inside.remove(person)
+                self.active.remove(worker)
 
-    async def leave(self, *people: int) -> None:
-        """Let people leave, and wait until all is quiet."""
-        for person in people:
-            self.doors[person].set()
+    async def finish(self, *workers: int) -> None:
+        """Let workers release their slots, and wait until all tasks are blocked."""
+        for worker in workers:
+            self.releases[worker].set()
         await wait_all_tasks_blocked()
 
-    async def cancel(self, *people: int) -> None:
-        """Cancel people, and wait until all is quiet."""
-        for person in people:
-            self.tasks[person].cancel()
-        await asyncio.wait([self.tasks[person] for person in people])
+    async def cancel(self, *workers: int) -> None:
+        """Cancel workers, and wait until all tasks are blocked."""
+        for worker in workers:
+            self.tasks[worker].cancel()
+        await asyncio.wait([self.tasks[worker] for worker in workers])
         await wait_all_tasks_blocked()
 
-    async def end(self) -> None:
-        """Send everybody home."""
-        for door in self.doors.values():
-            door.set()
+    async def finish_all(self) -> None:
+        """Let all workers finish."""
+        for release in self.releases.values():
+            release.set()
         await asyncio.gather(*self.tasks.values(), return_exceptions=True)
 
 
-async def has_places(queue: Limiter, places: int) -> bool:
-    """Tell whether exactly so many can be in a queue at once."""
-    room = Room(queue)
-    room.ask(*range(places + 1))
+async def slots(limiter: Limiter, at_most: int = 50) -> int:
+    """Return how many workers can hold a slot of a limiter at the same time."""
+    workers = Workers(limiter)
+    workers.start(*range(at_most))
     await wait_all_tasks_blocked()
-    inside = len(room.inside)
-    await room.end()
-    return inside == places
+    count = len(workers.active)
+    await workers.finish_all()
+    return count
 
 
-# ---------------------------------------------------------------- places
+# ---------------------------------------------------------------- the number of slots
 
 
-@pytest.mark.parametrize("places", [1, 2, 16])
-@leaping
-async def test_so_many_at_once(places):
-    """As many as there are places are in at once, and not one more; who leaves makes room for one."""
-    room = Room(Limiter(places))
-    room.ask(*range(places + 3))
+@pytest.mark.parametrize("limit", [1, 2, 16])
+@simulated_time
+async def test_limit(limit):
+    """Exactly *limit* workers hold a slot at the same time; each that finishes makes room for one."""
+    workers = Workers(Limiter(limit))
+    workers.start(*range(limit + 3))
     await wait_all_tasks_blocked()
-    assert room.inside == set(range(places))
-    await room.leave(0)
-    assert room.inside == set(range(1, places + 1))
-    await room.leave(1, 2)
-    assert len(room.inside) == places
-    await room.end()
-    assert room.entered == list(range(places + 3))
+    assert workers.active == set(range(limit))
+    await workers.finish(0)
+    assert workers.active == set(range(1, limit + 1))
+    await workers.finish(1, 2)
+    assert len(workers.active) == limit
+    await workers.finish_all()
+    assert workers.entered == list(range(limit + 3))
 
 
-@leaping
-async def test_first_come_first_served():
-    """Places are given in the order in which they were asked for, whoever leaves."""
-    room = Room(Limiter(3))
-    room.ask(*range(10))
+@simulated_time
+async def test_order_of_arrival():
+    """Slots are granted in the order in which they were requested, whichever worker finishes."""
+    workers = Workers(Limiter(3))
+    workers.start(*range(10))
     await wait_all_tasks_blocked()
-    for person in (2, 0, 3, 1, 4, 6, 5):
-        await room.leave(person)
-    assert room.entered == list(range(10))
-    await room.end()
+    for worker in (2, 0, 3, 1, 4, 6, 5):
+        await workers.finish(worker)
+    assert workers.entered == list(range(10))
+    await workers.finish_all()
 
 
-@leaping
-async def test_no_queue_jumping():
-    """Who asks while a freed place is on its way to another waits for the next one."""
-    room = Room(Limiter(1))
-    room.ask(0, 1)
+@simulated_time
+async def test_late_request_does_not_overtake():
+    """A request that arrives while a freed slot is being passed on to a waiting worker gets the next slot."""
+    workers = Workers(Limiter(1))
+    workers.start(0, 1)
     await wait_all_tasks_blocked()
-    room.doors[0].set()
+    workers.releases[0].set()
     await checkpoint()
-    room.ask(2)
+    workers.start(2)
     await wait_all_tasks_blocked()
-    assert room.entered == [0, 1]
-    await room.leave(1)
-    assert room.entered == [0, 1, 2]
-    await room.end()
+    assert workers.entered == [0, 1]
+    await workers.finish(1)
+    assert workers.entered == [0, 1, 2]
+    await workers.finish_all()
 
 
-@leaping
-async def test_free_place_is_taken_at_once():
-    """Where nobody waits, a place is taken without a turn of the event loop."""
+@simulated_time
+async def test_free_slot_is_granted_at_once():
+    """A free slot is granted without a turn of the event loop."""
     turns = 0
 
     async def count() -> None:
@@ -170,202 +172,261 @@ async def test_free_place_is_taken_at_once():
     counter.cancel()
 
 
-@leaping
-async def test_error_gives_the_place_back():
-    """An error inside is raised, and gives the place back."""
-    queue = Limiter(1)
+@simulated_time
+async def test_error_releases_the_slot():
+    """An error inside the block propagates and releases the slot."""
+    limiter = Limiter(1)
     for _ in range(3):
         with pytest.raises(ZeroDivisionError):
-            async with queue:
+            async with limiter:
                 _ = 1 / 0
-    assert await has_places(queue, 1)
+    assert await slots(limiter) == 1
 
 
-@leaping
-async def test_cancelled_inside():
-    """Who is cancelled inside gives the place to the next one."""
-    room = Room(Limiter(1))
-    room.ask(0, 1)
+@simulated_time
+async def test_cancelled_with_a_slot():
+    """Cancelling a worker that holds a slot passes the slot on."""
+    workers = Workers(Limiter(1))
+    workers.start(0, 1)
     await wait_all_tasks_blocked()
-    await room.cancel(0)
-    assert room.inside == {1}
-    await room.end()
-    assert await has_places(room.queue, 1)
+    await workers.cancel(0)
+    assert workers.active == {1}
+    await workers.finish_all()
+    assert await slots(workers.limiter) == 1
 
 
-@leaping
+@simulated_time
 async def test_cancelled_while_waiting():
-    """Who is cancelled while waiting is passed over, and takes no place along."""
-    room = Room(Limiter(1))
-    room.ask(0, 1, 2)
+    """Cancelling a worker that waits removes it from the queue, and takes no slot."""
+    workers = Workers(Limiter(1))
+    workers.start(0, 1, 2)
     await wait_all_tasks_blocked()
-    await room.cancel(1)
-    await room.leave(0)
-    assert room.entered == [0, 2]
-    await room.end()
-    assert await has_places(room.queue, 1)
+    await workers.cancel(1)
+    await workers.finish(0)
+    assert workers.entered == [0, 2]
+    await workers.finish_all()
+    assert await slots(workers.limiter) == 1
 
 
-@leaping
-async def test_cancelled_while_the_place_was_on_its_way():
-    """Who is cancelled in the moment in which the place comes hands it on."""
-    room = Room(Limiter(1))
-    room.ask(0, 1, 2)
+@simulated_time
+async def test_cancelled_while_a_slot_is_passed_on():
+    """Cancelling a worker at the moment at which it is granted a slot passes the slot on."""
+    workers = Workers(Limiter(1))
+    workers.start(0, 1, 2)
     await wait_all_tasks_blocked()
-    room.doors[0].set()
-    while room.inside:
+    workers.releases[0].set()
+    while workers.active:
         await checkpoint()
-    await room.cancel(1)
-    assert 2 in room.entered
-    await room.end()
-    assert await has_places(room.queue, 1)
+    await workers.cancel(1)
+    assert 2 in workers.entered
+    await workers.finish_all()
+    assert await slots(workers.limiter) == 1
 
 
 @given(
     st.integers(1, 4),
-    st.lists(st.tuples(st.sampled_from(["ask", "leave", "cancel"]), st.integers(0, 30)), max_size=40),
+    st.lists(st.tuples(st.sampled_from(["start", "finish", "cancel"]), st.integers(0, 30)), max_size=40),
 )
-@leaping
-async def test_no_place_is_lost(places, steps):
-    """Whoever comes, leaves or is cancelled: never too many are in, nobody waits beside a free place, in order."""
-    room = Room(Limiter(places))
-    asked = 0
+@simulated_time
+async def test_no_slot_is_lost(limit, steps):
+    """However workers start, finish and are cancelled, the limit holds, and none waits beside a free slot."""
+    workers = Workers(Limiter(limit))
+    started = 0
     for step, number in steps:
-        if step == "ask":
-            room.ask(asked)
-            asked += 1
+        if step == "start":
+            workers.start(started)
+            started += 1
             await wait_all_tasks_blocked()
         else:
-            there = sorted(person for person, task in room.tasks.items() if not task.done())
-            if there:
-                await getattr(room, step)(there[number % len(there)])
-        waiting = [p for p, task in room.tasks.items() if not task.done() and p not in room.inside]
-        assert len(room.inside) <= places
-        assert not waiting or len(room.inside) == places
-    await room.end()
-    assert room.entered == sorted(room.entered)
-    assert await has_places(room.queue, places)
+            running = sorted(worker for worker, task in workers.tasks.items() if not task.done())
+            if running:
+                await getattr(workers, step)(running[number % len(running)])
+        waiting = [w for w, task in workers.tasks.items() if not task.done() and w not in workers.active]
+        assert len(workers.active) <= limit
+        assert not waiting or len(workers.active) == limit
+    await workers.finish_all()
+    assert workers.entered == sorted(workers.entered)
+    assert await slots(workers.limiter) == limit
+
+
+# ---------------------------------------------------------------- throttling
+
+
+@pytest.mark.parametrize(("limit", "half"), [(1, 1), (2, 1), (7, 3), (16, 8)])
+@simulated_time
+async def test_throttle_halves_the_limit(limit, half):
+    """A throttled adaptive limiter grants half of its slots, and all of them again after the time given."""
+    limiter = Limiter(limit, is_adaptive=True)
+    limiter.throttle(60)
+    assert await slots(limiter) == half
+    await anyio.sleep(59)
+    assert await slots(limiter) == half
+    await anyio.sleep(2)
+    assert await slots(limiter) == limit
+
+
+@pytest.mark.parametrize("seconds", [None, 0, 1])
+@simulated_time
+async def test_throttle_lasts_a_while(seconds):
+    """Throttling lasts at least ``MIN_THROTTLE`` seconds."""
+    limiter = Limiter(8, is_adaptive=True)
+    limiter.throttle(seconds)
+    await anyio.sleep(MIN_THROTTLE - 0.5)
+    assert await slots(limiter) == 4
+    await anyio.sleep(1)
+    assert await slots(limiter) == 8
+
+
+@simulated_time
+async def test_throttle_twice():
+    """Throttling again extends the time and does not halve the limit again."""
+    limiter = Limiter(8, is_adaptive=True)
+    limiter.throttle(10)
+    await anyio.sleep(9)
+    limiter.throttle(10)
+    await anyio.sleep(9)
+    assert await slots(limiter) == 4
+
+
+@simulated_time
+async def test_throttle_spares_active_workers():
+    """Workers that hold a slot keep it; new ones wait until fewer than half are left."""
+    workers = Workers(Limiter(4, is_adaptive=True))
+    workers.start(0, 1, 2, 3, 4)
+    await wait_all_tasks_blocked()
+    workers.limiter.throttle(60)
+    await workers.finish(0, 1)
+    assert workers.active == {2, 3}
+    await workers.finish(2)
+    assert workers.active == {3, 4}
+    await workers.finish_all()
+
+
+@simulated_time
+async def test_throttle_of_a_fixed_limiter():
+    """A limiter that is not adaptive keeps its limit."""
+    limiter = Limiter(8)
+    limiter.throttle(60)
+    assert await slots(limiter) == 8
 
 
 # ---------------------------------------------------------------- the rate
 
 
-async def entries(queue: Limiter, people: int, times: list[float]) -> None:
-    """Let people in and out at once, and note when each came in."""
+async def start_times(limiter: Limiter, count: int) -> list[float]:
+    """Let workers enter and leave at once, and return when each entered."""
+    times: list[float] = []
 
-    async def visit() -> None:
-        async with queue:
+    async def work() -> None:
+        async with limiter:
             times.append(anyio.current_time())
 
     async with anyio.create_task_group() as group:
-        for _ in range(people):
-            group.start_soon(visit)
+        for _ in range(count):
+            group.start_soon(work)
+    return times
 
 
 @pytest.mark.parametrize("rate", [0.5, 1, 4, 50.0, 1000])
-@leaping
+@simulated_time
 async def test_rate(rate):
-    """So many a second are let in, evenly spaced and without a burst at the beginning."""
-    times: list[float] = []
-    await entries(Limiter(100, rate), 20, times)
+    """*rate* workers start in a second, evenly spaced, without a burst at the beginning."""
+    times = await start_times(Limiter(100, rate), 20)
     gaps = [later - earlier for earlier, later in itertools.pairwise(times)]
     assert gaps == pytest.approx([1 / rate] * 19, rel=0.02)
     assert times[0] == pytest.approx(0, abs=0.001)
 
 
-@leaping
-async def test_rate_saves_nothing_up():
-    """After a pause, however long, there is no burst either."""
-    queue = Limiter(100, 4)
-    await entries(queue, 3, [])
+@simulated_time
+async def test_no_burst_after_a_pause():
+    """Nor is there a burst after a pause, however long."""
+    limiter = Limiter(100, 4)
+    await start_times(limiter, 3)
     await anyio.sleep(1000)
-    times: list[float] = []
-    await entries(queue, 3, times)
+    times = await start_times(limiter, 3)
     assert [time - times[0] for time in times] == pytest.approx([0, 0.25, 0.5], abs=0.01)
 
 
-@leaping
+@simulated_time
 async def test_no_rate():
-    """Without a rate nobody waits for the clock."""
-    times: list[float] = []
-    await entries(Limiter(2), 100, times)
-    assert times == pytest.approx([0] * 100, abs=0.01)
+    """Without a rate no worker waits for the clock."""
+    assert await start_times(Limiter(2), 100) == pytest.approx([0] * 100, abs=0.01)
 
 
-@leaping
+@simulated_time
 async def test_rate_keeps_the_order():
-    """Who waits for the rate is let in in the order of asking."""
-    room = Room(Limiter(3, 10))
-    room.ask(*range(6))
-    await room.end()
-    assert room.entered == list(range(6))
+    """Workers that wait for the rate start in the order in which they requested it."""
+    workers = Workers(Limiter(3, 10))
+    workers.start(*range(6))
+    await workers.finish_all()
+    assert workers.entered == list(range(6))
 
 
-@leaping
-async def test_rate_does_not_let_more_in():
-    """The rate does not loosen the limit of places."""
-    room = Room(Limiter(2, 10))
-    room.ask(*range(5))
+@simulated_time
+async def test_rate_keeps_the_limit():
+    """A rate does not raise the number of slots."""
+    workers = Workers(Limiter(2, 10))
+    workers.start(*range(5))
     await anyio.sleep(100)
-    assert room.inside == {0, 1}
-    await room.end()
+    assert workers.active == {0, 1}
+    await workers.finish_all()
 
 
-@leaping
+@simulated_time
 async def test_cancelled_while_waiting_for_the_rate():
-    """Who is cancelled while waiting for the rate gives the place back, time after time."""
-    queue = Limiter(1, 0.001)
-    async with queue:
+    """Cancelling a worker that waits for the rate releases its slot, each time."""
+    limiter = Limiter(1, 0.001)
+    async with limiter:
         pass
     for _ in range(3):
         with anyio.move_on_after(1) as scope:
-            async with queue:
-                raise AssertionError("let in too early")
+            async with limiter:
+                raise AssertionError("started too early")
         assert scope.cancelled_caught
-    async with queue:
+    async with limiter:
         assert anyio.current_time() == pytest.approx(1000, rel=0.01)
 
 
-# ---------------------------------------------------------------- outcomes
+# ---------------------------------------------------------------- gather
 
 
-@leaping
+@simulated_time
 async def test_outcomes_in_order():
-    """Outcomes stand in the order of the values, whichever call ends first; all calls run at once."""
+    """All calls run concurrently, and outcomes are in the order of the values, whichever call ends first."""
     started: list[int] = []
-    doors = [asyncio.Event() for _ in range(4)]
+    gates = [asyncio.Event() for _ in range(4)]
 
     async def call(number: int) -> int:
         started.append(number)
         if number < 3:
-            await doors[number + 1].wait()
-        doors[number].set()
+            await gates[number + 1].wait()
+        gates[number].set()
         return number * 10
 
     assert await gather(call, range(4)) == (0, 10, 20, 30)
     assert started == [0, 1, 2, 3]
 
 
-@leaping
+@simulated_time
 async def test_errors_are_outcomes():
-    """An error is the outcome of its own value, and hurts no other."""
+    """A failure is returned as the outcome of its value, and does not affect the others."""
     errors = {1: ValueError("one"), 3: KeyError("three")}
-    door = asyncio.Event()
+    gate = asyncio.Event()
 
     async def call(number: int) -> int:
         if number in errors:
             raise errors[number]
         if number == 4:
-            door.set()
-        await door.wait()
+            gate.set()
+        await gate.wait()
         return number
 
     assert await gather(call, range(5)) == (0, errors[1], 2, errors[3], 4)
 
 
-@leaping
+@simulated_time
 async def test_errors_before_the_first_await_are_outcomes():
-    """A call that fails before it is a coroutine is an outcome as well."""
+    """A function that fails before it returns a coroutine is an outcome too."""
 
     def call(number: int) -> Any:
         raise ValueError(number)
@@ -375,15 +436,15 @@ async def test_errors_before_the_first_await_are_outcomes():
     assert outcome.args == (7,)
 
 
-@leaping
-async def test_nothing_gives_nothing():
-    """No values, no outcomes."""
+@simulated_time
+async def test_no_values():
+    """Without values there are no outcomes."""
     assert await gather(asyncio.sleep, []) == ()
 
 
-@leaping
-async def test_same_values_are_different_calls():
-    """Equal values are called once each."""
+@simulated_time
+async def test_equal_values():
+    """Equal values are called one by one."""
     calls: list[str] = []
 
     async def call(value: str) -> int:
@@ -393,9 +454,9 @@ async def test_same_values_are_different_calls():
     assert await gather(call, iter(["a", "a", "a"])) == (1, 2, 3)
 
 
-@leaping
-async def test_values_may_come_from_a_generator():
-    """What the values' own iterator raises is raised as it is, not in a group."""
+@simulated_time
+async def test_error_of_the_values():
+    """An error of the iterable propagates as it is, not in an exception group."""
 
     def values() -> Any:
         yield 1
@@ -408,9 +469,9 @@ async def test_values_may_come_from_a_generator():
         await gather(call, values())
 
 
-@leaping
-async def test_cancelling_ends_all():
-    """Who cancels the gathering cancels every call in it, and it is a cancellation that comes out."""
+@simulated_time
+async def test_cancellation():
+    """Cancelling ``gather`` cancels every call and raises ``CancelledError``."""
     ended: list[int] = []
 
     async def call(number: int) -> None:
@@ -427,9 +488,9 @@ async def test_cancelling_ends_all():
     assert sorted(ended) == [0, 1, 2]
 
 
-@leaping
-async def test_errors_on_the_way_out_do_not_hide_a_cancellation():
-    """A call that fails while it is cancelled does not swallow the cancellation."""
+@simulated_time
+async def test_errors_during_cancellation():
+    """A call that fails while it is cancelled does not hide the cancellation."""
 
     async def call(number: int) -> None:
         try:

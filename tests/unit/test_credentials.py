@@ -1,4 +1,4 @@
-"""Who calls, and where: a token that is never shown, and a place to which it may travel."""
+"""The token and the base URL are validated, and the token is never shown."""
 
 import traceback
 
@@ -13,21 +13,21 @@ TOKEN = "roamify_0123456789abcdef"
 
 
 @pytest.fixture(autouse=True)
-def _bare_environment(monkeypatch):
-    """Leave nothing of the real environment."""
+def _empty_environment(monkeypatch):
+    """Remove the variables of the real environment."""
     monkeypatch.delenv("ROAMIFY_TOKEN", raising=False)
     monkeypatch.delenv("ROAMIFY_BASE_URL", raising=False)
 
 
 def refused(token: object = TOKEN, base_url: object = None, *, allow_http: bool = False) -> ConfigurationError:
-    """Give the error that a token or a URL is refused with."""
+    """Return the error for an invalid token or URL."""
     with pytest.raises(ConfigurationError) as caught:
         resolve_credentials(Token(token), base_url, allow_http=allow_http)
     return caught.value
 
 
 def everything_shown(error: BaseException) -> str:
-    """Give all that a tool could show of an error, local variables of the library's frames included."""
+    """Return all that a tool could show of an error, local variables of the library's frames included."""
     inner = error.__traceback__
     while inner is not None and inner.tb_frame.f_code.co_filename == __file__:  # these frames hold the token
         inner = inner.tb_next
@@ -39,19 +39,19 @@ def everything_shown(error: BaseException) -> str:
 # ---------------------------------------------------------------- the token
 
 
-def test_token_that_is_given():
-    """A token that is given is the one that is used."""
+def test_token():
+    """A token that is passed is used."""
     assert resolve_credentials(Token(TOKEN), None, allow_http=False).token == TOKEN
 
 
 @pytest.mark.parametrize("padding", [" ", "\n", "\r\n", "\t", " \t\n"])
-def test_white_space_around_a_token(padding):
-    """White space around a token comes from copying, and is taken away."""
+def test_whitespace_around_a_token(padding):
+    """Whitespace around a token is removed."""
     assert resolve_credentials(Token(padding + TOKEN + padding), None, allow_http=False).token == TOKEN
 
 
 def test_token_of_the_environment(monkeypatch):
-    """Without a token the environment's is used, stripped as well; one that is given goes first."""
+    """Without an argument the token comes from the environment, stripped; an argument takes precedence."""
     monkeypatch.setenv("ROAMIFY_TOKEN", f"{TOKEN}\n")
     assert resolve_credentials(Token(None), None, allow_http=False).token == TOKEN
     assert resolve_credentials(Token("another-token"), None, allow_http=False).token == "another-token"
@@ -59,7 +59,7 @@ def test_token_of_the_environment(monkeypatch):
 
 @pytest.mark.parametrize("token", [None, "", "   ", "\n"])
 def test_no_token(token):
-    """Without a token the error says how to give one and where they come from."""
+    """A missing token is refused with a message that says how to pass one and where tokens come from."""
     message = str(refused(token))
     assert "no token" in message
     assert "ROAMIFY_TOKEN" in message
@@ -67,7 +67,7 @@ def test_no_token(token):
 
 
 def test_empty_token_is_not_replaced(monkeypatch):
-    """A token that is given and empty is an error: the environment's is somebody else's."""
+    """An empty argument is refused, not replaced by the environment's token."""
     monkeypatch.setenv("ROAMIFY_TOKEN", TOKEN)
     assert "no token" in str(refused(""))
 
@@ -79,14 +79,14 @@ def test_empty_environment(monkeypatch):
 
 
 @pytest.mark.parametrize("token", [b"roamify_0123456789abcdef", 5, ["x"], True])
-def test_token_that_is_no_text(token):
-    """A token is text."""
+def test_token_of_a_wrong_type(token):
+    """A token must be text."""
     assert "must be text" in str(refused(token))
 
 
 @pytest.mark.parametrize("character", ["\n", "\r", "\0", "\x1b", "\x7f", "\t", " ", "é", "\u200b", "\u202e", "\ud800"])
 def test_tokens_that_cannot_be_sent(character):
-    """A token with control characters, spaces or other alphabets inside is refused, and not one half of it is shown."""
+    """A token with control characters, spaces or non-ASCII letters is refused, and no part of it is shown."""
     error = refused(f"sesame123{character}open45678")
     shown = everything_shown(error)
     assert "copy it again" in shown
@@ -97,49 +97,49 @@ def test_tokens_that_cannot_be_sent(character):
     assert error.__context__ is None
 
 
-def test_token_of_the_environment_is_not_shown_either(monkeypatch):
-    """A broken token of the environment is not shown."""
+def test_invalid_token_of_the_environment(monkeypatch):
+    """An invalid token of the environment is not shown either."""
     monkeypatch.setenv("ROAMIFY_TOKEN", "sesame123\x1bopen45678")
     assert "sesame" not in everything_shown(refused(None))
 
 
-def test_good_token_is_not_shown_for_a_bad_url():
-    """Where the URL is what is wrong, a traceback with local variables does not show the token."""
+def test_bad_url_does_not_show_the_token():
+    """The traceback for an invalid URL does not show the token, not even in local variables."""
     assert TOKEN not in everything_shown(refused(TOKEN, "ftp://example.com"))
 
 
-def test_token_is_not_in_texts():
-    """No text of an access shows its token."""
-    given_access = resolve_credentials(Token(TOKEN), None, allow_http=False)
-    for text in (repr(given_access), str(given_access), f"{given_access}"):
+def test_repr():
+    """The text of the credentials has the host and not the token."""
+    credentials = resolve_credentials(Token(TOKEN), None, allow_http=False)
+    for text in (repr(credentials), str(credentials), f"{credentials}"):
         assert TOKEN not in text
         assert "api.getroamify.com" in text
 
 
 def test_frozen():
-    """A token cannot be exchanged for another."""
+    """Credentials are immutable."""
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
         resolve_credentials(Token(TOKEN), None, allow_http=False).token = "x"
 
 
 @given(st.text(alphabet=st.characters(min_codepoint=33, max_codepoint=126), min_size=1))
-def test_any_visible_token(token):
-    """The form of a token is not checked: anything that a header can carry may be one."""
+def test_any_printable_token(token):
+    """Any printable ASCII text may be a token."""
     assert resolve_credentials(Token(token), None, allow_http=False).token == token
 
 
-# ---------------------------------------------------------------- the place
+# ---------------------------------------------------------------- the base URL
 
 
 def test_production_by_default():
-    """Where no place is named, it is production."""
+    """The default URL is production."""
     assert (
         resolve_credentials(Token(TOKEN), None, allow_http=False).base_url == PRODUCTION == "https://api.getroamify.com"
     )
 
 
-def test_place_of_the_environment(monkeypatch):
-    """Without a URL the environment's is used; one that is given goes first; an empty variable is none."""
+def test_url_of_the_environment(monkeypatch):
+    """Without an argument the URL comes from the environment; an empty variable counts as unset."""
     monkeypatch.setenv("ROAMIFY_BASE_URL", "https://example.com/x/")
     assert resolve_credentials(Token(TOKEN), None, allow_http=False).base_url == "https://example.com/x"
     assert resolve_credentials(Token(TOKEN), DEVELOPMENT, allow_http=False).base_url == DEVELOPMENT
@@ -147,15 +147,15 @@ def test_place_of_the_environment(monkeypatch):
     assert resolve_credentials(Token(TOKEN), None, allow_http=False).base_url == PRODUCTION
 
 
-def test_place_of_the_environment_is_checked(monkeypatch):
-    """The environment's URL has to be a good one too."""
+def test_url_of_the_environment_is_checked(monkeypatch):
+    """The environment's URL is validated too."""
     monkeypatch.setenv("ROAMIFY_BASE_URL", "http://example.com")
     assert "plain http" in str(refused())
 
 
 @pytest.mark.parametrize("url", ["", " ", b"", 0])
 def test_empty_url_is_not_production(url, monkeypatch):
-    """A URL that is given and empty is an error: it must not spend real money by mistake."""
+    """An empty argument is refused, since the default would spend real money."""
     assert "base URL" in str(refused(TOKEN, url))
     monkeypatch.setenv("ROAMIFY_BASE_URL", "https://example.com")
     assert "base URL" in str(refused(TOKEN, url))
@@ -175,8 +175,8 @@ def test_empty_url_is_not_production(url, monkeypatch):
         ("https://example.com/a%20b", "https://example.com/a%20b", "example.com"),
     ],
 )
-def test_places(url, kept, host):
-    """A URL keeps its path and port; a slash at its end is taken away."""
+def test_urls(url, kept, host):
+    """A URL keeps its path and port, without a trailing slash."""
     made = resolve_credentials(Token(TOKEN), url, allow_http=False)
     assert (made.base_url, made.host) == (kept, host)
 
@@ -199,34 +199,34 @@ def test_places(url, kept, host):
         ("https://", "must begin with https://"),
         ("https:///path", "must begin with https://"),
         ("https://:443", "must begin with https://"),
-        ("https://example.com:port", "cannot be read"),
-        ("https://example.com:99999", "cannot be read"),
-        ("https://[::1", "cannot be read"),
-        ("https://exa mple.com", "white space or control"),
-        ("https://example.com/a b", "white space or control"),
-        ("https://exam\nple.com", "white space or control"),
-        ("https://example.com/\x00", "white space or control"),
-        ("https://example.com/\u202e", "white space or control"),
+        ("https://example.com:port", "cannot be parsed"),
+        ("https://example.com:99999", "cannot be parsed"),
+        ("https://[::1", "cannot be parsed"),
+        ("https://exa mple.com", "whitespace or control"),
+        ("https://example.com/a b", "whitespace or control"),
+        ("https://exam\nple.com", "whitespace or control"),
+        ("https://example.com/\x00", "whitespace or control"),
+        ("https://example.com/\u202e", "whitespace or control"),
         (5, "must be text"),
         (b"https://example.com", "must be text"),
     ],
 )
-@pytest.mark.parametrize("allow_http", [False, True])
-def test_bad_places(url, reason, allow_http):
-    """A URL that is not just a place is refused with the reason, and a password in it is not shown."""
-    error = refused(TOKEN, url, allow_http=allow_http)
-    assert str(error).startswith("the base URL ")
-    assert reason in str(error)
-    assert "sesame1" not in str(error)
-    assert TOKEN not in everything_shown(error)
+def test_bad_urls(url, reason):
+    """An invalid URL is refused with the reason; a password in it is not shown."""
+    for allow_http in (False, True):
+        error = refused(TOKEN, url, allow_http=allow_http)
+        assert str(error).startswith("the base URL ")
+        assert reason in str(error)
+        assert "sesame1" not in str(error)
+        assert TOKEN not in everything_shown(error)
 
 
 @pytest.mark.parametrize(
     "host",
     ["localhost", "LOCALHOST", "localhost:8787", "api.localhost", "127.0.0.1", "127.0.0.1:1", "127.9.9.9", "[::1]:80"],
 )
-def test_plain_http_to_this_machine(host):
-    """Plain http may be spoken with this machine."""
+def test_http_to_loopback(host):
+    """Plain HTTP to this machine is allowed."""
     assert resolve_credentials(Token(TOKEN), f"http://{host}/x", allow_http=False).base_url == f"http://{host}/x"
 
 
@@ -235,8 +235,8 @@ def test_plain_http_to_this_machine(host):
     ["example.com", "10.0.0.1", "192.168.0.1", "0.0.0.0", "128.0.0.1", "[::]", "[2001:db8::1]", "localhost.example.com",
      "notlocalhost", "127.0.0.1.example.com", "169.254.169.254"],
 )  # fmt: skip
-def test_plain_http_to_others(host):
-    """Plain http to any other machine shows the token on the way: it has to be allowed."""
+def test_http_to_other_hosts(host):
+    """Plain HTTP to another host must be allowed explicitly."""
     message = str(refused(TOKEN, f"http://{host}/x"))
     assert "plain http" in message
     assert "allow_http=True" in message
@@ -244,8 +244,8 @@ def test_plain_http_to_others(host):
 
 
 @given(st.text())
-def test_any_url_is_taken_or_refused(url):
-    """Whatever stands where a URL should, nothing but ConfigurationError is raised, and a good one has a host."""
+def test_any_url(url):
+    """Any text is accepted or refused with a ``ConfigurationError``, and an accepted URL has a host."""
     try:
         made = resolve_credentials(Token(TOKEN), "https://" + url, allow_http=False)
     except ConfigurationError:
@@ -273,7 +273,7 @@ def test_any_url_is_taken_or_refused(url):
     ],
 )
 def test_redaction(text, shown):
-    """A token, and passwords in URLs, are taken out of texts; nothing else is."""
+    """The token, and passwords in URLs, are removed from text; nothing else is."""
     assert resolve_credentials(Token(TOKEN), None, allow_http=False).redact(text) == shown
 
 
@@ -281,7 +281,7 @@ def test_redaction(text, shown):
     ("token", "shown"), [("abcde", "say abcdefgh"), ("abcdef", "say ***gh"), ("e", "say abcdefgh")]
 )
 def test_redaction_of_short_tokens(token, shown):
-    """A token of less than six characters is not looked for: it stands in too many words."""
+    """A token of fewer than six characters is not redacted, since it occurs in too many words."""
     assert Credentials(PRODUCTION, token).redact("say abcdefgh") == shown
 
 

@@ -1,4 +1,4 @@
-"""Errors are values: the tree is what its drawing says, and each one survives pickling with all that it knows."""
+"""Errors are values: their tree is the documented one, and each survives pickling with all its facts."""
 
 import copy
 import pickle
@@ -25,7 +25,7 @@ from roamify_async.models.orders import CreateOrder, OrderItem
 
 
 def drawn_tree() -> dict[str, str]:
-    """Give the parent of each class that the module's docstring draws."""
+    """Return the parent of each class in the tree of the module's docstring."""
     parents: dict[str, str] = {}
     above: list[str] = []
     for line in (errors.__doc__ or "").splitlines():
@@ -42,14 +42,14 @@ CLASSES = [value for value in vars(errors).values() if isinstance(value, type) a
 
 
 def make(kind: type[RoamifyError], **facts: object) -> RoamifyError:
-    """Make an error of any class."""
+    """Create an error of any class."""
     if issubclass(kind, APIStatusError):
         facts.setdefault("status", 418)
     return kind("it went wrong", **facts)
 
 
 def full(kind: type[RoamifyError]) -> RoamifyError:
-    """Make an error of any class that knows all it can."""
+    """Create an error of any class with all facts set."""
     facts: dict[str, object] = {
         "sent": "maybe",
         "method": "POST",
@@ -75,69 +75,62 @@ def full(kind: type[RoamifyError]) -> RoamifyError:
 
 
 def known(error: RoamifyError) -> dict[str, object]:
-    """Give all that an error knows, with errors in it by their class and text."""
+    """Return the attributes of an error, with inner errors as text."""
     return {key: repr(value) for key, value in vars(error).items()}
 
 
-def test_tree_is_drawn_whole():
-    """The drawing names every error class of the module, and none that does not exist."""
+def test_tree_is_complete():
+    """The tree names every error class of the module, and no other."""
     assert set(TREE) == {kind.__name__ for kind in CLASSES}
     assert list(TREE.values()).count("Exception") == 1
 
 
-@pytest.mark.parametrize(("name", "parent"), TREE.items())
-def test_parents_are_as_drawn(name, parent):
-    """Each class has the parent under which it is drawn, and is a RoamifyError that the package exports."""
-    kind = getattr(errors, name)
-    assert kind.__bases__[0].__name__ == parent
-    assert issubclass(kind, RoamifyError)
-    assert getattr(roamify_async, name) is kind
-    assert name in roamify_async.__all__
+def test_parents_are_as_drawn():
+    """Each class has the parent that the tree shows, and is exported by the package."""
+    for name, parent in TREE.items():
+        kind = getattr(errors, name)
+        assert kind.__bases__[0].__name__ == parent, name
+        assert issubclass(kind, RoamifyError), name
+        assert getattr(roamify_async, name) is kind, name
+        assert name in roamify_async.__all__, name
 
 
-def test_time_out_is_a_timeout_error():
-    """A time-out is caught by code that knows Python's own TimeoutError only; other broken connections are not."""
+def test_timeout_is_a_timeout_error():
+    """A timeout is also a ``TimeoutError``; other transport errors are no ``OSError``."""
     assert issubclass(RequestTimeoutError, TimeoutError)
     assert not issubclass(ConnectionLostError, OSError)
     assert not issubclass(ConnectError, OSError)
 
 
-@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
 @pytest.mark.parametrize("kind", CLASSES)
-def test_errors_can_be_pickled(kind, protocol):
-    """A pickled error comes back with its class, message, attributes and notes."""
+def test_pickle(kind):
+    """A pickled error comes back with its class, message, attributes and notes, whatever it knows."""
     error = full(kind)
-    back = pickle.loads(pickle.dumps(error, protocol))
-    assert type(back) is kind
-    assert back.args == error.args == ("it went wrong",)
-    assert known(back) == known(error)
-    assert back.__notes__ == ["look it up"]
-    assert str(back) == str(error)
-    assert repr(back) == repr(error)
+    for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
+        back = pickle.loads(pickle.dumps(error, protocol))
+        assert type(back) is kind
+        assert back.args == error.args == ("it went wrong",)
+        assert known(back) == known(error)
+        assert back.__notes__ == ["look it up"]
+        assert (str(back), repr(back)) == (str(error), repr(error))
+    bare = pickle.loads(pickle.dumps(make(kind)))
+    assert (type(bare), str(bare)) == (kind, str(make(kind)))
 
 
-@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy])
 @pytest.mark.parametrize("kind", CLASSES)
-def test_errors_can_be_copied(kind, copied):
-    """A copied error is another object that knows the same."""
+def test_copy(kind):
+    """A copy of an error is another object with the same attributes."""
     error = full(kind)
-    back = copied(error)
-    assert back is not error
-    assert type(back) is kind
-    assert known(back) == known(error)
-    back.with_facts(page=10)
-    assert error.page == 9
+    for copied in (copy.copy(error), copy.deepcopy(error)):
+        assert copied is not error
+        assert type(copied) is kind
+        assert known(copied) == known(error)
+        copied.with_facts(page=10)
+        assert error.page == 9
 
 
-@pytest.mark.parametrize("kind", CLASSES)
-def test_bare_errors_can_be_pickled(kind):
-    """An error of which nothing is known but its message can be pickled too."""
-    back = pickle.loads(pickle.dumps(make(kind)))
-    assert (type(back), str(back)) == (kind, str(make(kind)))
-
-
-def test_doubt_is_pickled_with_its_reason():
-    """The reason of a doubt, the request and what was found come back as what they were, two levels deep as well."""
+def test_pickle_of_a_doubt():
+    """The reason, the request and the orders of a doubt survive pickling, at any depth."""
     inner = full(PurchaseInDoubtError)
     back = pickle.loads(pickle.dumps(PurchaseInDoubtError("outer", reason=inner)))
     assert isinstance(back.reason, PurchaseInDoubtError)
@@ -148,7 +141,7 @@ def test_doubt_is_pickled_with_its_reason():
 
 
 def test_esims_that_are_not_ready():
-    """What is not ready yet keeps the order, the eSIMs that are, and the errors of the others, pickled as well."""
+    """``EsimsNotReadyError`` keeps the order, the ready eSIMs and the errors of the others, also when pickled."""
     error = full(EsimsNotReadyError)
     for each in (error, pickle.loads(pickle.dumps(error)), copy.deepcopy(error)):
         assert (each.order, each.esims) == ("an order", ("an eSIM",))
@@ -158,7 +151,7 @@ def test_esims_that_are_not_ready():
     assert (bare.order, bare.esims, bare.failures) == (None, (), {})
 
 
-def test_message_may_be_empty():
+def test_empty_message():
     """An error needs no message."""
     for error in (RoamifyError(), DecodeError(), PurchaseInDoubtError()):
         assert (str(error), error.args) == ("", ("",))
@@ -168,8 +161,8 @@ def test_message_may_be_empty():
     assert str(emptied) == ""
 
 
-def test_message_can_be_made_clearer():
-    """A message that was replaced after the error was made is what shows, and what is pickled."""
+def test_replaced_message():
+    """A message that was replaced later is shown and pickled; the server's own message is kept."""
     error = BadRequestError("bad", status=400)
     error.args = ("there is no such package",)
     for each in (error, pickle.loads(pickle.dumps(error)), copy.copy(error)):
@@ -177,33 +170,33 @@ def test_message_can_be_made_clearer():
         assert each.message == "bad"
 
 
-@pytest.mark.parametrize("kind", CLASSES)
-def test_what_is_not_known_is_empty(kind):
-    """Every error has every attribute; what is not known is None or empty."""
-    error = make(kind)
-    facts = (error.method, error.path, error.page, error.reference_id, error.package_ids, error.request_id)
-    assert facts == (None, None, None, None, (), None)
+def test_unknown_facts():
+    """Every error has every attribute; facts that are not known are ``None`` or empty."""
+    for kind in CLASSES:
+        error = make(kind)
+        facts = (error.method, error.path, error.page, error.reference_id, error.package_ids, error.request_id)
+        assert facts == (None, None, None, None, (), None), kind
 
 
-@pytest.mark.parametrize("kind", CLASSES)
-def test_sent_by_default(kind):
-    """What came as an answer was answered, a doubt may have left, all else has not left."""
-    answered = issubclass(kind, APIStatusError | DecodeError | EsimsNotReadyError)
-    doubt = kind is PurchaseInDoubtError
-    assert make(kind).sent == ("answered" if answered else "maybe" if doubt else "no")
+def test_sent_by_default():
+    """A response was ``"answered"``, a doubt ``"maybe"`` left, and everything else did not leave."""
+    for kind in CLASSES:
+        answered = issubclass(kind, APIStatusError | DecodeError | EsimsNotReadyError)
+        doubt = kind is PurchaseInDoubtError
+        assert make(kind).sent == ("answered" if answered else "maybe" if doubt else "no"), kind
 
 
 @pytest.mark.parametrize("kind", [errors.TransportError, ConnectError, ConnectionLostError, RequestTimeoutError])
 def test_last_try(kind):
-    """A broken connection knows how far its own try got, whatever the tries before it came to."""
+    """A transport error keeps how far the last attempt got, whatever earlier attempts reached."""
     assert kind("x").last_try == "no"
     error = kind("x", sent="maybe", method="GET", path="/p")
     assert error.with_facts(sent="answered").last_try == "maybe"
     assert (error.sent, error.method, error.path) == ("answered", "GET", "/p")
 
 
-def test_own_attributes_by_default():
-    """What a refusal, an unreadable answer and a doubt have besides is None or empty where it is not given."""
+def test_default_attributes():
+    """The attributes of status errors, decode errors and doubts are ``None`` or empty by default."""
     refusal = APIStatusError("no", status=402)
     assert (refusal.status, refusal.message, refusal.code, refusal.body, refusal.retry_after) == (
         402,
@@ -218,8 +211,8 @@ def test_own_attributes_by_default():
     assert (doubt.request, doubt.reason, doubt.found) == (None, None, ())
 
 
-def test_refusal_needs_a_status():
-    """A refusal cannot be made without the status that it is about."""
+def test_status_is_required():
+    """``APIStatusError`` requires a status."""
     with pytest.raises(TypeError, match="status"):
         APIStatusError("no")
 
@@ -249,14 +242,14 @@ def test_refusal_needs_a_status():
         ),
     ],
 )
-def test_text_says_to_which_request(facts, text):
-    """The text of an error says what happened, then to which request."""
+def test_text_names_the_request(facts, text):
+    """The text of an error has the message, then the request."""
     assert str(RoamifyError("gone", **facts)) == text
     assert repr(RoamifyError("gone", **facts)) == f"RoamifyError({text!r})"
 
 
-def test_text_of_a_refusal():
-    """The text of a refusal says its status and code first, and how long to wait last."""
+def test_text_of_a_status_error():
+    """The text of a status error has the status and code first, and the time to wait last."""
     assert str(APIStatusError("no", status=402)) == "no [402]"
     error = full(errors.ConflictError)
     assert str(error) == (
@@ -266,46 +259,27 @@ def test_text_of_a_refusal():
     assert "retry after 0 s" in str(APIStatusError("no", status=429, retry_after=0.0))
 
 
-def test_about_adds_facts():
-    """Facts can be added later; the same error is given back."""
+def test_with_facts():
+    """``with_facts`` sets attributes and returns the same error."""
     error = ConnectError("no way", method="GET")
     assert error.with_facts(path="/api/balance", page=3) is error
     assert (error.method, error.path, error.page) == ("GET", "/api/balance", 3)
 
 
-@pytest.mark.parametrize(
-    ("status", "name"),
-    [
-        (300, "APIStatusError"),
-        (302, "APIStatusError"),
-        (400, "BadRequestError"),
-        (401, "AuthenticationError"),
-        (402, "APIStatusError"),
-        (403, "PermissionDeniedError"),
-        (404, "NotFoundError"),
-        (405, "APIStatusError"),
-        (408, "APIStatusError"),
-        (409, "ConflictError"),
-        (410, "APIStatusError"),
-        (418, "APIStatusError"),
-        (422, "UnprocessableError"),
-        (425, "APIStatusError"),
-        (429, "RateLimitError"),
-        (499, "APIStatusError"),
-        (500, "ServerError"),
-        (501, "ServerError"),
-        (502, "ServerError"),
-        (503, "ServerError"),
-        (520, "ServerError"),
-        (599, "ServerError"),
-    ],
-)
-def test_class_of_a_status(status, name):
-    """Each status has its class; those without one of their own are plain refusals, or a server's failure from 500."""
-    assert error_class(status).__name__ == name
+STATUSES = {
+    400: "BadRequestError", 401: "AuthenticationError", 403: "PermissionDeniedError", 404: "NotFoundError",
+    409: "ConflictError", 422: "UnprocessableError", 429: "RateLimitError",
+}  # fmt: skip
 
 
-def test_classes_of_statuses_cannot_be_changed():
+def test_class_of_a_status():
+    """Statuses without a class of their own are an ``APIStatusError``, or a ``ServerError`` from 500."""
+    for status in range(300, 600):
+        name = STATUSES.get(status, "ServerError" if status >= 500 else "APIStatusError")
+        assert error_class(status).__name__ == name, status
+
+
+def test_table_of_statuses_is_read_only():
     """The table of statuses is read-only."""
     with pytest.raises(TypeError):
         errors.ERRORS[400] = ServerError
@@ -316,7 +290,7 @@ def test_classes_of_statuses_cannot_be_changed():
     [(errors.AuthenticationError, "check the token"), (errors.PermissionDeniedError, "enabled for your key")],
 )
 def test_hints(kind, hint):
-    """A refused token or right says what to do about it, after the server's own words, which are kept alone too."""
+    """An authentication or permission error adds advice to its text, and keeps the server's message as it is."""
     error = kind("no", status=401)
     assert str(error).startswith("no [401]: ")
     assert hint in str(error)
@@ -324,9 +298,8 @@ def test_hints(kind, hint):
     assert str(pickle.loads(pickle.dumps(error))) == str(error)
 
 
-@pytest.mark.parametrize(
-    "kind", [each for each in CLASSES if each not in (errors.AuthenticationError, errors.PermissionDeniedError)]
-)
-def test_no_hints(kind):
-    """All other errors say what happened and no more."""
-    assert str(full(kind)).endswith("]")
+def test_no_hints():
+    """Other errors contain no advice."""
+    for kind in CLASSES:
+        if kind not in (errors.AuthenticationError, errors.PermissionDeniedError):
+            assert str(full(kind)).endswith("]"), kind

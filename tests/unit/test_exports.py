@@ -1,4 +1,4 @@
-"""What the package shows is what it means to show."""
+"""The public names: what the package exports, when it imports it, and that it is documented."""
 
 import ast
 import inspect
@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from importlib import import_module
+from importlib.metadata import version
 from pathlib import Path
 
 import attrs
@@ -14,35 +15,53 @@ import pytest
 import roamify_async
 from roamify_async import RoamifyError, errors
 
+SOURCE = ast.parse(Path(roamify_async.__file__).read_text("utf-8"))
 
-def declared() -> dict[str, str]:
-    """Give the names that type checkers see, and the modules that they come from."""
-    tree = ast.parse(Path(roamify_async.__file__).read_text("utf-8"))
-    (block,) = [node for node in tree.body if isinstance(node, ast.If) and isinstance(node.test, ast.Name)]
+
+def type_checking_imports() -> dict[str, str]:
+    """Return the names that type checkers see, with their modules."""
+    block = next(node for node in SOURCE.body if isinstance(node, ast.If) and isinstance(node.test, ast.Name))
     imports = [node for node in block.body if isinstance(node, ast.ImportFrom)]
-    return {alias.name: f"roamify_async.{node.module}" for node in imports for alias in node.names}
+    return {alias.asname or alias.name: str(node.module) for node in imports for alias in node.names}
 
 
-def test_all_is_complete():
-    """``__all__`` names once what checkers see, and nothing else."""
-    assert sorted(roamify_async.__all__) == sorted([*declared(), "__version__"])
+def modules() -> dict[str, str]:
+    """Return the names that are imported at first use, with their modules."""
+    assignments = {
+        node.target.id: node.value
+        for node in SOURCE.body
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
+    }
+    value: dict[str, str] = ast.literal_eval(assignments["_MODULES"])
+    return value
+
+
+def run(code: str) -> subprocess.CompletedProcess[str]:
+    """Run code in a fresh interpreter."""
+    return subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+
+
+def test_all_names_what_is_imported():
+    """``__all__``, the table of modules and the imports for type checkers name the same objects."""
+    assert modules() == type_checking_imports()
+    assert sorted(roamify_async.__all__) == sorted([*modules(), "__version__"])
     assert {*roamify_async.__all__} <= {*dir(roamify_async)}
 
 
-@pytest.mark.parametrize(("name", "home"), declared().items())
-def test_names_are_what_checkers_see(name, home):
-    """A name that is imported at its first use is the very object of the module that it is declared to come from."""
-    assert getattr(roamify_async, name) is getattr(import_module(home), name)
+def test_names_are_those_of_their_modules():
+    """A name that is imported at first use is the object of its module."""
+    for name, module in modules().items():
+        assert getattr(roamify_async, name) is getattr(import_module(f"roamify_async.{module}"), name), name
 
 
-@pytest.mark.parametrize("part", ["errors", "webhooks", "sandbox", "purchasing", "client"])
-def test_parts_are_imported_at_their_first_use(part):
-    """The package's parts can be reached from it."""
-    assert getattr(roamify_async, part) is import_module(f"roamify_async.{part}")
+def test_subpackages_are_imported_at_first_use():
+    """The subpackages can be reached from the package."""
+    for name in ("errors", "models", "purchasing", "sandbox", "webhooks", "client"):
+        assert getattr(roamify_async, name) is import_module(f"roamify_async.{name}"), name
 
 
-def test_names_that_are_not_there():
-    """A name that is not there is an ``AttributeError``, and an ``ImportError`` where it is imported."""
+def test_unknown_names():
+    """An unknown name raises ``AttributeError``, or ``ImportError`` in an import statement."""
     with pytest.raises(AttributeError, match="has no attribute 'Ordre'"):
         roamify_async.Ordre  # type: ignore[attr-defined]  # noqa: B018
     with pytest.raises(ImportError):
@@ -50,46 +69,64 @@ def test_names_that_are_not_there():
 
 
 @pytest.mark.parametrize(
-    ("first", "absent"),
+    ("statement", "absent"),
     [
         ("import roamify_async", "aiohttp attrs roamify_async.client"),
         ("from roamify_async import NotFoundError", "aiohttp roamify_async.client"),
         ("import roamify_async.webhooks", "aiohttp roamify_async.client roamify_async.api.orders"),
         ("from roamify_async import AsyncRoamify", "roamify_async.webhooks roamify_async.sandbox"),
+        (
+            (
+                "import pkgutil, importlib, roamify_async.models as m\n"
+                "[importlib.import_module(f'{m.__name__}.{i.name}') for i in pkgutil.iter_modules(m.__path__)]"
+            ),
+            "aiohttp anyio cattrs msgspec roamify_async.api roamify_async._core roamify_async._http",
+        ),
     ],
+    ids=["package", "error", "webhooks", "client", "models"],
 )
-def test_what_is_not_needed_is_not_imported(first, absent):
-    """Errors, webhooks and clients come without the rest."""
-    code = f"{first}; import sys; print(*({absent.split()!r} & sys.modules.keys()))".replace("[", "{").replace("]", "}")
-    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    assert done.stdout.split() == []
+def test_nothing_else_is_imported(statement, absent):
+    """Errors, models, webhooks and clients do not import one another's dependencies."""
+    done = run(f"{statement}\nimport sys\nprint(*(set({absent.split()!r}) & sys.modules.keys()))")
+    assert (done.stdout.split(), done.stderr) == ([], "")
 
 
-def test_every_error_is_exported_and_has_one_root():
-    """One ``except RoamifyError`` catches them all."""
+def test_journal_in_a_fresh_interpreter(tmp_path):
+    """``Journal.open`` works before anything else of the package is imported."""
+    path = tmp_path / "j.db"
+    done = run(
+        "from roamify_async.purchasing import Journal\n"
+        "from roamify_async.errors import JournalError\n"
+        f"try: Journal.open({str(path)!r})\n"
+        "except JournalError as error: print(type(error).__name__)"
+    )
+    assert (done.stdout, done.stderr) == ("JournalError\n", "")
+
+
+def test_all_errors_are_exported():
+    """Every error is a ``RoamifyError`` and can be imported from the package."""
     found = {name: kind for name, kind in vars(errors).items() if inspect.isclass(kind) and issubclass(kind, Exception)}
-    assert all(issubclass(kind, RoamifyError) for kind in found.values())
-    assert all(getattr(roamify_async, name) is kind for name, kind in found.items())
+    for name, kind in found.items():
+        assert issubclass(kind, RoamifyError), name
+        assert getattr(roamify_async, name) is kind, name
 
 
-@pytest.mark.parametrize("name", [name for name in roamify_async.__all__ if name.istitle() or name[0].isupper()])
-def test_public_names_are_documented(name):
-    """Each public class says in a sentence what it is."""
-    value = getattr(roamify_async, name)
-    if inspect.isclass(value):
-        assert re.match(r"\S.*[.:]", value.__doc__ or ""), name
+def test_public_classes_are_documented():
+    """Each public class has a docstring that begins with a sentence."""
+    for name in roamify_async.__all__:
+        value = getattr(roamify_async, name)
+        if inspect.isclass(value):
+            assert re.match(r"\S.*[.:]", value.__doc__ or ""), name
 
 
-def test_values_and_errors_have_one_definition():
-    """A public attrs class has slots, so that a typo in an attribute is an error."""
+def test_values_have_slots():
+    """A public attrs class has slots, so that a misspelt attribute is an error."""
     for name in roamify_async.__all__:
         value = getattr(roamify_async, name)
         if inspect.isclass(value) and attrs.has(value):
             assert "__slots__" in vars(value), name
 
 
-def test_version_is_the_installed_one():
-    """The version that the package shows is that of the distribution."""
-    from importlib.metadata import version
-
+def test_version():
+    """The version is that of the installed distribution."""
     assert roamify_async.__version__ == version("roamify-async")

@@ -1,113 +1,115 @@
-"""The fast way of answers gives what the codec gives, or leaves them to it."""
+"""The fast decoder returns what the converter returns, or leaves the response to it."""
 
 import json
 from collections.abc import Iterator
 from copy import deepcopy
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import attrs
 import pytest
 from hypothesis import given, strategies as st
+from support.endpoints import ENDPOINTS, decoded, sample
 
-from roamify_async import AsyncRoamify, DecodeError
-from roamify_async._core.endpoint import Endpoint, Resource, endpoints
+from roamify_async import DecodeError
+from roamify_async._core.endpoint import Endpoint
 from roamify_async._http.messages import HttpResponse
 from roamify_async._serde import converter, envelope
 from roamify_async._serde.fast_decoder import fast_decoder
 from roamify_async.api.packages import Packages
-from roamify_async.models._fields import SAME, json_name
+from roamify_async.models._fields import SAME_OBJECT, json_name
 
-SAMPLES = Path(__file__).parents[1] / "samples"
-ROWS: dict[str, Endpoint[..., Any]] = {
-    f"{room}.{call}": row
-    for room, resource in vars(AsyncRoamify("token")).items()
-    if isinstance(resource, Resource)
-    for call, row in endpoints(type(resource)).items()
+FAST = {
+    name: endpoint
+    for name, endpoint in ENDPOINTS.items()
+    if endpoint.decode is None and fast_decoder(endpoint.response, endpoint.data_path)
 }
-DIRECT = {name: row for name, row in ROWS.items() if row.read is None and fast_decoder(row.response, row.answer)}
-LOOSE = {"affiliates.packages"}
-"""Samples with numbers in quotes, which the codec takes."""
+NUMBERS_AS_TEXT = {"affiliates.packages"}
+"""Endpoints whose documented response has numbers in quotes, which only the converter reads."""
 JUNK = (
     None, True, False, 0, 1, -1, 2**53 - 1, 2**70, 1.5, 30.0, -1.0, 1e308, "", "x", "1.50", "ACTIVE", "2025-08-30",
     [], ["x"], [None], {}, {"a": 1}
 )  # fmt: skip
-"""What may stand where something else is expected; of numbers in quotes, the fast way takes some more forms."""
 
 
-def sample(name: str) -> Any:
-    """Give the documented answer of a row."""
-    return json.loads((SAMPLES / f"{name}.json").read_text("utf-8"))["answer"]
-
-
-def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """Give the way to each value inside a JSON value."""
+def paths(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Yield the path to each value inside a JSON value."""
     inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, item in inner:
         yield (*path, key)
-        yield from places(item, (*path, key))
+        yield from paths(item, (*path, key))
 
 
-def by_codec(row: Endpoint[..., Any], body: bytes) -> Any:
-    """Read a body the slow way."""
-    return converter.read(envelope._unwrap(converter.parse(body), row.answer), row.response)
+def read_fast(endpoint: Endpoint[..., Any], body: bytes) -> Any:
+    """Read a body with the fast decoder."""
+    read = fast_decoder(endpoint.response, endpoint.data_path)
+    assert read is not None
+    return read(body)
 
 
-def test_the_big_answers_are_read_so():
-    """The catalogue goes the fast way, and so do orders and eSIMs; a sample of each is as it stands in the docs."""
-    assert {"packages.page", "orders.create", "orders.list", "esims.list", "topups.packages"} <= set(DIRECT)
+def read_slowly(endpoint: Endpoint[..., Any], body: bytes) -> Any:
+    """Read a body with the converter."""
+    return converter.structure(envelope._unwrap(converter.parse(body), endpoint.data_path), endpoint.response)
 
 
-@pytest.mark.parametrize("name", sorted(DIRECT.keys() - LOOSE))
-def test_same_as_the_codec(name):
-    """A documented answer gives the same by both ways, down to the classes of its values."""
-    row, body = DIRECT[name], json.dumps(sample(name)).encode()
-    fast, slow = fast_decoder(row.response, row.answer)(body), by_codec(row, body)  # type: ignore[misc]
-    assert fast == slow
-    assert repr(fast) == repr(slow)
+def test_large_responses_are_decoded_fast():
+    """The catalogue, orders and eSIMs are read by the fast decoder."""
+    assert {"packages.page", "orders.create", "orders.list", "esims.list", "topups.packages"} <= FAST.keys()
+
+
+def test_same_values_as_the_converter():
+    """Both decoders read a documented response as the same value, down to the classes of its parts."""
+    for name in FAST.keys() - NUMBERS_AS_TEXT:
+        body = json.dumps(sample(name)["answer"]).encode()
+        fast, slow = read_fast(FAST[name], body), read_slowly(FAST[name], body)
+        assert fast == slow, name
+        assert repr(fast) == repr(slow), name
 
 
 @given(st.data())
-def test_spoiled_answers(data):
-    """Whatever one value of an answer becomes: what the fast way gives, the codec would have given as well."""
-    name = data.draw(st.sampled_from(sorted(DIRECT)))
-    row, answer = DIRECT[name], deepcopy(sample(name))
-    *way, last = data.draw(st.sampled_from(list(places(answer))))
-    holder = answer
-    for key in way:
-        holder = holder[key]
+def test_corrupted_responses(data):
+    """Whatever one value of a response is replaced by, the fast decoder accepts only what the converter accepts."""
+    name = data.draw(st.sampled_from(sorted(FAST)))
+    response = deepcopy(sample(name)["answer"])
+    *path, last = data.draw(st.sampled_from(list(paths(response))))
+    parent = response
+    for key in path:
+        parent = parent[key]
     if data.draw(st.booleans()):
-        holder[last] = data.draw(st.sampled_from(JUNK))
+        parent[last] = data.draw(st.sampled_from(JUNK))
     else:
-        del holder[last]
-    body = json.dumps(answer).encode()
+        del parent[last]
+    body = json.dumps(response).encode()
     try:
-        fast = fast_decoder(row.response, row.answer)(body)  # type: ignore[misc]
-    except Exception:  # noqa: BLE001 -- it is left to the codec
+        fast = read_fast(FAST[name], body)
+    except Exception:  # noqa: BLE001 -- left to the converter
         return
-    assert repr(fast) == repr(by_codec(row, body))
+    assert repr(fast) == repr(read_slowly(FAST[name], body))
+
+
+def priced(price: str) -> HttpResponse:
+    """Return a page of the catalogue with one price."""
+    body = b'{"data": {"packages": [{"packages": [{"packageId": "p", "price": %s}]}]}}' % price.encode()
+    return HttpResponse(200, {}, body)
 
 
 @pytest.mark.parametrize("price", ["1.10", "1.1", "1", "0.1", "123456789.123456789123456789", "1E+2", "1e-7", "-0.5"])
-def test_exact_money(price):
-    """A price is the very number that stands in the body."""
-    body = b'{"data": {"packages": [{"packages": [{"packageId": "p", "price": %s}]}]}}' % price.encode()
-    (package,) = envelope.decode(Packages.page, HttpResponse(200, {}, body))
+def test_prices_are_exact(price):
+    """A price has the value and the digits of the number in the body."""
+    (package,) = decoded(Packages.page, priced(price))
     assert package.price == Decimal(price)
     assert package.price.as_tuple() == Decimal(price).as_tuple()
 
 
 @pytest.mark.parametrize("price", ['"NaN"', '"Infinity"', "NaN", "null", "true", "[]", '""'])
-def test_what_is_no_price(price):
-    """What is no number is no price by either way, and the error says where it stands."""
-    body = b'{"data": {"packages": [{"packages": [{"packageId": "p", "price": %s}]}]}}' % price.encode()
+def test_invalid_prices(price):
+    """A price that is not a number is refused by both decoders."""
     with pytest.raises(DecodeError):
-        envelope.decode(Packages.page, HttpResponse(200, {}, body))
+        decoded(Packages.page, priced(price))
 
 
-def test_the_rest_is_left_to_the_codec():
-    """Classes that a plain move cannot fill are not read so."""
+def test_unsupported_types():
+    """Frozen classes, validated fields and types without a fixed shape are left to the converter."""
 
     @attrs.frozen
     class Frozen:
@@ -122,11 +124,11 @@ def test_the_rest_is_left_to_the_codec():
         a: Any
 
     for kind in (Frozen, Checked, Anything, dict, dict[str, str], list[str], object):
-        assert fast_decoder(kind, "data") is None
+        assert fast_decoder(kind, "data") is None, kind
 
 
-def test_own_first_moments():
-    """Defaults are made anew for each object, the class's own first step is taken, and objects may share a record."""
+def test_defaults_and_post_init():
+    """Each object gets its own defaults, ``__attrs_post_init__`` runs, and objects may share a record."""
 
     @attrs.define
     class Inner:
@@ -134,7 +136,7 @@ def test_own_first_moments():
 
     @attrs.define
     class Outer:
-        inner: Inner = attrs.field(metadata=json_name(SAME))
+        inner: Inner = attrs.field(metadata=json_name(SAME_OBJECT))
         notes: tuple[str, ...] = ()
         more: Inner = attrs.field(factory=Inner)
         kept: list[str] = attrs.field(factory=list, metadata=json_name(None))

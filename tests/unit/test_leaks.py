@@ -1,4 +1,4 @@
-"""The watch over tokens, which every test runs under, sees what it is there to see."""
+"""The search for leaked tokens, which runs around every test, finds what it should."""
 
 import logging
 
@@ -10,34 +10,34 @@ from roamify_async._http.credentials import Credentials, Token, resolve_credenti
 
 
 def test_watch_sees_logs(no_token_shows):
-    """A token in a log record, or in its arguments, is seen."""
+    """A token in a log record, or in its arguments, is found."""
     logging.getLogger("any").debug("%s", {"Authorization": TOKENS[0]})
     assert any(TOKENS[0] in text for text in no_token_shows.shown())
     no_token_shows.texts.clear()
 
 
 def test_watch_sees_messages(no_token_shows):
-    """A token in an error's message is seen."""
+    """A token in the message of an error is found."""
     RoamifyError(TOKENS[1])
     assert any(TOKENS[1] in text for text in no_token_shows.shown())
     no_token_shows.errors.clear()
 
 
 def test_watch_sees_values(no_token_shows):
-    """A token in a value that an error carries is seen."""
+    """A token in an attribute of an error is found."""
     APIStatusError("no", status=400, body=TOKENS[1])
     assert any(TOKENS[1] in text for text in no_token_shows.shown())
     no_token_shows.errors.clear()
 
 
 def test_watch_sees_frames():
-    """The client's frames of a traceback are looked at with their local variables, and the token is in none."""
+    """The library's frames of a traceback are searched with their local variables; none has the token."""
     with pytest.raises(ConfigurationError) as caught:
         resolve_credentials(Token(f"{TOKENS[1]}\nX"), None, allow_http=False)
     assert any("problem" in frame for frame in frames(caught.value))
     assert not any(TOKENS[1] in frame for frame in frames(caught.value))
 
 
-def test_access_does_not_show_its_token():
-    """The value that carries the token does not show it."""
+def test_credentials_do_not_show_the_token():
+    """The ``repr`` of the credentials does not show the token."""
     assert TOKENS[1] not in repr(Credentials("https://host", TOKENS[1]))

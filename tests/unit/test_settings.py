@@ -1,4 +1,4 @@
-"""Settings are frozen values; what is wrong with one is said at once, with the field's name."""
+"""Settings are immutable values, and a wrong one is refused with the field's name."""
 
 import math
 import ssl
@@ -10,21 +10,15 @@ import pytest
 import trustme
 from hypothesis import given, strategies as st
 
-from roamify_async import DEVELOPMENT, PRODUCTION, Retries, Settings, Timeouts
+from roamify_async import Retries, Settings, Timeouts
 from roamify_async.settings import DEFAULT_TIMEOUTS
 
 LIMITS = st.none() | st.floats(min_value=0.001, max_value=1e6)
 TIMEOUTS = st.builds(Timeouts, connect=LIMITS, read=LIMITS, total=LIMITS)
 
 
-def test_hosts():
-    """The two environments of Roamify are named."""
-    assert PRODUCTION == "https://api.getroamify.com"
-    assert DEVELOPMENT == "https://api-dev.getroamify.com"
-
-
 def test_defaults():
-    """The defaults are these."""
+    """Each default is as documented."""
     assert attrs.asdict(Settings(), recurse=False) == {
         "timeouts": Timeouts(connect=None, read=None, total=None),
         "retries": Retries(tries=5, wait=0.5, longest_wait=10, deadline=None),
@@ -43,8 +37,8 @@ def test_defaults():
 
 
 @pytest.mark.parametrize("name", ["connect", "read", "total"])
-def test_limits_over_others(name):
-    """A limit that is given holds; one that is open is taken from the other."""
+def test_timeouts_over_others(name):
+    """A timeout that is set takes precedence; one that is ``None`` comes from the fallback."""
     mine, theirs = Timeouts(**{name: 1}), Timeouts(connect=7, read=8, total=9)
     assert mine.over(theirs) == attrs.evolve(theirs, **{name: 1})
     assert theirs.over(mine) == theirs
@@ -53,12 +47,12 @@ def test_limits_over_others(name):
 
 
 @given(TIMEOUTS, TIMEOUTS, TIMEOUTS)
-def test_limits_over_limits(mine, rows, default):
-    """It does not matter in which order three sets of limits are laid over one another."""
+def test_over_is_associative(mine, rows, default):
+    """Three sets of timeouts can be combined in any grouping."""
     assert mine.over(rows).over(default) == mine.over(rows.over(default))
 
 
-FIELDS_OF_TIME = [
+TIMES = [
     (Timeouts, "connect"),
     (Timeouts, "read"),
     (Timeouts, "total"),
@@ -69,37 +63,27 @@ FIELDS_OF_TIME = [
 ]
 
 
-@pytest.mark.parametrize(("kind", "name"), FIELDS_OF_TIME)
-@pytest.mark.parametrize(
-    ("value", "seconds"),
-    [(timedelta(minutes=2, milliseconds=500), 120.5), (3, 3), (0.25, 0.25), (math.inf, math.inf)],
-)
-def test_times(kind, name, value, seconds):
-    """A time is a number of seconds, or a timedelta, or without end."""
-    assert getattr(kind(**{name: value}), name) == seconds
+DURATIONS = [(timedelta(minutes=2, milliseconds=500), 120.5), (3, 3), (0.25, 0.25), (math.inf, math.inf)]
 
 
-@pytest.mark.parametrize(("kind", "name"), FIELDS_OF_TIME)
-@pytest.mark.parametrize("value", ["5", True, False, b"5", [5], object()])
-def test_times_of_a_wrong_type(kind, name, value):
-    """What is neither a number nor a timedelta is no time; the error names the field."""
-    with pytest.raises(TypeError, match=name):
-        kind(**{name: value})
-
-
-@pytest.mark.parametrize(("kind", "name"), FIELDS_OF_TIME)
-@pytest.mark.parametrize("value", [-1, -0.001, -math.inf, math.nan, timedelta(seconds=-1)])
-def test_times_before_zero(kind, name, value):
-    """A time is not negative, and is a number; the error names the field."""
-    with pytest.raises(ValueError, match=name):
-        kind(**{name: value})
+@pytest.mark.parametrize(("kind", "name"), TIMES)
+def test_times(kind, name):
+    """A time is a number of seconds, a ``timedelta`` or infinite; anything else is refused by the field's name."""
+    for value, seconds in DURATIONS:
+        assert getattr(kind(**{name: value}), name) == seconds
+    for value in ("5", True, False, b"5", [5], object()):
+        with pytest.raises(TypeError, match=name):
+            kind(**{name: value})
+    for value in (-1, -0.001, -math.inf, math.nan, timedelta(seconds=-1)):
+        with pytest.raises(ValueError, match=name):
+            kind(**{name: value})
 
 
 @pytest.mark.parametrize(
     ("kind", "name"), [(Timeouts, "connect"), (Timeouts, "read"), (Timeouts, "total"), (Retries, "deadline")]
 )
-def test_limits_are_more_than_nothing(kind, name):
-    """A limit of nothing would let no request through."""
+def test_timeouts_are_positive(kind, name):
+    """A timeout or deadline of 0 is refused, since no request could succeed."""
     for nothing in (0, 0.0, timedelta()):
         with pytest.raises(ValueError, match=f"{name} must be more than 0"):
             kind(**{name: nothing})
@@ -109,8 +93,8 @@ def test_limits_are_more_than_nothing(kind, name):
 @pytest.mark.parametrize(
     ("kind", "name"), [(Retries, "wait"), (Retries, "longest_wait"), (Settings, "reconcile_window")]
 )
-def test_waits_may_be_nothing(kind, name):
-    """A wait may be nothing, but not open."""
+def test_waits_may_be_0(kind, name):
+    """A wait may be 0, but not ``None``."""
     assert getattr(kind(**{name: 0}), name) == 0
     with pytest.raises(TypeError):
         kind(**{name: None})
@@ -118,7 +102,7 @@ def test_waits_may_be_nothing(kind, name):
 
 @pytest.mark.parametrize(("kind", "name"), [(Retries, "tries"), (Settings, "concurrency")])
 def test_whole_numbers(kind, name):
-    """A count is a whole number from 1 up."""
+    """A count is an integer from 1."""
     assert getattr(kind(**{name: 1}), name) == 1
     for wrong in (0, -1):
         with pytest.raises(ValueError, match=f"{name} must be at least 1"):
@@ -129,7 +113,7 @@ def test_whole_numbers(kind, name):
 
 
 def test_rate():
-    """A rate is a number of more than nothing, or open."""
+    """A rate is a number above 0, or ``None``."""
     assert Settings(rate=0.1).rate == 0.1
     assert Settings(rate=None).rate is None
     for wrong in (0, -1, math.nan):
@@ -137,17 +121,13 @@ def test_rate():
             Settings(rate=wrong)
 
 
-@pytest.mark.parametrize("policy", ["raise", "look_up", "look_up_then_resend"])
-def test_policies_for_doubt(policy):
-    """What is done about a doubt is one of three things."""
-    assert Settings(on_doubt=policy).on_doubt == policy
-
-
-@pytest.mark.parametrize("wrong", ["", "resend", "LOOK_UP", None, 1, []])
-def test_no_other_policy_for_doubt(wrong):
-    """A policy that does not exist is refused: this field decides over money."""
-    with pytest.raises((TypeError, ValueError), match="on_doubt"):
-        Settings(on_doubt=wrong)
+def test_on_doubt():
+    """``on_doubt`` is one of three words; anything else is refused, since it decides about money."""
+    for policy in ("raise", "look_up", "look_up_then_resend"):
+        assert Settings(on_doubt=policy).on_doubt == policy
+    for wrong in ("", "resend", "LOOK_UP", None, 1, []):
+        with pytest.raises((TypeError, ValueError), match="on_doubt"):
+            Settings(on_doubt=wrong)
 
 
 @pytest.mark.parametrize(
@@ -170,14 +150,14 @@ def test_no_other_policy_for_doubt(wrong):
     ],
 )
 def test_wrong_types(name, wrong):
-    """A value of a wrong type is a TypeError that names the field."""
+    """A value of the wrong type raises a ``TypeError`` that names the field."""
     with pytest.raises(TypeError, match=name):
         Settings(**{name: wrong})
 
 
 @pytest.mark.parametrize("kind", [Settings, Timeouts, Retries])
 def test_unknown_names(kind):
-    """A name that is none is a TypeError, and so is a value without a name."""
+    """An unknown name is a ``TypeError``, and so is a positional argument."""
     with pytest.raises(TypeError, match="nope"):
         kind(nope=1)
     with pytest.raises(TypeError, match="positional"):
@@ -185,7 +165,7 @@ def test_unknown_names(kind):
 
 
 def test_changed():
-    """Settings are changed by making others."""
+    """``changed`` returns a copy, which is validated."""
     before = Settings(concurrency=2, proxy="http://proxy:1")
     after = before.changed(rate=4, reconcile_window=timedelta(seconds=1))
     assert (after.concurrency, after.rate, after.reconcile_window, after.proxy) == (2, 4, 1, "http://proxy:1")
@@ -199,14 +179,14 @@ def test_changed():
 
 @pytest.mark.parametrize("value", [Settings(), Timeouts(), Retries()])
 def test_frozen(value):
-    """Settings cannot be changed in place."""
+    """Settings are immutable."""
     for field in attrs.fields(type(value)):
         with pytest.raises(attrs.exceptions.FrozenInstanceError):
             setattr(value, field.name, 1)
 
 
 def test_proxy_is_not_shown():
-    """A proxy's URL may hold a password: no text of the settings has it."""
+    """The proxy, whose URL may contain a password, is in no text of the settings."""
     settings = Settings(proxy="http://me:hunter2@proxy:3128")
     assert settings.proxy == "http://me:hunter2@proxy:3128"
     for text in (repr(settings), str(settings), f"{settings}", repr(settings.changed(rate=1))):
@@ -215,7 +195,7 @@ def test_proxy_is_not_shown():
 
 
 def test_certificates(tmp_path):
-    """A server's certificate is checked against a context, or a CA bundle given by its path."""
+    """``ssl`` is an SSL context, or the path of a CA bundle."""
     context = ssl.create_default_context()
     assert Settings(ssl=context).ssl is context
     bundle = tmp_path / "ca.pem"
@@ -229,19 +209,19 @@ def test_certificates(tmp_path):
 
 
 def test_trace_configs_are_kept_in_order():
-    """Trace configurations come from any iterable, and are kept in their order."""
+    """Trace configurations are taken from any iterable, in order."""
     traces = (aiohttp.TraceConfig(), aiohttp.TraceConfig())
     assert Settings(trace_configs=iter(traces)).trace_configs == traces
 
 
 @pytest.mark.parametrize("rate", [math.inf, 10**400, 1_000_001])
-def test_rate_that_is_no_limit(rate):
-    """A rate that limits nothing is refused, and told what does."""
+def test_rate_without_effect(rate):
+    """A rate that limits nothing is refused, and the message says how to set none."""
     with pytest.raises(ValueError, match="None is no limit"):
         Settings(rate=rate)
 
 
-def test_traces_of_another_kind():
-    """What is no trace configuration is refused where it is given."""
+def test_invalid_trace_configs():
+    """Other objects than trace configurations are refused."""
     with pytest.raises(TypeError, match=r"aiohttp\.TraceConfig"):
         Settings(trace_configs=[5])

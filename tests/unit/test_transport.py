@@ -1,4 +1,4 @@
-"""The transport: what leaves, what comes back, and whether it is certain that nothing had left."""
+"""The transport: what is sent, what is returned, and whether it is certain that nothing was sent."""
 
 import asyncio
 import gc
@@ -34,7 +34,7 @@ UNSENT = ("connect", "no")
 
 @asynccontextmanager
 async def transport(url=HOST, settings=None, session=None):
-    """Make a transport and close it."""
+    """Create a transport, and close it."""
     made = Transport(Credentials(url, TOKEN), settings or Settings(), session)
     try:
         yield made
@@ -43,18 +43,18 @@ async def transport(url=HOST, settings=None, session=None):
 
 
 async def send(made, request, *, agent=None, proxy=None, **timeouts: float):
-    """Send with the transport, under the given time limits only."""
+    """Send with the transport, under the given timeouts only."""
     return await made.send(request, Timeouts(**timeouts), agent=agent, proxy=proxy)
 
 
 async def outcome(url, request=POST, *, settings=None, session=None, proxy=None, **timeouts: float):
-    """Send one request with an own transport."""
+    """Send one request with a transport of its own."""
     async with transport(url, settings, session) as made:
         return await send(made, request, proxy=proxy, **timeouts)
 
 
-def told(result):
-    """Give what a failure says of itself; it never shows the token."""
+def failure(result):
+    """Return the kind of a failure and whether the body may have left; the reason never contains the token."""
     assert isinstance(result, NoResponse), result
     assert TOKEN not in result.reason
     assert result.reason
@@ -62,16 +62,16 @@ def told(result):
 
 
 def only_call(mocked):
-    """Give the keyword arguments of the one request that was made."""
+    """Return the keyword arguments of the only request."""
     ((call,),) = mocked.requests.values()
     return call.kwargs
 
 
-# ---------------------------------------------------------------- what is asked of aiohttp
+# ---------------------------------------------------------------- calls of aiohttp
 
 
 async def test_headers(mocked):
-    """A request carries the token, asks for JSON, says that it sends JSON, and names the client."""
+    """A request has the token, the content types and the name of the client."""
     mocked.post(f"{HOST}/api/esim/order", payload={})
     async with transport() as made:
         await send(made, POST)
@@ -85,8 +85,8 @@ async def test_headers(mocked):
     assert f"aiohttp/{aiohttp.__version__}" in AGENT
 
 
-async def test_agent(mocked):
-    """A caller's own name for the client replaces the default."""
+async def test_user_agent(mocked):
+    """A ``User-Agent`` of the caller replaces the default."""
     mocked.get(f"{HOST}/api/balance", payload={})
     async with transport() as made:
         await send(made, GET, agent="shop/1.0")
@@ -94,7 +94,7 @@ async def test_agent(mocked):
 
 
 async def test_body(mocked):
-    """The body leaves as the bytes of the request, and a request without one has none."""
+    """The body is sent as the bytes of the request; a request without a body has none."""
     mocked.post(f"{HOST}/api/esim/order", payload={})
     async with transport() as made:
         await send(made, POST)
@@ -106,7 +106,7 @@ async def test_body(mocked):
 
 
 async def test_nothing_is_followed_or_raised(mocked):
-    """Aiohttp is told to follow no redirect, to raise for no status, and to use the given proxy and certificates."""
+    """Aiohttp follows no redirect, raises for no status, and gets the given proxy and SSL context."""
     mocked.get(f"{HOST}/api/balance", payload={})
     context = ssl.create_default_context()
     async with transport(settings=Settings(ssl=context)) as made:
@@ -119,7 +119,7 @@ async def test_nothing_is_followed_or_raised(mocked):
 
 
 async def test_certificates_are_checked_by_default(mocked):
-    """Without settings certificates are checked and no proxy is used."""
+    """By default certificates are verified and no proxy is used."""
     mocked.get(f"{HOST}/api/balance", payload={})
     async with transport() as made:
         await send(made, GET)
@@ -128,8 +128,8 @@ async def test_certificates_are_checked_by_default(mocked):
     assert asked["proxy"] is None
 
 
-async def test_limits(mocked):
-    """Limits of time go to aiohttp as they are, apart from the pool's; infinity and None are no limit."""
+async def test_timeouts(mocked):
+    """Timeouts are passed to aiohttp; infinite and missing ones are no limit."""
     mocked.get(f"{HOST}/api/balance", payload={}, repeat=True)
     async with transport() as made:
         await send(made, GET, connect=1, read=2, total=3)
@@ -139,8 +139,8 @@ async def test_limits(mocked):
         assert only_call(mocked)["timeout"] == aiohttp.ClientTimeout(total=None, sock_connect=None, sock_read=None)
 
 
-async def test_answer(mocked):
-    """An answer is its status, its headers under lower-cased names, and its bytes."""
+async def test_response(mocked):
+    """A response has its status, headers with lower-case names, and bytes."""
     mocked.get(f"{HOST}/api/balance", status=418, body=b"\xff\x00", headers={"CF-RAY": "abc", "X-Y": "Z"})
     async with transport() as made:
         came = await send(made, GET)
@@ -173,28 +173,28 @@ FAILURES = {
 
 @pytest.mark.parametrize(("error", "get", "unsent", "sent"), FAILURES.values(), ids=FAILURES)
 async def test_exceptions_become_values(mocked, error, get, unsent, sent):
-    """No exception passes: each becomes a failure that tells whether the request's body had left."""
+    """Every exception is returned as a failure that says whether the body had left."""
 
     async def break_before(url, **_: Any):
         raise error
 
     async def break_after(url, *, data, **_: Any):
-        await data.write_with_length(Paper(), None)
+        await data.write_with_length(Writer(), None)
         raise error
 
     async with transport() as made:
         mocked.get(f"{HOST}/api/balance", callback=break_before)
-        assert told(await send(made, GET)) == get
+        assert failure(await send(made, GET)) == get
         mocked.post(f"{HOST}/api/esim/order", callback=break_before)
-        assert told(await send(made, POST)) == unsent
+        assert failure(await send(made, POST)) == unsent
         if sent is not None:
             mocked.clear()
             mocked.post(f"{HOST}/api/esim/order", callback=break_after)
-            assert told(await send(made, POST)) == sent
+            assert failure(await send(made, POST)) == sent
 
 
-class Paper:
-    """Takes what would go over the wire."""
+class Writer:
+    """Collects what would be written to a socket."""
 
     def __init__(self) -> None:
         """Start empty."""
@@ -205,24 +205,24 @@ class Paper:
         self.written += chunk
 
 
-@pytest.mark.parametrize("way", ["write", "write_with_length"])
-async def test_payload_marks_and_writes(mocked, way):
-    """The body's mark is set in both ways in which aiohttp writes, and the bytes are all written."""
-    paper = Paper()
+@pytest.mark.parametrize("method", ["write", "write_with_length"])
+async def test_payload_marks_and_writes(mocked, method):
+    """Both methods that aiohttp uses mark the body as sent before they write it."""
+    writer = Writer()
 
     async def writing(url, *, data, **_: Any):
-        assert not data.has_left
-        await (data.write(paper) if way == "write" else data.write_with_length(paper, len(POST.body)))
-        assert data.has_left
+        assert not data.was_sent
+        await (data.write(writer) if method == "write" else data.write_with_length(writer, len(POST.body)))
+        assert data.was_sent
 
     mocked.post(f"{HOST}/api/esim/order", callback=writing)
     async with transport() as made:
         assert isinstance(await send(made, POST), HttpResponse)
-    assert paper.written == POST.body
+    assert writer.written == POST.body
 
 
 async def test_cancellation_passes(mocked):
-    """Cancellation is no failure of the network and passes."""
+    """Cancellation propagates."""
 
     async def cancelled(url, **_: Any):
         raise asyncio.CancelledError
@@ -239,8 +239,8 @@ async def test_cancellation_passes(mocked):
 EMPTY_PAGE = '{"status": "success", "data": {"packages": []}}'
 
 
-async def test_address():
-    """The base URL's path is kept, and what the caller says is percent-encoded once."""
+async def test_url():
+    """The path of the base URL is kept, and arguments are percent-encoded once."""
     async with Raw(answering(answer(EMPTY_PAGE))) as server:
         async with AsyncRoamify(TOKEN, base_url=f"{server.url}/proxy/a%20b/") as client:
             await client.packages.page(country="Côte d'Ivoire & Co+100%/?#", page=2)
@@ -252,15 +252,15 @@ async def test_address():
 
 
 async def test_base_path_outside_ascii():
-    """A base path with letters outside ASCII is percent-encoded too: nothing else may stand in a request's line."""
+    """A base path with non-ASCII letters is percent-encoded."""
     async with Raw(answering(answer(EMPTY_PAGE))) as server:
         async with AsyncRoamify(TOKEN, base_url=f"{server.url}/pfäd") as client:
             await client.packages.page()
         assert server.requests[0].line.startswith("GET /pf%C3%A4d/api/esim/packages?")
 
 
-async def test_wire():
-    """On the wire each header stands once, and the body is whole and has its length."""
+async def test_request():
+    """Each header is sent once, and the body whole and with its length."""
     async with Raw(answering(answer())) as server:
         await outcome(server.url)
         await outcome(server.url, GET)
@@ -280,8 +280,8 @@ async def test_wire():
         assert "gzip" in request.get("Accept-Encoding")
 
 
-async def test_agent_of_the_settings():
-    """``Settings(user_agent=)`` is what the server sees."""
+async def test_user_agent_of_the_settings():
+    """``Settings(user_agent=)`` is sent."""
     async with Raw(answering(answer(EMPTY_PAGE))) as server:
         async with AsyncRoamify(TOKEN, base_url=server.url, settings=Settings(user_agent="shop/1.0")) as client:
             await client.packages.page()
@@ -289,14 +289,14 @@ async def test_agent_of_the_settings():
 
 
 @pytest.mark.parametrize(("coding", "pack"), [("gzip", gzip.compress), ("deflate", zlib.compress)])
-async def test_packed_answers(coding, pack):
-    """Packed answers are unpacked."""
+async def test_compressed_responses(coding, pack):
+    """Compressed responses are decompressed."""
     async with Raw(answering(answer(pack(b'{"a": 1}'), Content_Encoding=coding))) as server:
         assert (await outcome(server.url)).body == b'{"a": 1}'
 
 
-async def test_chunked_answer():
-    """An answer in chunks is put together."""
+async def test_chunked_response():
+    """A chunked response is reassembled."""
     chunks = b'5\r\n{"a":\r\n2\r\n1}\r\n0\r\n\r\n'
     head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
     async with Raw(answering(head + chunks)) as server:
@@ -304,7 +304,7 @@ async def test_chunked_answer():
 
 
 async def test_connection_is_kept():
-    """Ten calls, one after the other, use one connection."""
+    """Consecutive calls use one connection."""
     async with Raw(answering(answer())) as server:
         async with transport(server.url) as made:
             for _ in range(5):
@@ -314,7 +314,7 @@ async def test_connection_is_kept():
 
 
 async def test_cookies_are_not_sent_back():
-    """A cookie that the server sets is forgotten."""
+    """Cookies are not stored."""
     async with Raw(answering(answer(Set_Cookie="session=1; Path=/"))) as server:
         async with transport(server.url) as made:
             first = await send(made, GET)
@@ -325,8 +325,8 @@ async def test_cookies_are_not_sent_back():
 
 @pytest.mark.parametrize("request_", [GET, POST], ids=["GET", "POST"])
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-async def test_redirects_are_answers(status, request_):
-    """A redirect is given as it came, and the place that it names is never asked."""
+async def test_redirects_are_responses(status, request_):
+    """A redirect is returned as it is and not followed."""
     async with Raw(answering(answer())) as elsewhere:
         redirect = answer(b"", status, Location=f"{elsewhere.url}/api/balance")
         async with Raw(answering(redirect)) as server:
@@ -336,8 +336,8 @@ async def test_redirects_are_answers(status, request_):
         assert elsewhere.connections == 0
 
 
-async def test_token_is_taken_out_of_answers():
-    """A server that repeats the token does not bring it into errors and logs."""
+async def test_token_is_redacted_in_responses():
+    """A token that the server repeats is redacted."""
 
     async def echo(connection):
         request = await connection.request()
@@ -347,22 +347,22 @@ async def test_token_is_taken_out_of_answers():
         assert (await outcome(server.url)).body == b'{"message": "bad Bearer ***!"}'
 
 
-# ---------------------------------------------------------------- no, or maybe
+# ---------------------------------------------------------------- whether the body may have left
 
 
 async def hang_up(connection):
-    """Close the connection when a request has come."""
+    """Close the connection after a request."""
     await connection.request()
 
 
 async def reset(connection):
-    """Cut the connection when a request has come."""
+    """Abort the connection after a request."""
     await connection.request()
     connection.abort()
 
 
 def breaking_off(text):
-    """Answer with this much, then hang up."""
+    """Send this much of a response, then close the connection."""
 
     async def play(connection):
         await connection.request()
@@ -390,10 +390,10 @@ BREAKS = {
 
 
 @pytest.mark.parametrize("play", BREAKS.values(), ids=BREAKS)
-async def test_lost_answers(play):
-    """A POST that reached the server and got no whole answer may have been sent, and is sent once."""
+async def test_lost_responses(play):
+    """A POST without a complete response may have been sent, and is sent once."""
     async with Raw(play) as server:
-        assert told(await outcome(server.url)) == LOST
+        assert failure(await outcome(server.url)) == LOST
         assert [request.body for request in server.requests] == [POST.body]
 
 
@@ -401,12 +401,12 @@ async def test_lost_answers(play):
 async def test_lost_reads(play):
     """So may a GET, although it has no body."""
     async with Raw(play) as server:
-        assert told(await outcome(server.url, GET)) == LOST
+        assert failure(await outcome(server.url, GET)) == LOST
         assert server.requests
 
 
 async def test_closed_before_it_is_read():
-    """A server that hangs up without reading may have got the body all the same."""
+    """A server that closes without reading may have received the body all the same."""
     left = asyncio.Event()
 
     async def chunk_sent(*_: object) -> None:
@@ -419,20 +419,20 @@ async def test_closed_before_it_is_read():
     trace = aiohttp.TraceConfig()
     trace.on_request_chunk_sent.append(chunk_sent)
     async with Raw(deaf) as server:
-        assert told(await outcome(server.url, settings=Settings(trace_configs=[trace]))) == LOST
+        assert failure(await outcome(server.url, settings=Settings(trace_configs=[trace]))) == LOST
         assert (server.connections, server.requests) == (1, [])
 
 
 async def silence(connection):
-    """Read and never answer."""
+    """Read a request and never respond."""
     await connection.request()
     await asyncio.Event().wait()
 
 
 @pytest.mark.parametrize("limit", ["read", "total"])
 @pytest.mark.parametrize("begins", [b"", HEAD + b"Content-Length: 100\r\n\r\n{"], ids=["nothing", "half"])
-async def test_no_whole_answer_in_time(monkeypatch, begins, limit):
-    """A POST without a whole answer in time may have been sent, whichever limit ends it."""
+async def test_no_complete_response_in_time(monkeypatch, begins, limit):
+    """A POST without a complete response in time may have been sent, whichever timeout ends it."""
     clock = Clock(monkeypatch)
 
     async def stall(connection):
@@ -442,21 +442,21 @@ async def test_no_whole_answer_in_time(monkeypatch, begins, limit):
             await clock.sleep(31)
 
     async with Raw(stall) as server:
-        assert told(await outcome(server.url, **{limit: 30})) == ("timeout", "maybe")
+        assert failure(await outcome(server.url, **{limit: 30})) == ("timeout", "maybe")
         assert len(server.requests) == 1
 
 
 @pytest.mark.parametrize("request_", [GET, POST], ids=["GET", "POST"])
 async def test_refused_connection(request_):
-    """A refused connection is certain: nothing was sent."""
+    """If the connection is refused, nothing was sent."""
     with nobody() as url:
-        assert told(await outcome(url, request_)) == UNSENT
+        assert failure(await outcome(url, request_)) == UNSENT
 
 
 @pytest.mark.parametrize("request_", [GET, POST], ids=["GET", "POST"])
 async def test_unknown_host(request_):
-    """So is a name that does not exist."""
-    assert told(await outcome("https://api.invalid", request_)) == UNSENT
+    """If the host does not exist, nothing was sent."""
+    assert failure(await outcome("https://api.invalid", request_)) == UNSENT
 
 
 async def deaf(connection):
@@ -466,32 +466,32 @@ async def deaf(connection):
 
 @pytest.mark.parametrize("request_", [GET, POST], ids=["GET", "POST"])
 async def test_connecting_takes_too_long(request_):
-    """A TLS handshake that does not end in time is certain too."""
+    """If the TLS handshake does not end in time, nothing was sent."""
     async with Raw(deaf) as server:
         url = server.url.replace("http:", "https:")
-        assert told(await outcome(url, request_, connect=0.1)) == ("timeout", "no")
+        assert failure(await outcome(url, request_, connect=0.1)) == ("timeout", "no")
         assert server.connections == 1
 
 
-async def test_total_ends_while_connecting():
-    """The total limit ends a connection attempt as well, and the POST is known not to have left."""
+async def test_total_timeout_while_connecting():
+    """If the total timeout ends a connection attempt, nothing was sent."""
     async with Raw(deaf) as server:
-        assert told(await outcome(server.url.replace("http:", "https:"), total=0.1)) == ("timeout", "no")
+        assert failure(await outcome(server.url.replace("http:", "https:"), total=0.1)) == ("timeout", "no")
 
 
 async def test_waiting_in_a_callers_pool():
-    """A POST that waits in the pool of a caller's session until its time is over was never sent."""
+    """A POST that times out in the queue of the caller's connection pool was not sent."""
     async with Raw(silence) as server, aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=1)) as session:
         taken = asyncio.ensure_future(session.get(f"{server.url}/theirs"))
         await server.came.wait()
-        assert told(await outcome(server.url, session=session, total=0.1)) == ("timeout", "no")
+        assert failure(await outcome(server.url, session=session, total=0.1)) == ("timeout", "no")
         assert [request.line.split()[0] for request in server.requests] == ["GET"]
         taken.cancel()
         await asyncio.gather(taken, return_exceptions=True)
 
 
 class Flaky:
-    """Answers one request on each connection and hangs up at the second."""
+    """Responds to one request on each connection, and closes it at the second."""
 
     def __init__(self) -> None:
         """Start with the first connection."""
@@ -510,18 +510,18 @@ class Flaky:
 
 @pytest.mark.parametrize("request_", [GET, POST], ids=["GET", "POST"])
 async def test_dead_connection(request_):
-    """A request whose kept connection turns out to be dead may have been sent, and is not sent again by aiohttp."""
+    """A request on a dead kept-alive connection may have been sent, and aiohttp does not send it again."""
     flaky = Flaky()
     async with Raw(flaky.play) as server, transport(server.url) as made:
         await send(made, request_)
-        assert told(await send(made, request_)) == LOST
+        assert failure(await send(made, request_)) == LOST
         assert flaky.per_connection == [2]
         assert (await send(made, request_)).status == 200
     assert flaky.per_connection == [2, 1]
 
 
-async def test_cut_and_gone():
-    """A GET that was cut may have been sent, even if no connection can be made any more."""
+async def test_lost_and_gone():
+    """A GET whose connection was lost may have been sent, even if no further connection is possible."""
 
     async def play(connection):
         await connection.request()
@@ -529,18 +529,18 @@ async def test_cut_and_gone():
         connection.abort()
 
     async with Raw(play) as server:
-        assert told(await outcome(server.url, GET))[1] == "maybe"
+        assert failure(await outcome(server.url, GET))[1] == "maybe"
         assert len(server.requests) == 1
 
 
 async def test_closing_in_flight():
-    """Closing ends what is in flight, and the reason says so."""
+    """Closing the transport ends requests in flight with that reason."""
     async with Raw(silence) as server, transport(server.url) as made:
         call = asyncio.ensure_future(send(made, POST))
         await server.came.wait()
         await made.aclose()
         result = await call
-        assert told(result) == LOST
+        assert failure(result) == LOST
         assert result.reason == "the client was closed"
 
 
@@ -549,13 +549,13 @@ async def test_closing_in_flight():
 
 @pytest.fixture(scope="module")
 def authority():
-    """Make a certificate authority."""
+    """Create a certificate authority."""
     return trustme.CA()
 
 
 @pytest.fixture(scope="module")
 def certified(authority):
-    """Make the server's side of TLS with a certificate of that authority."""
+    """Create the server's SSL context with a certificate of that authority."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     authority.issue_cert("127.0.0.1").configure_cert(context)
     return context
@@ -563,16 +563,16 @@ def certified(authority):
 
 @pytest.fixture
 async def secure(certified):
-    """Answer over TLS."""
+    """Run a TLS server."""
     async with Raw(answering(answer()), ssl=certified) as server:
         yield server
 
 
 @pytest.mark.parametrize("request_", [GET, POST], ids=["GET", "POST"])
 async def test_unknown_authority(secure, request_):
-    """A certificate of an authority that is not known ends the connection before anything is sent."""
+    """A certificate of an unknown authority is refused before anything is sent."""
     result = await outcome(secure.url, request_)
-    assert told(result) == UNSENT
+    assert failure(result) == UNSENT
     assert "certificate verify failed" in result.reason
     assert secure.requests == []
 
@@ -589,10 +589,10 @@ async def test_own_authority(secure, authority, tmp_path, given):
 
 
 async def test_other_authority(secure, tmp_path):
-    """Another authority than the server's does not open it."""
+    """A CA bundle without the server's authority is refused."""
     path = tmp_path / "ca.pem"
     trustme.CA().cert_pem.write_to_path(str(path))
-    assert told(await outcome(secure.url, settings=Settings(ssl=path))) == UNSENT
+    assert failure(await outcome(secure.url, settings=Settings(ssl=path))) == UNSENT
     assert secure.requests == []
 
 
@@ -603,25 +603,25 @@ async def test_other_host(authority, tmp_path):
     path = tmp_path / "ca.pem"
     authority.cert_pem.write_to_path(str(path))
     async with Raw(answering(answer()), ssl=context) as server:
-        assert told(await outcome(server.url, settings=Settings(ssl=path))) == UNSENT
+        assert failure(await outcome(server.url, settings=Settings(ssl=path))) == UNSENT
         assert server.requests == []
 
 
 async def greet(connection):
-    """Speak first, and no TLS."""
+    """Speak first, and not TLS."""
     await connection.write(b"220 mail.example.com ESMTP\r\n")
     await connection.reader.read(1)
 
 
 @pytest.mark.parametrize("request_", [GET, POST], ids=["GET", "POST"])
 async def test_plain_server_behind_https(request_):
-    """A server that speaks no TLS is no connection."""
+    """If the server does not speak TLS, nothing was sent."""
     async with Raw(greet) as server:
-        assert told(await outcome(server.url.replace("http:", "https:"), request_)) == UNSENT
+        assert failure(await outcome(server.url.replace("http:", "https:"), request_)) == UNSENT
 
 
 async def test_authority_of_a_callers_session(secure, authority, tmp_path):
-    """The certificates that a caller's session trusts hold for it."""
+    """The certificates that the caller's session trusts are trusted."""
     path = tmp_path / "ca.pem"
     authority.cert_pem.write_to_path(str(path))
     connector = aiohttp.TCPConnector(ssl=ssl.create_default_context(cafile=path))
@@ -636,12 +636,12 @@ PASSWORD = "pr0xy-s3cret"
 
 
 def with_password(url):
-    """Put a user and a password into a proxy's URL."""
+    """Add a user and a password to the URL of a proxy."""
     return url.replace("//", f"//user:{PASSWORD}@")
 
 
 async def test_proxy_of_the_settings():
-    """``Settings(proxy=)`` is asked instead of the server, with the password in it."""
+    """``Settings(proxy=)`` is used, with its password."""
     async with Raw(answering(answer(EMPTY_PAGE))) as server, Raw(proxying()) as proxy:
         settings = Settings(proxy=with_password(proxy.url))
         async with AsyncRoamify(TOKEN, base_url=server.url, settings=settings) as client:
@@ -653,7 +653,7 @@ async def test_proxy_of_the_settings():
 
 
 async def test_proxy_of_a_view():
-    """A view with another proxy uses that one, and only the view."""
+    """The proxy of a view is used by that view only."""
     async with Raw(answering(answer(EMPTY_PAGE))) as server, Raw(proxying()) as proxy:
         async with AsyncRoamify(TOKEN, base_url=server.url) as client:
             await client.with_settings(proxy=proxy.url).packages.page()
@@ -662,7 +662,7 @@ async def test_proxy_of_a_view():
 
 
 async def test_proxy_tunnels_tls(secure, authority, tmp_path):
-    """For https the proxy only tunnels: it sees the host, and never the token."""
+    """For HTTPS the proxy sees the host and never the token."""
     path = tmp_path / "ca.pem"
     authority.cert_pem.write_to_path(str(path))
     async with Raw(proxying()) as proxy:
@@ -677,13 +677,13 @@ async def test_proxy_tunnels_tls(secure, authority, tmp_path):
 
 @pytest.fixture
 def no_proxy_settings(monkeypatch):
-    """Take every proxy out of the environment."""
+    """Remove every proxy from the environment."""
     for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
         monkeypatch.delenv(name)
 
 
 async def test_proxy_of_the_environment(monkeypatch, no_proxy_settings):
-    """The environment's proxy is asked where ``trust_env`` says so, and only there."""
+    """The proxy of the environment is used only with ``trust_env``."""
     async with Raw(answering(answer())) as server, Raw(proxying()) as proxy:
         monkeypatch.setenv("HTTP_PROXY", with_password(proxy.url))
         monkeypatch.setenv("http_proxy", with_password(proxy.url))
@@ -694,8 +694,8 @@ async def test_proxy_of_the_environment(monkeypatch, no_proxy_settings):
         assert proxy.requests[0].get("Proxy-Authorization") == basic("user", PASSWORD)
 
 
-async def test_netrc_has_no_say(monkeypatch, tmp_path, no_proxy_settings):
-    """``trust_env`` is about proxies: passwords in a netrc file neither replace the token nor stand in its way."""
+async def test_netrc_is_ignored(monkeypatch, tmp_path, no_proxy_settings):
+    """``trust_env`` does not read passwords from a netrc file."""
     netrc = tmp_path / "netrc"
     netrc.write_text("default login somebody password something\n")
     netrc.chmod(0o600)
@@ -709,28 +709,28 @@ async def test_netrc_has_no_say(monkeypatch, tmp_path, no_proxy_settings):
 @pytest.mark.parametrize("request_", [GET, POST], ids=["GET", "POST"])
 @pytest.mark.parametrize("status", [403, 407, 502])
 async def test_proxy_refuses(request_, status):
-    """A proxy that makes no tunnel is certain: nothing was sent to the server; its password is not shown."""
+    """If the proxy refuses the tunnel, nothing was sent; its password is not shown."""
     async with Raw(proxying(answer(b"no", status))) as proxy:
         result = await outcome("https://api.invalid", request_, proxy=with_password(proxy.url))
-        assert told(result) == UNSENT
+        assert failure(result) == UNSENT
         assert str(status) in result.reason
         assert PASSWORD not in result.reason
 
 
 async def test_proxy_hangs_up():
-    """So is one that hangs up instead of answering."""
+    """So it is if the proxy closes the connection."""
     async with Raw(hang_up) as proxy:
         result = await outcome("https://api.invalid", proxy=with_password(proxy.url))
-        assert told(result) == UNSENT
+        assert failure(result) == UNSENT
         assert PASSWORD not in result.reason
 
 
 async def test_proxy_is_not_there():
-    """So is one that refuses connections."""
+    """So it is if the proxy refuses connections."""
     with nobody() as url:
         for base in "https://api.invalid", "http://api.invalid":
             result = await outcome(base, proxy=with_password(url))
-            assert told(result) == UNSENT
+            assert failure(result) == UNSENT
             assert PASSWORD not in result.reason
 
 
@@ -745,7 +745,7 @@ async def test_proxy_is_not_there():
     ],
 )
 async def test_bad_proxy_urls(proxy):
-    """A proxy's URL that cannot be read does not show its password in the error."""
+    """An invalid proxy URL does not show its password in the error."""
     settings = Settings(proxy=proxy)
     async with AsyncRoamify(TOKEN, base_url="https://api.invalid", settings=settings) as client:
         with pytest.raises(RoamifyError) as caught:
@@ -754,11 +754,11 @@ async def test_bad_proxy_urls(proxy):
     assert PASSWORD not in repr(settings)
 
 
-# ---------------------------------------------------------------- a caller's session
+# ---------------------------------------------------------------- the caller's session
 
 
 async def test_callers_session():
-    """Of a caller's session the connections and headers are used, and nothing else; it stays open and as it was."""
+    """Only connections and headers of the caller's session are used; it stays open and unchanged."""
     async with Raw(answering(answer(Set_Cookie="ours=1"))) as server, Raw(answering(answer())) as theirs:
         jar = aiohttp.CookieJar(unsafe=True)
         session = aiohttp.ClientSession(
@@ -797,7 +797,7 @@ async def test_callers_session():
 
 
 async def test_callers_session_with_auth():
-    """The user and password of a caller's session do not stand in the token's way."""
+    """The credentials of the caller's session do not replace the token."""
     async with Raw(answering(answer())) as server:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)
@@ -808,13 +808,13 @@ async def test_callers_session_with_auth():
 
 
 async def test_callers_session_that_raises():
-    """A refusal is an answer even where the caller's session raises for a status."""
+    """An error status is a response even if the caller's session raises for it."""
     async with Raw(answering(answer(b"{}", 503))) as server, aiohttp.ClientSession(raise_for_status=True) as session:
         assert (await outcome(server.url, session=session)).status == 503
 
 
 async def test_callers_traces():
-    """The traces of a caller's session see the requests."""
+    """The traces of the caller's session see the requests."""
     seen: list[str] = []
 
     async def start(session, context, params: aiohttp.TraceRequestStartParams) -> None:
@@ -828,7 +828,7 @@ async def test_callers_traces():
 
 
 async def test_callers_session_closed():
-    """A caller's session that was closed, before or after the first call, is named as what is wrong."""
+    """A caller's session that was closed is named in the error."""
     async with Raw(answering(answer())) as server:
         session = aiohttp.ClientSession()
         async with transport(server.url, session=session) as made:
@@ -841,17 +841,17 @@ async def test_callers_session_closed():
         assert len(server.requests) == 1
 
 
-async def test_no_session():
-    """What is no session is refused when the client is made."""
+async def test_invalid_session():
+    """Other objects than sessions are refused when the client is created."""
     with pytest.raises(TypeError, match=r"aiohttp\.ClientSession, not str"):
         AsyncRoamify(TOKEN, session="session")  # type: ignore[arg-type]
 
 
-# ---------------------------------------------------------------- its life
+# ---------------------------------------------------------------- lifetime
 
 
 async def test_after_close():
-    """A closed client says so, and closing twice does nothing."""
+    """A closed client raises ``ConfigurationError``, and closing twice does nothing."""
     async with Raw(answering(answer())) as server:
         client = AsyncRoamify(TOKEN, base_url=server.url)
         await client.service.health()
@@ -876,7 +876,7 @@ async def test_closed_before_use():
 
 
 def test_second_loop():
-    """A client that was used in one event loop says so in another, and can be closed there."""
+    """A client that was used in one event loop raises in another, and stays usable in the first."""
     with Sandbox(packages=100) as sandbox:
         client = AsyncRoamify(sandbox.token, base_url=sandbox.url)
 
@@ -895,7 +895,7 @@ def test_second_loop():
 
 
 def test_loop_after_loop():
-    """A client that was opened in a loop that is over says so, and closing it in the next loop raises nothing."""
+    """A client whose loop has ended raises in the next loop, and can be closed there."""
     client = AsyncRoamify(TOKEN, base_url="http://127.0.0.1:1")
 
     async def opening() -> None:
@@ -911,7 +911,7 @@ def test_loop_after_loop():
 
 
 def in_child(run):
-    """Run in a forked process; give what it says, or what it raised."""
+    """Run a function in a forked process; return its result or error as text."""
     readable, writable = os.pipe()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # later Pythons warn of forks among threads
@@ -932,15 +932,15 @@ def in_child(run):
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 def test_fork_before_use():
-    """A client that was made before a fork says so in the child."""
+    """A client that was created before a fork raises in the child."""
     client = AsyncRoamify(TOKEN, base_url="http://127.0.0.1:1")
 
     async def call():
         with pytest.raises(ConfigurationError, match="made before a fork"):
             await client.account.balance()
-        return "told"
+        return "refused"
 
-    assert in_child(lambda: asyncio.run(call())) == "told"
+    assert in_child(lambda: asyncio.run(call())) == "refused"
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
@@ -954,20 +954,20 @@ async def test_fork_in_use():
                 await client.account.balance()
             await client.aclose()
             client._engine.transport.__del__()
-            return "told"
+            return "refused"
 
-        assert in_child(lambda: asyncio.run(call())) == "told"
+        assert in_child(lambda: asyncio.run(call())) == "refused"
         await client.service.health()
         assert (server.connections, len(server.requests)) == (1, 2)
 
 
 def warned(caught):
-    """Give category and text of the warnings."""
+    """Return category and text of warnings."""
     return [(warning.category, str(warning.message)) for warning in caught]
 
 
 async def test_dropped_open():
-    """A client that is dropped open warns once, in our words, and its connection is closed."""
+    """A client that is dropped open warns once, and its connection is closed."""
     gone = asyncio.Event()
 
     async def play(connection):
@@ -990,7 +990,7 @@ async def test_dropped_open():
 
 
 def test_dropped_after_its_loop():
-    """So does one that is dropped when its event loop is over; aiohttp has nothing to add."""
+    """So does one that is dropped after its loop has ended; aiohttp does not warn."""
     with Sandbox(packages=100) as sandbox:
 
         async def use():
@@ -1007,7 +1007,7 @@ def test_dropped_after_its_loop():
 
 
 async def test_dropped_unused():
-    """A client that was never used, and one that was closed, are dropped without a word."""
+    """A client that was never used or was closed does not warn."""
     async with Raw(answering(answer())) as server:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
@@ -1021,7 +1021,7 @@ async def test_dropped_unused():
 
 
 async def test_dropped_with_a_callers_session():
-    """Dropping a client leaves a caller's session open."""
+    """Dropping a client leaves the caller's session open."""
     async with Raw(answering(answer())) as server, aiohttp.ClientSession() as session:
         client = AsyncRoamify(TOKEN, base_url=server.url, session=session)
         await client.service.health()
