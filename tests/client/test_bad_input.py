@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 from support.clients import WrongCall, check_refused
 
-from roamify_async import AsyncRoamify, AuthenticationError, NotFoundError, OrderItem, ServerError
+from roamify_async import AsyncRoamify, AuthenticationError, NotFoundError, OrderItem, PackageNotFoundError
 
 PACKAGE = "esim-greece-30days-1gb-all"
 
@@ -117,12 +117,13 @@ async def test_known_country_without_packages(either, sandbox):
 
 
 async def test_typo_in_a_package_id(either, sandbox):
-    """A package id that does not exist is a ``ServerError`` at once that names the id, and nothing is bought."""
-    with pytest.raises(ServerError, match="there is no package 'esim-gr-30days-1gb-all'") as caught:
+    """A package id that does not exist is refused before anything is sent, with the nearest ids of its destination."""
+    with pytest.raises(PackageNotFoundError, match="there is no package 'esim-gr-30days-1gb-all'") as caught:
         await either.orders.create([OrderItem(PACKAGE), OrderItem("esim-gr-30days-1gb-all")])
-    assert caught.value.package_ids == (PACKAGE, "esim-gr-30days-1gb-all")
-    assert sandbox.state()["requests"]["POST /api/esim/order"] == 1
-    assert sandbox.state()["orders"] == []
+    assert caught.value.package_ids == ("esim-gr-30days-1gb-all",)
+    assert PACKAGE in caught.value.nearest
+    assert caught.value.sent == "no"
+    assert "POST /api/esim/order" not in sandbox.state()["requests"]
 
 
 async def test_unknown_package(either):

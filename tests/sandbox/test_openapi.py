@@ -6,17 +6,17 @@ from contextlib import suppress
 
 import aiohttp
 import pytest
-from benchmarks.hostile import ROWS, SAMPLES
 from openapi_spec_validator import OpenAPIV31SpecValidator
 from support.described import DOCUMENT, Description, anonymous, strict
+from support.endpoints import decoded
 from support.partner import Partner, partner_of
 
-from benchmarks import contract
 from roamify_async import DecodeError
 from roamify_async._http.messages import HttpResponse
-from roamify_async._serde.envelope import decode
 from roamify_async.sandbox import Sandbox
 from roamify_async.sandbox.routes import ROUTES
+from tests.fuzz import contract
+from tests.fuzz.hostile import ROWS, SAMPLES
 
 OPERATIONS = {f"{method} {path}" for method, path in Description().operations}
 OLD = {f"{method} {path}" for (method, path), told in Description().operations.items() if told.get("deprecated")}
@@ -180,7 +180,7 @@ def is_read(operation: str, status: int, answer: object) -> bool:
     for row in ROWS.values():
         if anonymous(f"{row.method} {row.path}") == anonymous(operation):
             with suppress(DecodeError):
-                decode(row, response)
+                decoded(row, response)
                 return True
     return False
 
