@@ -32,6 +32,8 @@ PLAN = Plan(
 )
 
 
+@pytest.mark.long
+@pytest.mark.timeout(300)
 @pytest.mark.skipif(os.name != "posix", reason="processes are killed as POSIX does it")
 def test_nothing_is_bought_twice_or_lost(capsys):
     """A driver and a server that are killed in turn end with books that agree."""
@@ -39,6 +41,8 @@ def test_nothing_is_bought_twice_or_lost(capsys):
     assert chaos.main(arguments) == 0, capsys.readouterr().out
 
 
+@pytest.mark.long
+@pytest.mark.timeout(300)
 @pytest.mark.skipif(os.name != "posix", reason="processes are killed as POSIX does it")
 def test_a_blind_look_up_is_found_out(capsys):
     """Where no look-up sees anything, what is sent again is bought twice, and the books tell."""

@@ -936,6 +936,8 @@ asyncio.run(main())
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peaks are read from /proc")
+@pytest.mark.long
+@pytest.mark.timeout(300)
 async def test_memory_does_not_grow_with_the_lines(sandbox):
     """Lines lie on the disk: ten times as many need no more memory, under references of the caller's too."""
     groups = [group for group in sandbox.catalogue if any(one["packageId"] == PLAIN for one in group["packages"])]

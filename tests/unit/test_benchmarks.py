@@ -56,6 +56,7 @@ def in_here(way, given, warm=None, *, gives=None):
     return cost
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", table.NAMES + table.LONG)
 def test_each_benchmark_gives_its_lines(name, server, quickly):
     """Each benchmark reads what it says it reads, and tells one value a round."""
