@@ -32,8 +32,8 @@ NOW: Final = 4_000_000_000
 
 def page_bodies(packages: int) -> list[bytes]:
     """Render the sandbox's catalogue as pages."""
-    from roamify_async.sandbox.making import destinations
-    from roamify_async.sandbox.packages import as_groups
+    from roamify_async.sandbox.data.generator import destinations
+    from roamify_async.sandbox.data.packages import as_groups
 
     every = [package for group in destinations(SEED, packages) for package in group.packages]
     starts = range(0, packages, SIZE)

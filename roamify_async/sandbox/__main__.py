@@ -10,8 +10,8 @@ import textwrap
 from collections.abc import Sequence
 from typing import Any
 
-from .faults import FAULTS
-from .making import LARGEST, SMALLEST
+from .data.generator import LARGEST, SMALLEST
+from .faults.rules import FAULTS
 from .sandbox import Sandbox
 
 

@@ -12,10 +12,10 @@ from urllib.parse import urlsplit
 
 from attrs import Attribute, field, frozen
 
-from .arrivals import request_name
-from .faults import rule
-from .making import LARGEST, SMALLEST
-from .money import cents
+from .data.generator import LARGEST, SMALLEST
+from .data.money import cents
+from .faults.rules import rule
+from .state.request_log import request_name
 
 PageCounts = Literal["packages", "destinations"]
 PastEnd = Literal["empty", "last", "not_found"]

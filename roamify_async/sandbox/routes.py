@@ -8,11 +8,22 @@ from typing import Final
 
 from attrs import evolve
 
-from . import affiliate, contacts, esims, insurance, orders, policies, rates, reading, refunds, vouchers
-from .answers import Answer, Refusal, failed, refused, success
-from .funds import watched
-from .store import TooPoorError
-from .world import Call, Handler, World
+from .balance_alerts import watched
+from .context import Call, Handler, World
+from .handlers import (
+    affiliates as affiliate,
+    esims,
+    insurance,
+    messaging as contacts,
+    orders,
+    packages as reading,
+    policies,
+    rates,
+    refunds,
+    vouchers,
+)
+from .http.responses import Answer, Refusal, failed, refused, success
+from .state.store import TooPoorError
 
 ROUTES: Final[dict[tuple[str, str], Handler]] = {
     ("GET", "/api/health"): reading.health,

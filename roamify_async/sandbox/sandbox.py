@@ -6,10 +6,12 @@ from datetime import timedelta
 from decimal import Decimal
 from os import PathLike
 
-from . import funds
-from .catalogue import Catalogue
-from .clock import span
-from .money import decimal
+from . import balance_alerts as funds
+from .control.snapshot import state
+from .control.steering import advance
+from .data.catalogue import Catalogue
+from .data.money import decimal
+from .data.packages import Json
 from .options import (
     TOKEN,
     WEBHOOK_SECRET,
@@ -27,11 +29,9 @@ from .options import (
     WebhookTypes,
     WebhookUsageList,
 )
-from .packages import Json
 from .routes import turn
 from .server import Server
-from .state import state
-from .steering import advance
+from .state.clock import span
 
 
 class Sandbox(Server):

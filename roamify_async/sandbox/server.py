@@ -11,14 +11,14 @@ from typing import Self
 
 from aiohttp import web
 
-from .catalogue import Catalogue
-from .clock import Clock
-from .faults import Faults
-from .gate import handle
-from .making import destinations
+from .app import handle
+from .context import World
+from .data.catalogue import Catalogue
+from .data.generator import destinations
+from .faults.rules import Faults
 from .options import Options
-from .store import Store
-from .world import World
+from .state.clock import Clock
+from .state.store import Store
 
 _GRACE = 0.05  # seconds that requests under way have to end when the server stops
 

@@ -14,7 +14,7 @@ from benchmarks import chaos
 from benchmarks.chaos import compare, faults, judge, kills
 from benchmarks.driver import Plan, requests, twins
 from roamify_async import PurchaseInDoubtError
-from roamify_async.sandbox.faults import rule
+from roamify_async.sandbox.faults.rules import rule
 
 PLAN = Plan(
     url="http://127.0.0.1:1",

@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 
 from roamify_async.sandbox import Sandbox
-from roamify_async.sandbox.faults import FAULTS
+from roamify_async.sandbox.faults.rules import FAULTS
 
 ORDER = "/api/esim/order"
 BALANCE = "/api/balance"

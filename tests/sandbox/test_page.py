@@ -11,7 +11,7 @@ import pytest
 from support.partner import partner_of
 from support.servers import Raw, answer, answering
 
-from roamify_async.sandbox.page import page
+from roamify_async.sandbox.control.dashboard import page
 
 PLAIN = "esim-greece-30days-1gb-all"
 VOID = {"meta", "link", "br", "img", "input", "hr"}

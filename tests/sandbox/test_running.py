@@ -16,7 +16,7 @@ import pytest
 
 from roamify_async.sandbox import Sandbox
 from roamify_async.sandbox.__main__ import _parser, main
-from roamify_async.sandbox.faults import FAULTS
+from roamify_async.sandbox.faults.rules import FAULTS
 
 PLAIN = "esim-greece-30days-1gb-all"
 
