@@ -1,82 +1,80 @@
-"""Everything one sandbox consists of, and what a handler of the API is given of a request."""
+"""The state of one running sandbox, and the request that a handler of the API receives."""
 
 from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager
 from decimal import Decimal
 from threading import RLock
-from typing import Any
+from typing import Any, Final
 
 from attrs import define, field, frozen
 
 from .data.catalogue import Catalogue
-from .data.money import cents
+from .data.currencies import to_cents
 from .data.packages import Package
 from .delivery import Webhooks
-from .faults.rules import Faults
-from .http.responses import Answer, refused
+from .faults.rules import Faults, Modifiers
+from .http.errors import esim_not_found
+from .http.responses import Response
 from .options import Options
 from .state.records import Esim, Link, Message, Policy, Refund, Voucher
-from .state.request_log import Arrivals
+from .state.request_log import RequestLog
 from .state.store import Store
-from .state.tables import Shelf
-from .state.visits import Visits
+from .state.tables import Table
 
 
 @define(eq=False)
-class World:
-    """One sandbox's state; whoever reads or changes it holds the lock."""
+class Context:
+    """Everything that one sandbox consists of; hold `lock` while reading or changing it."""
 
     options: Options
     catalogue: Catalogue
     store: Store
     faults: Faults
-    arrivals: Arrivals = field(factory=Arrivals)
     lock: Any = field(factory=RLock)  # the class of a lock has no public name in Python 3.11
+    requests: RequestLog = field(factory=RequestLog, init=False)
     resets: int = 0
-    """How often it was reset: what came before a reset books nothing after it."""
-    visits: Visits = field(factory=Visits, init=False)
+    """The number of resets: a request that was received before a reset changes nothing after it."""
     webhooks: Webhooks = field(init=False)
-    vouchers: Shelf[Voucher] = field(init=False)
-    policies: Shelf[Policy] = field(init=False)
-    refunds: Shelf[Refund] = field(init=False)
-    links: Shelf[Link] = field(init=False)
-    messages: Shelf[Message] = field(init=False)
-    _first_catalogue: Catalogue = field(init=False)
+    vouchers: Table[Voucher] = field(init=False)
+    policies: Table[Policy] = field(init=False)
+    refunds: Table[Refund] = field(init=False)
+    links: Table[Link] = field(init=False)
+    messages: Table[Message] = field(init=False)
+    _initial_catalogue: Catalogue = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._first_catalogue = self.catalogue
+        self._initial_catalogue = self.catalogue
         self.webhooks = Webhooks(self.options, self.now, self.lock)
-        self.vouchers = Shelf(self.store, "vouchers", Voucher)
-        self.policies = Shelf(self.store, "policies", Policy)
-        self.refunds = Shelf(self.store, "refunds", Refund)
-        self.links = Shelf(self.store, "links", Link)
-        self.messages = Shelf(self.store, "messages", Message)
+        self.vouchers = Table(self.store, "vouchers", Voucher)
+        self.policies = Table(self.store, "policies", Policy)
+        self.refunds = Table(self.store, "refunds", Refund)
+        self.links = Table(self.store, "links", Link)
+        self.messages = Table(self.store, "messages", Message)
 
     def now(self) -> float:
-        """Tell the Unix time in seconds, which is read nowhere else."""
+        """Return the Unix time of the sandbox's clock."""
         return self.store.now()
 
     def close(self) -> None:
-        """Close the store, and let nobody wait for requests."""
+        """Close the store, and fail those who wait for requests."""
         with self.lock:
-            self.arrivals.close()
+            self.requests.close()
             self.store.close()
 
     def reset(self) -> None:
-        """Return to the start: balance, all that is kept, catalogue, faults, counts, time and webhooks."""
+        """Restore the initial state: balance, records, catalogue, faults, request log, clock and webhooks."""
         with self.lock:
             self.store.reset()
             self.faults.reset()
-            self.arrivals.reset()
-            self.visits.reset()
+            self.requests.reset()
             self.webhooks.reset()
-            self.catalogue = self._first_catalogue
+            self.catalogue = self._initial_catalogue
             self.resets += 1
 
     @contextmanager
-    def rehearsal(self) -> Generator[None, None, None]:
-        """Keep nothing of what the block changes, and tell nobody of it."""
-        with self.webhooks.quiet(), self.store.rehearsal():
+    def dry_run(self) -> Generator[None, None, None]:
+        """Roll back all changes of the block, and send no webhooks for them."""
+        with self.webhooks.muted(), self.store.dry_run():
             yield
 
     def change_catalogue(
@@ -85,47 +83,34 @@ class World:
         add: Iterable[str] = (),
         reprice: Mapping[str, Decimal | str | int] | None = None,
     ) -> None:
-        """Sell packages no more, or again, or at other prices, from now on."""
-        prices = {package_id: cents(price, "price") for package_id, price in (reprice or {}).items()}
-        self.catalogue = self.catalogue.changed(remove=remove, add=add, prices=prices)
+        """Take packages off sale, put them back on sale, or change their prices; ValueError for an unknown one."""
+        prices = {package_id: to_cents(price, "price") for package_id, price in (reprice or {}).items()}
+        self.catalogue = self.catalogue.with_changes(remove=remove, add=add, prices=prices)
 
-    def bought(self, esim: Esim, *, hidden: bool = False) -> list[Package]:
-        """List the packages an eSIM holds: its own and its top-ups."""
+    def packages_of(self, esim: Esim, *, hidden: bool = False) -> list[Package]:
+        """Return the packages of an eSIM: its own and its top-ups."""
         return [self.catalogue.packages[item.package_id] for item in self.store.history(esim.id, hidden=hidden)]
 
+    def find_esim(self, *, id: str | None = None, iccid: str | None = None, hidden: bool = False) -> Esim:
+        """Return an eSIM by id or ICCID; raises the 404 if there is none."""
+        found = self.store.esim(id=id, iccid=iccid, hidden=hidden)
+        if found is None:
+            raise esim_not_found()
+        return found
 
-@frozen
-class Fate:
-    """What becomes of a request that the API serves: how many seconds later what happens, and whether any of it stays.
 
-    `ready_in` seconds a profile takes to be made, `hidden_for` seconds nobody is shown what is booked, `late_by`
-    seconds pass before the request is carried out, and of a rehearsed one there is only the answer. A request that
-    `shifts` takes the first package that it asks for out of the catalogue.
-    """
-
-    ready_in: float = 0.0
-    hidden_for: float = 0.0
-    late_by: float = 0.0
-    rehearsed: bool = False
-    shifts: bool = False
+_UNMODIFIED: Final = Modifiers()
 
 
 @frozen
-class Call:
-    """One request as a handler sees it."""
+class Request:
+    """One request to the API."""
 
     query: dict[str, object]
     body: object
-    fate: Fate = Fate()
+    modifiers: Modifiers = _UNMODIFIED
     path: dict[str, object] = field(factory=dict[str, object])
-    """What stands in the path where the route has a name in braces."""
+    """The values of the path parameters, by name."""
 
 
-Handler = Callable[[World, Call], Answer]
-
-
-def known(esim: Esim | None) -> Esim:
-    """Insist on an eSIM that was found."""
-    if esim is None:
-        raise refused(404, "eSIM not found, please make sure your have the correct iccid or esimId")
-    return esim
+Handler = Callable[[Context, Request], Response]

@@ -1,4 +1,4 @@
-"""Signed events on their way to the partner's receiver: one after the other, each tried until it is acknowledged."""
+"""Delivery of signed webhook events to the partner's receiver, one at a time, with retries."""
 
 import asyncio
 import hmac
@@ -12,15 +12,15 @@ from typing import Any, Final, Literal
 import aiohttp
 from attrs import define, field
 
-from .data.packages import Json, dumps
+from .data.encoding import Json, dumps
 from .options import Options
 
-_KEPT: Final = 1_000  # deliveries that are listed
+_LISTED: Final = 1_000  # deliveries
 
 
 @define(eq=False)
 class Delivery:
-    """One event to deliver; its status is that of the last answer, None where none came in time."""
+    """One event to deliver; `status` is that of the last response, None if there was none in time."""
 
     id: int
     event: str
@@ -29,24 +29,24 @@ class Delivery:
     status: int | None = None
     state: Literal["waiting", "acknowledged", "given up", "dropped"] = "waiting"
 
-    def shown(self) -> Json:
-        """Show it as the control plane does, with its body as the very text that is signed."""
+    def to_json(self) -> Json:
+        """Return the delivery as the control API shows it, with the signed body as text."""
         names = ("id", "event", "tries", "status", "state")
         return {name: getattr(self, name) for name in names} | {"body": self.body.decode()}
 
 
 @define(eq=False)
 class Webhooks:
-    """The events of one sandbox and the URL they go to; whoever changes them holds the lock."""
+    """The webhook events of one sandbox; hold the sandbox's lock while calling its methods."""
 
     _options: Options
     _now: Callable[[], float]
     _lock: Any  # the class of a lock has no public name in Python 3.11
     url: str | None = field(init=False)
-    _made: int = field(default=0, init=False)
+    _count: int = field(default=0, init=False)
     _open: dict[int, Delivery] = field(factory=dict[int, Delivery], init=False)
-    _queue: list[tuple[float, int]] = field(factory=list[tuple[float, int]], init=False)  # when to try which
-    _recent: "deque[Delivery]" = field(factory=lambda: deque[Delivery](maxlen=_KEPT), init=False)
+    _queue: list[tuple[float, int]] = field(factory=list[tuple[float, int]], init=False)  # time of the next attempt, id
+    _recent: "deque[Delivery]" = field(factory=lambda: deque[Delivery](maxlen=_LISTED), init=False)
     _waiting: list["Future[None]"] = field(factory=list["Future[None]"], init=False)
     _trying: tuple[Delivery, asyncio.Timeout] | None = field(default=None, init=False)
     _wake: Callable[[], object] = field(default=lambda: None, init=False)
@@ -55,13 +55,13 @@ class Webhooks:
         self.url = self._options.webhook_url
 
     def send(self, *events: Json) -> None:
-        """Send events, if there is a URL to send them to."""
+        """Queue events, if there is a URL to send them to."""
         for event in events:
             self.send_body(f"{event['event_category']}.{event['event_type']}", dumps(event).encode(errors="replace"))
 
     @contextmanager
-    def quiet(self) -> Generator[None, None, None]:
-        """Send nothing of what happens in the block."""
+    def muted(self) -> Generator[None, None, None]:
+        """Drop the events that are sent within the block."""
         url, self.url = self.url, None
         try:
             yield
@@ -69,20 +69,20 @@ class Webhooks:
             self.url = url
 
     def send_body(self, event: str, body: bytes) -> None:
-        """Send these bytes as such an event; first tries go before repeated ones."""
+        """Queue an event with this body; first attempts take precedence over retries."""
         if self.url is not None:
-            self._made += 1
-            delivery = self._open[self._made] = Delivery(self._made, event, body)
+            self._count += 1
+            delivery = self._open[self._count] = Delivery(self._count, event, body)
             self._recent.append(delivery)
             heappush(self._queue, (0.0, delivery.id))
             self._wake()
 
     def recent(self) -> list[Delivery]:
-        """List the last deliveries, oldest first."""
+        """Return the latest deliveries, oldest first."""
         return [*self._recent]
 
     def stop(self) -> None:
-        """Send nothing any more, and drop what is not acknowledged."""
+        """Drop all unacknowledged events, and send none from now on."""
         self.url = None
         self._queue.clear()
         for delivery in [*self._open.values()]:
@@ -90,29 +90,29 @@ class Webhooks:
         self._wake()
 
     def reset(self) -> None:
-        """Return to the URL of the start, and forget every delivery."""
+        """Drop everything, and restore the initial URL."""
         self.stop()
         self._recent.clear()
-        self._made = 0
+        self._count = 0
         self.url = self._options.webhook_url
 
-    def look(self) -> None:
-        """Look again at what is due: the clock was moved."""
+    def check_due(self) -> None:
+        """Check again which events are due, after the clock was advanced."""
         self._wake()
 
     def settled(self) -> "Future[None]":
-        """Give what is done once nothing waits to be delivered."""
+        """Return a future that is done when no event is waiting to be delivered."""
         future: Future[None] = Future()
         self._waiting.append(future)
-        self._tell()
+        self._notify()
         return future
 
     async def run(self) -> None:
-        """Deliver what is due, for ever."""
+        """Deliver events when they are due, until cancelled."""
         loop, due = asyncio.get_running_loop(), asyncio.Event()
-        self._wake = lambda: loop.call_soon_threadsafe(self._look, due)
+        self._wake = lambda: loop.call_soon_threadsafe(self._on_wake, due)
         timeout = aiohttp.ClientTimeout(total=None)
-        # A connection for each try: one that was kept open may be dead, and that would count as a try.
+        # One connection per attempt: a dead keep-alive connection would count as an attempt.
         connector = aiohttp.TCPConnector(force_close=True)
         try:
             async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
@@ -130,15 +130,15 @@ class Webhooks:
                 self._fail()
 
     def _next(self) -> tuple[Delivery | None, float | None]:
-        """Take the delivery that is due, or tell how many seconds there is none."""
+        """Return the delivery that is due, or the seconds until the next one."""
         with self._lock:
             if not self._queue:
                 return None, None
             wait = self._queue[0][0] - self._now()
             return (None, wait) if wait > 0 else (self._open[heappop(self._queue)[1]], None)
 
-    def _look(self, due: asyncio.Event) -> None:
-        """See what has changed: something may be due, and nobody waits for the answer to what was dropped."""
+    def _on_wake(self, due: asyncio.Event) -> None:
+        """Wake the loop, and stop waiting for the response to an event that was dropped."""
         due.set()
         if self._trying:
             delivery, limit = self._trying
@@ -151,14 +151,14 @@ class Webhooks:
         with self._lock:
             url = self.url
             if url is None or self._open.get(delivery.id) is not delivery:
-                return  # dropped since it was found due, by another thread
+                return  # dropped by another thread meanwhile
             delivery.tries += 1
         status = None
         with suppress(aiohttp.ClientError, OSError):  # a timeout is an OSError
             async with asyncio.timeout(self._options.webhook_timeout) as limit:
                 self._trying = delivery, limit
-                async with session.post(url, data=delivery.body, headers=headers, allow_redirects=False) as answer:
-                    status = answer.status
+                async with session.post(url, data=delivery.body, headers=headers, allow_redirects=False) as response:
+                    status = response.status
         self._trying = None
         with self._lock:
             if self._open.get(delivery.id) is not delivery:
@@ -175,17 +175,17 @@ class Webhooks:
     def _end(self, delivery: Delivery, state: Literal["acknowledged", "given up", "dropped"]) -> None:
         delivery.state = state
         del self._open[delivery.id]
-        self._tell()
+        self._notify()
 
-    def _tell(self) -> None:
+    def _notify(self) -> None:
         if not self._open:
-            for future in self._no_longer_waiting():
+            for future in self._take_waiting():
                 future.set_result(None)
 
     def _fail(self) -> None:
-        for future in self._no_longer_waiting():
-            future.set_exception(RuntimeError("the sandbox stopped"))
+        for future in self._take_waiting():
+            future.set_exception(RuntimeError("the sandbox was stopped"))
 
-    def _no_longer_waiting(self) -> list["Future[None]"]:
+    def _take_waiting(self) -> list["Future[None]"]:
         waiting, self._waiting = self._waiting, []
         return [future for future in waiting if future.set_running_or_notify_cancel()]

@@ -1,85 +1,89 @@
-"""The events that a partner is told of, as they are written: the names are the webhooks' own."""
+"""The bodies of webhook events, and the alerts on the balance."""
 
 from collections import Counter
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import Final
 
-from .context import World
-from .data.money import number
-from .data.packages import Json
+from .context import Context
+from .data.currencies import to_cents, to_number
+from .data.encoding import Json
 from .data.plans import UNLIMITED
-from .http.serializers import usage as usage_view
+from .http.serializers import usage as usage_json
 from .state.records import Esim, Order, Refund
+from .state.store import InsufficientBalanceError
 
 _COMMISSION: Final = 10  # percent
+_ALERT_LEVELS: Final = (100, 75, 50, 25)  # percent of the threshold
 
 
-def status(world: World, esim: Esim, told: str) -> Json:
-    """Tell that an eSIM is INSTALLED, ACTIVATED, EXPIRED, REVOKED or DELETED now."""
-    return _of_esim(world, "status", _named(world, esim, told))
+def esim_status(context: Context, esim: Esim, status: str) -> Json:
+    """Return the event that an eSIM is INSTALLED, ACTIVATED, EXPIRED, REVOKED or DELETED now."""
+    return _of_esim(context, "status", _esim_data(context, esim, status))
 
 
-def usage(world: World, esim: Esim) -> Json:
-    """Tell what an eSIM has used by now; where `usage_list` stands is an option."""
-    package = world.catalogue.packages[esim.package_id]
-    used = world.store.usages(esim.id)
-    shown = usage_view(esim, world.bought(esim, hidden=True), used)
-    location = package.group.shown["signals"][0]["name"]
-    allowances = {
-        "isUnlimited": shown["allowedData"] == UNLIMITED,
-        "allowed_data": shown["allowedData"],
-        "remaining_data": shown["remainingData"],
-        "allowed_sms": shown["allowedSms"],
-        "remaining_sms": shown["remainingSms"],
-        "allowed_voice": shown["allowedVoice"],
-        "remaining_voice": shown["remainingVoice"],
+def esim_usage(context: Context, esim: Esim) -> Json:
+    """Return the event with the usage of an eSIM; the place of `usage_list` is an option."""
+    package = context.catalogue.packages[esim.package_id]
+    used = context.store.usages(esim.id)
+    allowances = usage_json(esim, context.packages_of(esim, hidden=True), used)
+    location = package.destination.json["signals"][0]["name"]
+    usage_data = {
+        "isUnlimited": allowances["allowedData"] == UNLIMITED,
+        "allowed_data": allowances["allowedData"],
+        "remaining_data": allowances["remainingData"],
+        "allowed_sms": allowances["allowedSms"],
+        "remaining_sms": allowances["remainingSms"],
+        "allowed_voice": allowances["allowedVoice"],
+        "remaining_voice": allowances["remainingVoice"],
     }
-    days = {"usage_list": [{"date": _iso(d.date), "data_used": d.megabytes, "location": location} for d in used]}
-    inside = world.options.webhook_usage_list == "usage_data"
-    data = _named(world, esim, "ACTIVATED") | {
+    days = {"usage_list": [{"date": _iso_date(d.date), "data_used": d.megabytes, "location": location} for d in used]}
+    nested = context.options.webhook_usage_list == "usage_data"
+    data = _esim_data(context, esim, "ACTIVATED") | {
         "package_id": esim.package_id,
         "package_name": package.plan.name,
         "data_units": "MB",
         "voice_units": "minutes",
         "sms_units": "sms",
-        "usage_data": allowances | (days if inside else {}),
+        "usage_data": usage_data | (days if nested else {}),
     }
-    return _of_esim(world, "usage", data if inside else data | days)
+    return _of_esim(context, "usage", data if nested else data | days)
 
 
-def low_balance(world: World, percent: int) -> Json:
-    """Tell that the balance has come down to so many percent of the threshold."""
-    threshold = {"threshold": number(world.options.low_balance), "threshold_percentage": percent}
-    return _of_partner(world, "low_balance", threshold)
+def low_balance(context: Context, percent: int) -> Json:
+    """Return the event that the balance has fallen to this percentage of the threshold."""
+    threshold = {"threshold": to_number(context.options.low_balance), "threshold_percentage": percent}
+    return _of_partner(context, "low_balance", threshold)
 
 
-def insufficient_balance(world: World) -> Json:
-    """Tell that a purchase was refused for the balance."""
-    return _of_partner(world, "insufficient_balance", {})
+def insufficient_balance(context: Context) -> Json:
+    """Return the event that a purchase was refused because of the balance."""
+    return _of_partner(context, "insufficient_balance", {})
 
 
-def top_up(world: World) -> Json:
-    """Tell that the balance was added to."""
-    return _of_partner(world, "top_up", {})
+def balance_top_up(context: Context) -> Json:
+    """Return the event that the balance was topped up."""
+    return _of_partner(context, "top_up", {})
 
 
-def affiliate_order(world: World, order: Order, told: str) -> Json:
-    """Tell an affiliate of an order, as if a customer had made it; undocumented: what the adjustment is."""
-    total = number(order.total)
+def affiliate_order(context: Context, order: Order, status: str) -> Json:
+    """Return the event that a customer of an affiliate placed an order; undocumented: what the adjustment is."""
+    total = to_number(order.total)
     items = [
         {
             "item_id": package_id,
-            "item_name": world.catalogue.packages[package_id].plan.name,
+            "item_name": context.catalogue.packages[package_id].plan.name,
             "item_quantity": quantity,
-            "item_price": number(price),
+            "item_price": to_number(price),
         }
         for (package_id, price), quantity in Counter((item.package_id, item.price) for item in order.items).items()
     ]
     data = {
-        "timestamp": int(world.now()),
+        "timestamp": int(context.now()),
         "partner_name": "Sandbox Partner",
         "partner_id": "sandbox-partner",
         "commission_rate": _COMMISSION,
-        "commission_amount": number(order.total * _COMMISSION // 100),
+        "commission_amount": to_number(order.total * _COMMISSION // 100),
         "order_data": {
             "order_id": order.id,
             "order_total": total,
@@ -87,18 +91,18 @@ def affiliate_order(world: World, order: Order, told: str) -> Json:
             "order_subtotal": total,
             "order_discount": 0,
             "order_currency": "USD",
-            "order_status": told,
+            "order_status": status,
             "order_items": items,
         },
     }
     return _event("affiliate", "order", data)
 
 
-def refund(world: World, decided: Refund) -> Json:
-    """Tell that a refund request is REFUNDED or REJECTED; of all events only these have an id."""
-    esim, name = world.store.esim(id=decided.esim_id, hidden=True), decided.status.lower()
+def refund(context: Context, decided: Refund) -> Json:
+    """Return the event that a refund request is REFUNDED or REJECTED, the only events that have an id."""
+    esim, name = context.store.esim(id=decided.esim_id, hidden=True), decided.status.lower()
     data = {
-        "timestamp": int(world.now()),
+        "timestamp": int(context.now()),
         "refund_id": decided.id,
         "status": decided.status,
         "product_type": "esim",
@@ -109,12 +113,36 @@ def refund(world: World, decided: Refund) -> Json:
     return {"event_id": f"rfd_{decided.id}_{name}", **_event("refund", name, data)}
 
 
-def _of_esim(world: World, name: str, data: Json) -> Json:
-    return _event("esim", f"esim_{name}" if world.options.webhook_types == "prefixed" else name, data)
+@contextmanager
+def balance_alerts(context: Context) -> Generator[None, None, None]:
+    """Send the alerts that the block causes: a refused purchase, and each level that the balance falls to."""
+    before = context.store.balance()
+    try:
+        yield
+    except InsufficientBalanceError:
+        context.webhooks.send(insufficient_balance(context))
+        raise
+    after = context.store.balance()
+    for percent in _ALERT_LEVELS if context.options.low_balance else ():
+        if after * 100 <= context.options.low_balance * percent < before * 100:
+            context.webhooks.send(low_balance(context, percent))
 
 
-def _of_partner(world: World, name: str, more: Json) -> Json:
-    balance = {"timestamp": int(world.now()), "balance": number(world.store.balance())}
+def add_balance(context: Context, amount: object) -> None:
+    """Add dollars to the balance; raises ValueError for anything but a positive amount."""
+    cents = to_cents(amount, "add") if isinstance(amount, (str, int)) and not isinstance(amount, bool) else 0
+    if not cents:
+        raise ValueError(f"add must be an amount above 0 in whole cents, such as '100.00', not {amount!r}")
+    context.store.credit(cents)
+    context.webhooks.send(balance_top_up(context))
+
+
+def _of_esim(context: Context, name: str, data: Json) -> Json:
+    return _event("esim", f"esim_{name}" if context.options.webhook_types == "prefixed" else name, data)
+
+
+def _of_partner(context: Context, name: str, more: Json) -> Json:
+    balance = {"timestamp": int(context.now()), "balance": to_number(context.store.balance())}
     return _event("partner", name, {**balance, **more, "currency": "USD"})
 
 
@@ -122,18 +150,18 @@ def _event(category: str, name: str, data: Json) -> Json:
     return {"event_category": category, "event_type": name, "data": data}
 
 
-def _named(world: World, esim: Esim, told: str) -> Json:
-    shown = usage_view(esim, world.bought(esim, hidden=True), ())
+def _esim_data(context: Context, esim: Esim, status: str) -> Json:
+    allowances = usage_json(esim, context.packages_of(esim, hidden=True), ())
     return {
-        "timestamp": int(world.now()),
+        "timestamp": int(context.now()),
         "iccid": esim.iccid,
         "esim_id": esim.id,
         "reference_id": esim.reference_id,
-        "start": shown["startedAt"],
-        "end": shown["expiredAt"],
-        "status": told,
+        "start": allowances["startedAt"],
+        "end": allowances["expiredAt"],
+        "status": status,
     }
 
 
-def _iso(day: str) -> str:
+def _iso_date(day: str) -> str:
     return f"{day[:4]}-{day[4:6]}-{day[6:]}"

@@ -14,7 +14,7 @@ from benchmarks import chaos
 from benchmarks.chaos import compare, faults, judge, kills
 from benchmarks.driver import Plan, requests, twins
 from roamify_async import PurchaseInDoubtError
-from roamify_async.sandbox.faults.rules import rule
+from roamify_async.sandbox.faults.rules import FaultRule
 
 PLAN = Plan(
     url="http://127.0.0.1:1",
@@ -62,7 +62,7 @@ def test_faults_hit_their_share():
     scripted = faults(0.2, 0.6, chaos.Random(1))
     left, hit = 1.0, []
     for fault in scripted:
-        assert rule(json.loads(json.dumps(fault))).times is None
+        assert FaultRule.from_json(json.loads(json.dumps(fault))).times is None
         hit.append(left * fault["probability"])
         left -= hit[-1]
     assert hit == pytest.approx([0.2 / len(hit)] * len(hit))

@@ -11,7 +11,7 @@ import pytest
 from support.partner import partner_of
 from support.servers import Raw, answer, answering
 
-from roamify_async.sandbox.control.dashboard import page
+from roamify_async.sandbox.control.dashboard import dashboard
 
 PLAIN = "esim-greece-30days-1gb-all"
 VOID = {"meta", "link", "br", "img", "input", "hr"}
@@ -102,10 +102,10 @@ async def test_the_policy_allows_its_own_style_alone(partner):
 async def test_it_refreshes_itself_until_it_is_held_still(partner):
     """Both without any script, and each way links to the other."""
     _, _, moving = await read(partner)
-    _, _, still = await read(partner, "/?still")
+    _, _, still = await read(partner, "/?paused")
     assert [meta["content"] for meta in moving.named("meta") if meta.get("http-equiv") == "refresh"] == ["3"]
     assert not [meta for meta in still.named("meta") if "http-equiv" in meta]
-    assert [link["href"] for page in (moving, still) for link in page.named("a")] == ["/?still", "/"]
+    assert [link["href"] for page in (moving, still) for link in page.named("a")] == ["/?paused", "/"]
     assert {"name": "viewport", "content": "width=device-width, initial-scale=1"} in moving.named("meta")
 
 
@@ -163,19 +163,19 @@ async def test_it_shows_requests_and_the_faults_that_hit(partner):
     _, _, document = await read(partner)
     requests = [row[1:] for row in document.table("Requests")]
     assert requests == [
-        ["POST /api/esim/apply", "under way"],
-        ["POST /api/esim/order", "cut"],
+        ["POST /api/esim/apply", "in progress"],
+        ["POST /api/esim/order", "aborted"],
         ["GET /api/esims", "503"],
         ["GET /api/esim", "404"],
         ["GET /api/balance", "200"],
     ]
-    assert [row[1:] for row in document.table("Faults that hit")] == [
-        ["POST /api/esim/apply", "under way", "hang"],
-        ["POST /api/esim/order", "cut", "drop"],
+    assert [row[1:] for row in document.table("Injected faults")] == [
+        ["POST /api/esim/apply", "in progress", "hang"],
+        ["POST /api/esim/order", "aborted", "drop"],
         ["GET /api/esims", "503", "503_html"],
     ]
     hanging.cancel()
-    while document.table("Requests")[0][2] != "cut":
+    while document.table("Requests")[0][2] != "aborted":
         _, _, document = await read(partner)
     sandbox.reset()
     assert (await read(partner))[2].rows == {}
@@ -215,7 +215,7 @@ async def test_it_shows_webhooks_and_the_time():
         await partner.sandbox.delivered()
         _, text, document = await read(partner)
         rows = document.table("Webhooks")
-        assert rows == [["1 partner.top_up", "acknowledged", "2 tries", "200"]]
+        assert rows == [["1 partner.top_up", "acknowledged", "2", "200"]]
         assert "<dt>Ahead by</dt><dd>2 d 1:00 h</dd>" in text
         await partner.call("DELETE", "/_sandbox/webhooks")
         assert (await read(partner))[2].table("Webhooks") == rows
@@ -224,8 +224,8 @@ async def test_it_shows_webhooks_and_the_time():
 @pytest.mark.parametrize("peer", ["192.0.2.1", None, ""])
 async def test_only_peers_on_this_machine_see_it(sandbox, peer):
     """Others are refused as they are by the control plane."""
-    assert page(sandbox._running(), peer, still=False).status == 403
-    assert page(sandbox._running(), "127.0.0.1", still=False).status == 200
+    assert dashboard(sandbox._running(), peer, paused=False).status == 403
+    assert dashboard(sandbox._running(), "127.0.0.1", paused=False).status == 200
 
 
 async def test_it_is_only_read(partner):

@@ -1,6 +1,5 @@
 """How the sandbox is started, stopped and restarted: in a loop, in a thread, from the command line."""
 
-import inspect
 import json
 import signal
 import subprocess
@@ -13,10 +12,12 @@ from functools import partial
 
 import aiohttp
 import pytest
+from attrs import fields
 
 from roamify_async.sandbox import Sandbox
-from roamify_async.sandbox.__main__ import _parser, main
+from roamify_async.sandbox.__main__ import create_parser, main
 from roamify_async.sandbox.faults.rules import FAULTS
+from roamify_async.sandbox.options import Options
 
 PLAIN = "esim-greece-30days-1gb-all"
 
@@ -222,9 +223,20 @@ def test_a_killed_program_keeps_all_that_goes_with_orders(tmp_path):
 
 def test_the_program_takes_every_option_of_the_sandbox():
     """What a Sandbox can be made with, the command line can say."""
-    assert {action.dest for action in _parser()._actions} - {"help"} == set(inspect.signature(Sandbox).parameters)
-    given = ["--no-vouchers", "--rates-bare", "--voucher-package", "a", "--voucher-package", "b", "--policy-takes", "2"]
-    chosen = vars(_parser().parse_args(given))
+    assert {action.dest for action in create_parser()._actions} - {"help"} == {
+        option.name for option in fields(Options)
+    }
+    given = [
+        "--no-vouchers",
+        "--no-rates-envelope",
+        "--voucher-package",
+        "a",
+        "--voucher-package",
+        "b",
+        "--policy-takes",
+        "2",
+    ]
+    chosen = vars(create_parser().parse_args(given))
     assert (chosen["vouchers"], chosen["rates_envelope"], chosen["policy_takes"]) == (False, False, 2)
     assert chosen["voucher_packages"] == ["a", "b"]
 
@@ -259,8 +271,8 @@ def test_the_program_explains_itself():
 @pytest.mark.parametrize(
     ("option", "value", "named"),
     [
-        ("--packages", "1", "packages must be a whole number from 20"),
-        ("--fault", "{drop}", "argument --fault: '{drop}' is no JSON"),
+        ("--packages", "1", "packages must be an integer from 20"),
+        ("--fault", "{drop}", "argument --fault: '{drop}' is not JSON"),
         ("--fault", '{"fault": "explode"}', "faults: fault must be one of drop"),
         ("--fault", '"drop"', "faults must be a list of objects"),
     ],

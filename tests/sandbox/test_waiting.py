@@ -33,7 +33,7 @@ def test_wait_for_blocks_until_the_request_is_there():
         sandbox.wait_for(f"GET {HEALTH}", count=2)
         sandbox.wait_for(f"GET {HEALTH}")
         assert sandbox.state()["requests"] == {f"GET {HEALTH}": 2}
-        with pytest.raises(TimeoutError, match=f"of 3 GET {HEALTH} came 2"):
+        with pytest.raises(TimeoutError, match=f"received 2 of 3 requests GET {HEALTH}"):
             sandbox.wait_for(f"GET {HEALTH}", count=3, timeout=0.01)
         threads.append(ask_in_thread(sandbox))
         sandbox.wait_for(f"GET {HEALTH}", count=3)
@@ -46,10 +46,10 @@ def test_wait_for_counts_from_the_reset():
     with Sandbox(packages=20) as sandbox:
         ask_in_thread(sandbox).join()
         sandbox.wait_for(f"GET {HEALTH}")
-        with pytest.raises(TimeoutError, match="came 0"):
+        with pytest.raises(TimeoutError, match="received 0"):
             sandbox.wait_for(f"POST {HEALTH}", timeout=0.01)
         sandbox.reset()
-        with pytest.raises(TimeoutError, match=r"0\.01 s passed, and of 1 GET .* came 0"):
+        with pytest.raises(TimeoutError, match=r"received 0 of 1 requests GET .* after 0\.01 s"):
             sandbox.wait_for(f"GET {HEALTH}", timeout=0.01)
 
 
@@ -108,7 +108,7 @@ async def test_nobody_waits_for_a_sandbox_that_stopped():
     async with Sandbox(packages=20) as sandbox:
         waiting = asyncio.create_task(sandbox.arrived(f"GET {HEALTH}"))
         await asyncio.sleep(0)
-    with pytest.raises(RuntimeError, match="the sandbox stopped"):
+    with pytest.raises(RuntimeError, match="the sandbox was stopped"):
         await waiting
 
 

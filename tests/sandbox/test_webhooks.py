@@ -243,7 +243,7 @@ async def test_a_receiver_that_hangs_holds_up_no_answer():
         waiting = asyncio.create_task(partner.sandbox.delivered())
         assert (await partner.get("/api/balance"))["data"]["balance"] < 1000
         assert not waiting.done()
-    with pytest.raises(RuntimeError, match="the sandbox stopped"):
+    with pytest.raises(RuntimeError, match="the sandbox was stopped"):
         await waiting
 
 
@@ -328,7 +328,7 @@ async def test_a_test_can_make_up_an_event():
         ({"id": 1, "event": {}}, "exactly one"),
         ({"event": []}, "event_category and event_type"),
         ({"event": {"event_type": "usage"}}, "event_category and event_type"),
-        ({"body": ""}, "give id, event"),
+        ({"body": ""}, "allowed: id, event"),
     ],
 )
 async def test_what_cannot_be_sent_is_400(given, named):
@@ -484,7 +484,7 @@ def test_the_blocking_form_waits_for_a_receiver_in_another_thread():
         with Sandbox(packages=20, webhook_url=f"http://127.0.0.1:{server.server_port}") as sandbox:
             sandbox.wait_delivered()
             sandbox.add_balance("5")
-            with pytest.raises(TimeoutError, match="1 events still wait"):
+            with pytest.raises(TimeoutError, match="1 events are not delivered"):
                 sandbox.wait_delivered(timeout=0.01)
             gate.set()
             sandbox.wait_delivered()

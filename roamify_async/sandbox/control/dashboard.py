@@ -1,177 +1,172 @@
-"""The page at `/`: what a person wants to see of a running sandbox; it changes nothing and needs no script."""
+"""The dashboard at `/`: the state of the sandbox for people; it is read-only and needs no script."""
 
 import time
 from base64 import b64encode
 from collections.abc import Iterable
+from functools import cache
 from hashlib import sha256
-from html import escape
 from itertools import islice
-from typing import Final, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, TypeVar
 
-from roamify_async.sandbox.context import World
+from roamify_async.sandbox.context import Context
+from roamify_async.sandbox.data.currencies import to_decimal
+from roamify_async.sandbox.data.encoding import Json
 from roamify_async.sandbox.data.insurance import COVERS
-from roamify_async.sandbox.data.money import decimal
 from roamify_async.sandbox.data.plans import UNLIMITED
 from roamify_async.sandbox.delivery import Delivery
-from roamify_async.sandbox.http.responses import Answer, failed
+from roamify_async.sandbox.http.errors import failed
+from roamify_async.sandbox.http.responses import Response
+from roamify_async.sandbox.options import is_loopback
 from roamify_async.sandbox.state.records import Esim, Order
-from roamify_async.sandbox.state.visits import UNDER_WAY, Visit
+from roamify_async.sandbox.state.request_log import IN_PROGRESS, LoggedRequest
 
-from .given import near
-from .style import STYLE
+if TYPE_CHECKING:
+    import jinja2
 
+_FOLDER: Final = Path(__file__).parent
 _ROWS: Final = 20
-_SHORT: Final = 24  # letters that need no line break
+_REFRESH_INTERVAL: Final = 3  # seconds
 _KINDS: Final = {"INSTALLED": "good", "EXPIRED": "bad", "REVOKED": "bad", "acknowledged": "good", "given up": "bad"}
-_EVERY: Final = 3  # seconds from one refresh to the next
-_TYPE: Final = "text/html; charset=utf-8"
-_STYLE_HASH: Final = b64encode(sha256(STYLE.encode()).digest()).decode()
+_NO_JINJA: Final = (
+    "The dashboard requires Jinja2: pip install 'roamify-async[sandbox]'\n"
+    "Everything else works without it; GET /_sandbox/state returns the state as JSON.\n"
+)
 _HEADERS: Final = {
-    "Content-Security-Policy": f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; base-uri 'none';"
-    " form-action 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
 }
 
-Kept = TypeVar("Kept")
-Cells = tuple[str, ...]  # HTML of one row
+T = TypeVar("T")
 
 
-def page(world: World, peer: str | None, *, still: bool) -> Answer:
-    """Show the sandbox to whoever sits at this machine; a still page does not refresh itself."""
-    if not near(peer):
-        return failed(403, "The page is for loopback peers only")
-    with world.lock:
-        return Answer(200, _document(world, still=still), _TYPE, dict(_HEADERS))
-
-
-def _document(world: World, *, still: bool) -> str:
-    refresh = "" if still else f'<meta http-equiv="refresh" content="{_EVERY}">'
-    link = '<a href="/">refresh again</a>' if still else '<a href="/?still">hold still</a>'
-    state = "This page holds still" if still else f"New every {_EVERY} seconds"
-    return (
-        '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8">'
-        f'<meta name="viewport" content="width=device-width, initial-scale=1">{refresh}'
-        f"<title>Roamify sandbox</title><style>{STYLE}</style></head><body>"
-        f"<header><h1>Roamify sandbox</h1><p>{state}: {link}</p></header>"
-        f"<main>{_figures(world)}<div>{_orders(world)}{_esims(world)}</div>"
-        f"<div>{_requests(world)}{_faults(world)}{_webhooks(world)}</div></main></body></html>"
+def dashboard(context: Context, peer: str | None, *, paused: bool) -> Response:
+    """Return the page to loopback peers; a paused page does not refresh itself."""
+    if not is_loopback(peer or ""):
+        return failed(403, "The dashboard serves loopback peers only")
+    try:
+        template = _template()
+    except ImportError:
+        return Response(200, _NO_JINJA, "text/plain; charset=utf-8", _HEADERS)
+    with context.lock:
+        page = template.render(_page(context), paused=paused, interval=_REFRESH_INTERVAL)
+    style = b64encode(sha256(_style().encode()).digest()).decode()
+    policy = (
+        f"default-src 'none'; style-src 'sha256-{style}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     )
+    return Response(200, page, "text/html; charset=utf-8", {"Content-Security-Policy": policy, **_HEADERS})
 
 
-def _figures(world: World) -> str:
-    ahead = int(world.store.ahead)
-    shown = {
-        "Balance": f"${decimal(world.store.balance())}",
-        "Requests": str(sum(world.arrivals.counts.values())),
-        "Time (UTC)": _moment(world.now()),
-        **({"Ahead by": _span(ahead)} if ahead else {}),
+@cache
+def _style() -> str:
+    return (_FOLDER / "dashboard.css").read_text("utf-8")
+
+
+@cache
+def _template() -> "jinja2.Template":
+    """Return the compiled template; raises ImportError if Jinja2 is not installed."""
+    import jinja2
+    from markupsafe import Markup
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_FOLDER),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    style = Markup(_style())  # noqa: S704 - a file of this package
+    return environment.get_template("dashboard.html", globals={"style": style})
+
+
+def _page(context: Context) -> Json:
+    ahead = int(context.store.ahead)
+    webhooks = [_delivery(delivery) for delivery in _latest(context.webhooks.recent())]
+    return {
+        "latest": f"the latest {_ROWS}",
+        "figures": {
+            "Balance": f"${to_decimal(context.store.balance())}",
+            "Requests": str(sum(context.requests.counts.values())),
+            "Time (UTC)": _utc(context.now()),
+            **({"Ahead by": _duration(ahead)} if ahead else {}),
+        },
+        "orders": _orders(context),
+        "esims": [_esim(context, esim) for esim in islice(context.store.esims(hidden=True), _ROWS)],
+        "requests": [_request(request) for request in _latest(context.requests.recent)],
+        "faulty": [_request(request) for request in _latest(context.requests.faulty)],
+        "webhooks": webhooks if context.webhooks.url or webhooks else None,
+        "receiver": f"to {context.webhooks.url}" if context.webhooks.url else "stopped",
     }
-    return (
-        "<dl>" + "".join(f"<div><dt>{name}</dt><dd>{escape(text)}</dd></div>" for name, text in shown.items()) + "</dl>"
-    )
 
 
-def _orders(world: World) -> str:
-    both = [order for kind in (False, True) for order in world.store.orders(insurance=kind, limit=_ROWS, hidden=True)]
-    newest = sorted(both, key=lambda order: order.created_at, reverse=True)[:_ROWS]
-    return _table("Orders", ("When", "Total", "Bought", "Reference"), [_order(world, order) for order in newest])
+def _orders(context: Context) -> list[Json]:
+    both = [
+        o for insurance in (False, True) for o in context.store.orders(insurance=insurance, limit=_ROWS, hidden=True)
+    ]
+    latest = sorted(both, key=lambda order: order.created_at, reverse=True)[:_ROWS]
+    return [_order(context, order) for order in latest]
 
 
-def _esims(world: World) -> str:
-    esims = islice(world.store.esims(hidden=True), _ROWS)
-    return _table("eSIMs", ("Status", "ICCID", "Package", "Data"), [_esim(world, esim) for esim in esims])
+def _order(context: Context, order: Order) -> Json:
+    packages = [item.package_id for item in order.items]
+    names = [f"{packages.count(id)} x {_package_name(context, id)}" for id in dict.fromkeys(packages)]
+    return {
+        "at": _utc(order.created_at),
+        "total": f"${to_decimal(order.total)}",
+        "goods": ", ".join(names) + ("" if order.kind == "order" else f" ({order.kind})"),
+        "reference": order.reference_id,
+    }
 
 
-def _requests(world: World) -> str:
-    return _table("Requests", ("When", "Request", "Answer"), [_visit(visit) for visit in _last(world.visits.recent)])
-
-
-def _faults(world: World) -> str:
-    hits = [(*_visit(visit), escape(visit.fault)) for visit in _last(world.visits.hit)]
-    return _table("Faults that hit", ("When", "Request", "Answer", "Fault"), hits)
-
-
-def _webhooks(world: World) -> str:
-    sent = [_delivery(delivery) for delivery in _last(world.webhooks.recent())]
-    if world.webhooks.url is None and not sent:
-        return ""
-    note = f"to {world.webhooks.url}" if world.webhooks.url else "ended"
-    return _table("Webhooks", ("Event", "State", "Tries", "Answer"), sent, note)
-
-
-def _table(title: str, heads: Cells, rows: list[Cells], note: str = f"the newest {_ROWS}") -> str:
-    if not rows:
-        return f"<section><h2>{title}</h2><p>None yet.</p></section>"
-    head = "".join(f'<th scope="col">{name}</th>' for name in heads)
-    body = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows)
-    return (
-        f"<section><h2>{title} <small>{escape(note)}</small></h2>"
-        f'<div class="box" role="region" aria-label="{title}" tabindex="0">'
-        f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div></section>"
-    )
-
-
-def _order(world: World, order: Order) -> Cells:
-    bought = [item.package_id for item in order.items]
-    names = [f"{bought.count(id)} x {_named(world, id)}" for id in dict.fromkeys(bought)]
-    kind = "" if order.kind == "order" else f" ({order.kind})"
-    goods = escape(", ".join(names) + kind)
-    return _when(order.created_at), f"${decimal(order.total)}", goods, _code(order.reference_id)
-
-
-def _named(world: World, package_id: str) -> str:
+def _package_name(context: Context, package_id: str) -> str:
     cover = COVERS.get(package_id)
-    return cover.name if cover else world.catalogue.packages[package_id].plan.name
+    return cover.name if cover else context.catalogue.packages[package_id].plan.name
 
 
-def _esim(world: World, esim: Esim) -> Cells:
-    package = world.catalogue.packages[esim.package_id]
-    allowed = min(UNLIMITED, sum(held.plan.megabytes for held in world.bought(esim, hidden=True)))
-    used = sum(day.megabytes for day in world.store.usages(esim.id))
-    if allowed == UNLIMITED:
-        data = f"<span>{used:,} MB,</span> unlimited"
-    else:
-        data = f'<progress max="{allowed}" value="{used}"></progress><span>{used:,} of {allowed:,} MB</span>'
-    place = f"{package.group.place.name}, {package.plan.name}"
-    return _badge(esim.status, _KINDS.get(esim.status, "")), _code(esim.iccid), escape(place), data
+def _esim(context: Context, esim: Esim) -> Json:
+    package = context.catalogue.packages[esim.package_id]
+    allowed = sum(package.plan.megabytes for package in context.packages_of(esim, hidden=True))
+    return {
+        "status": esim.status,
+        "kind": _KINDS.get(esim.status, ""),
+        "iccid": esim.iccid,
+        "package": f"{package.destination.place.name}, {package.plan.name}",
+        "used": sum(day.megabytes for day in context.store.usages(esim.id)),
+        "allowed": allowed if allowed < UNLIMITED else None,
+    }
 
 
-def _visit(visit: Visit) -> Cells:
-    answer = str(visit.status)
-    kind = "good" if answer < "400" else "" if answer == UNDER_WAY else "bad"
-    return _when(visit.at), _code(f"{visit.method} {visit.path}"), _badge(answer, kind)
+def _request(request: LoggedRequest) -> Json:
+    status = str(request.status)
+    return {
+        "at": _utc(request.at),
+        "line": f"{request.method} {request.path}",
+        "status": status,
+        "kind": "good" if status < "400" else "" if status == IN_PROGRESS else "bad",
+        "fault": request.fault,
+    }
 
 
-def _delivery(delivery: Delivery) -> Cells:
-    state = _badge(delivery.state, _KINDS.get(delivery.state, ""))
-    tries = "1 try" if delivery.tries == 1 else f"{delivery.tries} tries"
-    return _code(f"{delivery.id} {delivery.event}"), state, tries, str(delivery.status or "no answer")
+def _delivery(delivery: Delivery) -> Json:
+    return {
+        "event": f"{delivery.id} {delivery.event}",
+        "state": delivery.state,
+        "kind": _KINDS.get(delivery.state, ""),
+        "tries": str(delivery.tries),
+        "status": str(delivery.status or "no response"),
+    }
 
 
-def _last(kept: Iterable[Kept]) -> list[Kept]:
-    return [*kept][: -_ROWS - 1 : -1]
+def _latest(entries: Iterable[T]) -> list[T]:
+    return [*entries][: -_ROWS - 1 : -1]
 
 
-def _badge(text: str, kind: str) -> str:
-    return f'<span class="badge {kind}">{escape(text)}</span>'
-
-
-def _code(text: str) -> str:
-    kind = ' class="long"' if len(text) > _SHORT else ""
-    return f"<code{kind}>{escape(text)}</code>" if text else "-"
-
-
-def _moment(at: float) -> str:
+def _utc(at: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(at))
 
 
-def _when(at: float) -> str:
-    return " ".join(f"<span>{part}</span>" for part in _moment(at).split())
-
-
-def _span(seconds: int) -> str:
+def _duration(seconds: int) -> str:
     days, rest = divmod(seconds, 86_400)
-    clock = f"{rest // 3_600}:{rest % 3_600 // 60:02} h" if rest else ""
-    return f"{f'{days} d' if days else ''} {clock}".strip()
+    hours = f"{rest // 3_600}:{rest % 3_600 // 60:02} h" if rest else ""
+    return f"{f'{days} d' if days else ''} {hours}".strip()

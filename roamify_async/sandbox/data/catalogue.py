@@ -1,18 +1,22 @@
-"""The catalogue: which packages are sold, and which of them a reader asks for."""
+"""The catalogue: every destination and package, and the selections that readers ask for."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import groupby
 from operator import attrgetter
+from typing import Final
 
 from attrs import define, frozen
 
-from .packages import Group, Json, Package
+from .encoding import Json
+from .packages import Destination, Package
+
+_CACHED_SELECTIONS: Final = 64  # a reader pages through one or two selections at a time
 
 
 @frozen
-class Wanted:
-    """What a reader of the catalogue asks for; None is no wish."""
+class Filter:
+    """The filters of a catalogue request; None does not filter."""
 
     country: str | None = None
     code: str | None = None
@@ -25,84 +29,98 @@ class Wanted:
 
 @define(slots=False, eq=False)
 class Selection:
-    """Packages that were asked for, in catalogue order."""
+    """The packages on sale that match a filter, in catalogue order."""
 
     packages: list[Package]
 
     @cached_property
     def destinations(self) -> list[list[Package]]:
-        """The same, those of one destination together."""
-        return [list(run) for _, run in groupby(self.packages, key=attrgetter("group"))]
+        """The packages, grouped by destination."""
+        return [list(run) for _, run in groupby(self.packages, key=attrgetter("destination"))]
 
 
 class Catalogue:
-    """Every destination and package there is, sold or not; it never changes, but gives a changed one."""
+    """Every destination and package, on sale or not. It is immutable: changes return a new catalogue."""
 
-    def __init__(self, groups: Sequence[Group]) -> None:
-        """Take the destinations; the first package of each is plain: it has no peculiarity."""
-        self.groups = groups
-        self.packages: dict[str, Package] = {package.id: package for group in groups for package in group.packages}
-        self._selections: dict[Wanted, Selection] = {}
+    def __init__(self, destinations: Sequence[Destination]) -> None:
+        """Create a catalogue; the first package of each destination is a plain one."""
+        self.destinations = destinations
+        self.packages: dict[str, Package] = {
+            package.id: package for destination in destinations for package in destination.packages
+        }
+        self._selections: dict[Filter, Selection] = {}
 
     @property
-    def shown(self) -> list[Json]:
-        """The destinations that sell anything, with the packages that they sell."""
-        return [group.shown for group in self.groups if group.shown["packages"]]
+    def json(self) -> list[Json]:
+        """The destinations that have packages on sale, with those packages."""
+        return [destination.json for destination in self.destinations if destination.json["packages"]]
 
-    def sold(self, package_id: str) -> Package | None:
-        """Find a package that is sold."""
+    def find_on_sale(self, package_id: str) -> Package | None:
+        """Return a package if it is on sale."""
         found = self.packages.get(package_id)
-        return found if found and found.sold else None
+        return found if found and found.on_sale else None
 
-    def changed(self, *, remove: Iterable[str], add: Iterable[str], prices: Mapping[str, int]) -> "Catalogue":
-        """Give the catalogue with packages that are sold no more, or again, or at other prices in cents."""
-        sold = {**dict.fromkeys(add, True), **dict.fromkeys(remove, False)}
-        named = sold.keys() | prices.keys()
-        unknown = named - self.packages.keys()
+    def with_changes(self, *, remove: Iterable[str], add: Iterable[str], prices: Mapping[str, int]) -> "Catalogue":
+        """Return a catalogue with packages taken off sale, put back on sale, or at other prices in cents.
+
+        Raises ValueError for an unknown package.
+        """
+        on_sale = {**dict.fromkeys(add, True), **dict.fromkeys(remove, False)}
+        changed = on_sale.keys() | prices.keys()
+        unknown = changed - self.packages.keys()
         if unknown:
-            raise ValueError(f"there is no package {', '.join(sorted(map(repr, unknown)))}")
-        touched = {self.packages[package_id].group for package_id in named}
-        return Catalogue([group.changed(sold, prices) if group in touched else group for group in self.groups])
+            raise ValueError(f"unknown package {', '.join(sorted(map(repr, unknown)))}")
+        touched = {self.packages[package_id].destination for package_id in changed}
+        return Catalogue(
+            [
+                destination.with_changes(on_sale, prices) if destination in touched else destination
+                for destination in self.destinations
+            ]
+        )
 
-    def select(self, wanted: Wanted) -> "Selection":
-        """Select the packages that are wanted; a packageId leaves every other wish aside."""
-        if wanted.package_id is not None:
-            found = self.sold(wanted.package_id)
+    def select(self, filter: Filter) -> "Selection":
+        """Return the packages on sale that match; a packageId overrides every other filter."""
+        if filter.package_id is not None:
+            found = self.find_on_sale(filter.package_id)
             return Selection([found] if found else [])
-        if wanted not in self._selections:
-            if len(self._selections) >= 64:  # noqa: PLR2004 - a reader pages through one or two selections at a time
+        if filter not in self._selections:
+            if len(self._selections) >= _CACHED_SELECTIONS:
                 self._selections.clear()
-            self._selections[wanted] = Selection(list(self._matching(wanted)))
-        return self._selections[wanted]
+            self._selections[filter] = Selection(list(self._matching(filter)))
+        return self._selections[filter]
 
     @cached_property
     def kinds(self) -> dict[str, list[str]]:
-        """The package ids of each kind there is, by the name of the kind."""
-        every = [package for package in self.packages.values() if package.sold]
+        """The ids of the packages on sale, by kind: plain, travel_date, unlimited, ..."""
+        every = [package for package in self.packages.values() if package.on_sale]
         tests: dict[str, Callable[[Package], bool]] = {
-            "plain": lambda p: p is p.group.packages[0] and p.with_top_up and p.group.place.geography == "local",
-            "travel_date": lambda p: p.travel_date,
+            "plain": lambda p: p is p.destination.packages[0] and p.supports_top_up and _geography(p) == "local",
+            "travel_date": lambda p: p.needs_travel_date,
             "unlimited": lambda p: p.plan.unlimited,
             "throttled": lambda p: p.plan.throttle_gb > 0,
-            "no_usage_check": lambda p: not p.usage_check,
-            "no_top_up": lambda p: not p.with_top_up,
+            "no_usage_check": lambda p: not p.supports_usage_check,
+            "no_top_up": lambda p: not p.supports_top_up,
             "voice": lambda p: p.plan.voice,
-            "local": lambda p: p.group.place.geography == "local",
-            "regional": lambda p: p.group.place.geography == "regional",
-            "global": lambda p: p.group.place.geography == "global",
+            "local": lambda p: _geography(p) == "local",
+            "regional": lambda p: _geography(p) == "regional",
+            "global": lambda p: _geography(p) == "global",
         }
         return {kind: [package.id for package in every if test(package)] for kind, test in tests.items()}
 
-    def _matching(self, wanted: Wanted) -> Iterator[Package]:
-        for group in self.groups:
-            place = group.place
-            if wanted.country not in (None, place.name) or wanted.code not in (None, place.code):
+    def _matching(self, filter: Filter) -> Iterator[Package]:
+        for destination in self.destinations:
+            place = destination.place
+            if filter.country not in (None, place.name) or filter.code not in (None, place.code):
                 continue
-            if wanted.geography not in (None, place.geography):
+            if filter.geography not in (None, place.geography):
                 continue
-            for package in group.sold:
+            for package in destination.on_sale:
                 plan = package.plan
-                if wanted.days not in (None, plan.days) or (wanted.unlimited and not plan.unlimited):
+                if filter.days not in (None, plan.days) or (filter.unlimited and not plan.unlimited):
                     continue
-                if wanted.megabytes is None or wanted.unlimited or plan.megabytes == wanted.megabytes:
+                if filter.megabytes is None or filter.unlimited or plan.megabytes == filter.megabytes:
                     yield package
+
+
+def _geography(package: Package) -> str:
+    return package.destination.place.geography

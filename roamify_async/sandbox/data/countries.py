@@ -1,4 +1,4 @@
-"""The places of the world the catalogue sells plans for: countries by region, and groups of them."""
+"""Countries by region, and the regional and global groups of them, that the catalogue can sell plans for."""
 
 from typing import Final
 
@@ -7,7 +7,11 @@ from attrs import frozen
 
 @frozen
 class Place:
-    """One destination: its code and English name, the region it is filed under, the country codes it covers."""
+    """One country or group of countries.
+
+    `region` is the continent it is listed under, `geography` is local, regional or global, and `covers` holds the
+    codes of the countries where its plans work.
+    """
 
     code: str
     name: str
@@ -16,7 +20,7 @@ class Place:
     covers: tuple[str, ...]
 
 
-# Northern Cyprus shares its code with Cyprus: codes of destinations are not unique.
+# Northern Cyprus shares its code with Cyprus, as in the real API: codes are not unique.
 _COUNTRIES: Final = {
     "Europe": """
         AX Åland Islands; AL Albania; AD Andorra; AT Austria; BY Belarus; BE Belgium; BA Bosnia and Herzegovina;
@@ -65,7 +69,7 @@ _COUNTRIES: Final = {
         SB Solomon Islands; TK Tokelau; TO Tonga; TV Tuvalu; VU Vanuatu; WF Wallis and Futuna""",
 }
 
-# Code, name, region and members: names of regions of the table above, or country codes.
+# Code, name, region, and members: region names of the table above, or country codes.
 _GROUPS: Final = (
     ("AFR", "Africa", "Africa", "Africa"),
     ("EUR", "Europe", "Europe", "Europe"),
@@ -118,4 +122,4 @@ def _places() -> tuple[Place, ...]:
 
 
 PLACES: Final = _places()
-"""Every place, those that even the smallest catalogue has coming first."""
+"""Every place; those of the smallest catalogue come first."""

@@ -1,6 +1,10 @@
-"""The currencies that the sandbox has rates for, and roughly how much of each a dollar buys."""
+"""Exact money in whole cents, and the currencies that have exchange rates."""
 
+from decimal import Decimal, InvalidOperation
 from typing import Final
+
+# Up to fifteen digits, the shortest text of a float is the text that it was read from.
+_LIMIT: Final = 10**15
 
 _LISTING: Final = """
     AED UAE Dirham 3.6725; AFN Afghan Afghani 70.5; ALL Albanian Lek 91.2; AMD Armenian Dram 387; ANG Antillean Guilder
@@ -37,13 +41,39 @@ _LISTING: Final = """
     XPF Pacific Franc 110; ZAR South African Rand 17.6; ZMW Zambian Kwacha 26.7"""
 
 
-def _currencies() -> dict[str, tuple[str, float]]:
+def to_cents(amount: Decimal | str | int, name: str = "balance") -> int:
+    """Return an amount in dollars as whole cents.
+
+    Raises ValueError, naming *name*, for a negative amount, a fraction of a cent, or anything that is not a number.
+    """
+    try:
+        counted = Decimal(amount) * 100
+        exact = 0 <= counted < _LIMIT and counted == int(counted)
+    except (InvalidOperation, ValueError, TypeError):
+        exact, counted = False, Decimal(0)
+    if not exact:
+        raise ValueError(f"{name} must be an amount of 0 or more in whole cents, such as '1000.00', not {amount!r}")
+    return int(counted)
+
+
+def to_decimal(cents: int) -> Decimal:
+    """Return cents as an amount with two decimals: 132 is Decimal('1.32')."""
+    return Decimal(cents).scaleb(-2)
+
+
+def to_number(cents: int) -> int | float:
+    """Return cents as the number that JSON writes exactly: 500 is 5, 132 is 1.32."""
+    whole, rest = divmod(cents, 100)
+    return float(f"{whole}.{rest:02}") if rest else whole  # parsed from text: a division would round
+
+
+def _parse(listing: str) -> dict[str, tuple[str, float]]:
     currencies: dict[str, tuple[str, float]] = {}
-    for entry in _LISTING.split(";"):
-        code, *name, bought = entry.split()
-        currencies[code] = " ".join(name), float(bought)
+    for entry in listing.split(";"):
+        code, *name, per_dollar = entry.split()
+        currencies[code] = " ".join(name), float(per_dollar)
     return currencies
 
 
-CURRENCIES: Final = _currencies()
-"""Name of each currency, and how much of it a dollar buys on average, by its code."""
+CURRENCIES: Final = _parse(_LISTING)
+"""By currency code: the English name, and the average number of units that a US dollar buys."""

@@ -1,8 +1,8 @@
-"""The devices that take an eSIM."""
+"""The devices that support eSIMs."""
 
 from typing import Final
 
-# Brand, operating system, kind, and its series: a name, with its models after a colon where they differ from it.
+# Brand, operating system, device type, and series: a name, followed by a colon and the models if they differ from it.
 _LISTING: Final = (
     (
         "Apple", "ios", "smartphone",
@@ -68,4 +68,4 @@ def _devices() -> list[dict[str, str]]:
 
 
 DEVICES: Final = _devices()
-"""Every device, as the API lists it."""
+"""Every compatible device, as the API lists it."""

@@ -1,4 +1,4 @@
-"""How destinations and their packages are made, from a seed and a size alone."""
+"""Generates the destinations and their packages from a seed and a size."""
 
 import unicodedata
 from itertools import cycle, islice
@@ -6,13 +6,14 @@ from random import Random
 from typing import Final
 
 from .countries import PLACES, Place
-from .money import number
-from .packages import Group, Json, Package
+from .currencies import to_number
+from .encoding import Json
+from .packages import Destination, Package
 from .plans import PLANS, Plan, price
 
 SMALLEST: Final = 20
 LARGEST: Final = len(PLACES) * len(PLANS)
-NO_USAGE_NOTE: Final = "Usage cannot be checked by the API: dial *100# or open the operator's own app to see it."
+NO_USAGE_NOTE: Final = "Usage cannot be checked through the API: dial *100# or open the operator's app to see it."
 
 _PER_PLACE: Final = 8
 _FEWEST_PLACES: Final = 4
@@ -21,28 +22,28 @@ _COUNTRY_NAMES: Final = {place.code: place.name for place in reversed(PLACES) if
 
 
 def slug(name: str) -> str:
-    """Spell a name for an id: plain lower-case letters with hyphens between the words."""
+    """Return a name as part of an id: lower-case ASCII words joined by hyphens."""
     plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().replace("'", "").lower()
     return "-".join("".join(letter if letter.isalnum() else " " for letter in plain).split())
 
 
-def destinations(seed: int, size: int) -> list[Group]:
-    """Make the destinations: the same ones for the same seed and size, in every process."""
+def generate(seed: int, size: int) -> list[Destination]:
+    """Return the destinations; the same seed and size give the same ones in every process."""
     places = PLACES[: max(_FEWEST_PLACES, size // _PER_PLACE)]
     share, extra = divmod(size, len(places))
-    groups = [_group(seed, place, share + (position < extra)) for position, place in enumerate(places)]
-    _mark(Random(f"{seed}/marks"), size, groups)
-    return groups
+    destinations = [_destination(seed, place, share + (position < extra)) for position, place in enumerate(places)]
+    _mark_special(Random(f"{seed}/marks"), size, destinations)
+    return destinations
 
 
-def _group(seed: int, place: Place, count: int) -> Group:
-    dice = Random(f"{seed}/{place.name}")
+def _destination(seed: int, place: Place, count: int) -> Destination:
+    rng = Random(f"{seed}/{place.name}")
     name = slug(place.name)
-    signals = [_signal(code, dice) for code in place.covers]
-    group = Group(place, {})
-    level = dice.randrange(80, 161)
-    group.packages = [_package(group, name, plan, price(plan, place, level), dice) for plan in PLANS[:count]]
-    group.shown = {
+    signals = [_signal(code, rng) for code in place.covers]
+    destination = Destination(place, {})
+    level = rng.randrange(80, 161)
+    destination.packages = [_package(destination, name, plan, price(plan, place, level), rng) for plan in PLANS[:count]]
+    destination.json = {
         "id": f"{name}-esims",
         "countryName": place.name,
         "countryCode": place.code,
@@ -53,23 +54,23 @@ def _group(seed: int, place: Place, count: int) -> Group:
         "maxPrice": 0,
         "image": f"https://imagedelivery.net/sandbox/countries/flags/{name}/public",
         "signals": signals,
-        **group.offer,
+        **destination.offer,
     }
-    return group
+    return destination
 
 
-def _signal(code: str, dice: Random) -> Json:
+def _signal(code: str, rng: Random) -> Json:
     name = _COUNTRY_NAMES[code]
     carriers = [f"{name} Telecom", f"{name} Mobile", f"{name} Wireless"]
     return {
         "code": code,
         "name": name,
-        "networks": dice.choice(_NETWORKS),
-        "carriers": carriers[: dice.randrange(1, 4)],
+        "networks": rng.choice(_NETWORKS),
+        "carriers": carriers[: rng.randrange(1, 4)],
     }
 
 
-def _package(group: Group, name: str, plan: Plan, cents: int, dice: Random) -> Package:
+def _package(destination: Destination, name: str, plan: Plan, cents: int, rng: Random) -> Package:
     id = f"esim-{name}-{plan.slug}-all"
     throttle = {
         "throttleSpeed": plan.throttle_kbps,
@@ -77,15 +78,15 @@ def _package(group: Group, name: str, plan: Plan, cents: int, dice: Random) -> P
         "throttleThreshold": plan.throttle_gb,
         "throttleThresholdUnit": "gb",
     }
-    shown: Json = {
+    json: Json = {
         "packageId": id,
         "package": plan.name,
         "plan": "data-voice-sms" if plan.voice else "data-only",
         "activation": "first-use",
         "day": plan.days,
-        "price": number(cents),
+        "price": to_number(cents),
         "isUnlimited": plan.unlimited,
-        "isAPNAutomatic": dice.random() < 0.8,  # noqa: PLR2004
+        "isAPNAutomatic": rng.random() < 0.8,  # noqa: PLR2004
         "apn": "globaldata",
         "dataAmount": plan.megabytes,
         "dataUnit": "MB",
@@ -97,31 +98,31 @@ def _package(group: Group, name: str, plan: Plan, cents: int, dice: Random) -> P
         "smsUnit": "sms" if plan.voice else "",
         "withSMS": plan.voice,
         "withCall": plan.voice,
-        "withHotspot": dice.random() < 0.9,  # noqa: PLR2004
+        "withHotspot": rng.random() < 0.9,  # noqa: PLR2004
         "withDataRoaming": True,
-        "withDestinationInstall": dice.random() < 0.1,  # noqa: PLR2004
+        "withDestinationInstall": rng.random() < 0.1,  # noqa: PLR2004
         "withUsageCheck": True,
         "withThrottle": plan.throttle_gb > 0,
         **({"throttle": throttle} if plan.throttle_gb else {}),
         "requirements": {"travelDate": False},
         "notes": [],
     }
-    return Package(id, group, plan, cents, shown)
+    return Package(id, destination, plan, cents, json)
 
 
-def _mark(dice: Random, size: int, groups: list[Group]) -> None:
-    """Give some packages their peculiarity: a travel date, no usage check, no top-up."""
-    for group in [*groups[3:4], *(other for other in groups[4:] if dice.random() < 0.04)]:  # noqa: PLR2004
-        for package in group.packages:
-            package.with_top_up = False
-    rest = [package for group in groups for package in group.packages[1:]]
-    dice.shuffle(rest)
-    dated = max(3, size * 30 // 28_000)
-    unchecked = max(2, size * 3 // 100)
-    for package in rest[:dated]:
-        package.shown["requirements"]["travelDate"] = True
-    for package in rest[dated : dated + unchecked]:
-        package.shown["withUsageCheck"] = False
-        package.shown["notes"] = [NO_USAGE_NOTE]
-    for package in islice(cycle(rest), dated + unchecked, dated + 2 * unchecked):
-        package.with_top_up = False
+def _mark_special(rng: Random, size: int, destinations: list[Destination]) -> None:
+    """Mark some packages as special: travel date required, no usage check, or no top-up."""
+    for destination in [*destinations[3:4], *(destination for destination in destinations[4:] if rng.random() < 0.04)]:  # noqa: PLR2004
+        for package in destination.packages:
+            package.supports_top_up = False
+    candidates = [package for destination in destinations for package in destination.packages[1:]]
+    rng.shuffle(candidates)
+    travel_dates = max(3, size * 30 // 28_000)
+    no_usage = max(2, size * 3 // 100)
+    for package in candidates[:travel_dates]:
+        package.json["requirements"]["travelDate"] = True
+    for package in candidates[travel_dates : travel_dates + no_usage]:
+        package.json["withUsageCheck"] = False
+        package.json["notes"] = [NO_USAGE_NOTE]
+    for package in islice(cycle(candidates), travel_dates + no_usage, travel_dates + 2 * no_usage):
+        package.supports_top_up = False

@@ -1,19 +1,19 @@
-"""The insurance that the sandbox sells: a few products, each for some lengths of stay."""
+"""The insurance products on sale, each with packages for several lengths of stay."""
 
 from typing import Final
 from uuid import NAMESPACE_URL, uuid5
 
 from attrs import frozen
 
+from .currencies import to_number
+from .encoding import Json
 from .generator import slug
-from .money import number
-from .packages import Json
 
 PREFIX: Final = "insurance-"
-"""How the ids of insurance packages begin."""
+"""The prefix of insurance package ids."""
 
 _BENEFITS: Final = ("Emergency medical expenses", "Repatriation", "Loss of passport", "Trip delay")
-# Country, its code, geography, region, cents a day, days, what is asked for beside the telephone number.
+# Country, code, geography, region, cents per day, days, and the fields required beside the phone number.
 _LISTING: Final = (
     ("Saudi Arabia", "SA", "local", "Middle East", 95, (7, 15, 30), ("dateOfBirth", "idNumber")),
     ("Türkiye", "TR", "local", "Middle East", 80, (7, 15), ("dateOfBirth", "passportNumber")),
@@ -25,7 +25,7 @@ _LISTING: Final = (
 
 @frozen
 class Cover:
-    """One insurance package: its product, the days it covers, its price in cents, and what it asks of a traveller."""
+    """One insurance package of a product, with the days it covers and its price in cents."""
 
     id: str
     name: str
@@ -34,15 +34,15 @@ class Cover:
     cents: int
 
     @property
-    def shown(self) -> Json:
-        """The package as its product lists it."""
+    def json(self) -> Json:
+        """The package as the API serves it."""
         return {
             "packageId": self.id,
             "package": self.name,
             "provider": "Sandbox Insurance",
             "type": "insurance",
-            "charge": number(self.cents),
-            "price": number(self.cents),
+            "charge": to_number(self.cents),
+            "price": to_number(self.cents),
             "day": self.day,
             "currency": "USD",
             "requirements": self.product.requirements,
@@ -60,22 +60,22 @@ class Product:
     region: str
     daily: int
     days: tuple[int, ...]
-    asked: tuple[str, ...]
+    required: tuple[str, ...]
 
     @property
     def requirements(self) -> dict[str, bool]:
-        """What a traveller must tell."""
+        """Which fields a traveller must supply."""
         names = ("dateOfBirth", "idNumber", "passportNumber")
-        return {"phoneNumber": True, **{name: name in self.asked for name in names}}
+        return {"phoneNumber": True, **{name: name in self.required for name in names}}
 
     @property
     def benefits(self) -> list[str]:
-        """What is insured, for people to read."""
+        """The display texts of what is insured."""
         return list(_BENEFITS)
 
     @property
     def covers(self) -> list[Cover]:
-        """Its packages, the shortest first."""
+        """Its packages, shortest first."""
         start = f"{PREFIX}{slug(self.country)}-individual"
         return [
             Cover(f"{start}-{day}days", f"Individual - {day} Days", self, day, 200 + self.daily * day)
@@ -84,7 +84,7 @@ class Product:
 
     @property
     def place(self) -> Json:
-        """Its destination."""
+        """Its destination, as the API lists it."""
         return {
             "code": self.code,
             "name": self.country,
@@ -92,8 +92,8 @@ class Product:
             "geography": self.geography,
         }
 
-    def shown(self, covers: list[Cover]) -> Json:
-        """Show the product with some of its packages."""
+    def to_json(self, covers: list[Cover]) -> Json:
+        """Return the product as the API serves it, with these packages."""
         name = f"{self.country} Travel Insurance"
         place = slug(self.country)
         prices = [cover.cents for cover in covers]
@@ -113,14 +113,14 @@ class Product:
             "eligibleNationCodes": ["SA"],
             "benefits": self.benefits,
             "insuredType": "individual",
-            "minPrice": number(min(prices)),
-            "maxPrice": number(max(prices)),
-            "packages": [cover.shown for cover in covers],
+            "minPrice": to_number(min(prices)),
+            "maxPrice": to_number(max(prices)),
+            "packages": [cover.json for cover in covers],
         }
 
 
 PRODUCTS: Final = tuple(Product(*entry) for entry in _LISTING)
-"""Every product."""
+"""Every insurance product."""
 
 COVERS: Final = {cover.id: cover for product in PRODUCTS for cover in product.covers}
 """Every insurance package by its id."""

@@ -1,112 +1,106 @@
-"""Packages and the destinations that sell them, and how they are written as JSON."""
+"""Packages, the destinations that sell them, and both as JSON."""
 
-import json
 from collections.abc import Iterable, Mapping
 from itertools import groupby
 from operator import attrgetter
-from typing import Any
 
 from attrs import define, evolve, field
 
 from .countries import Place
-from .money import number
+from .currencies import to_number
+from .encoding import Json, dumps
 from .plans import Plan
-
-Json = dict[str, Any]  # JSON as it goes out: the values are of every kind
 
 
 @define(eq=False)
 class Package:
-    """One package: what the API shows of it, its price in cents, whether its eSIMs take top-ups, whether it is sold."""
+    """One package, with its price in cents; `json` is the object that the API serves."""
 
     id: str
-    group: "Group" = field(repr=False)
+    destination: "Destination" = field(repr=False)
     plan: Plan
     cents: int
-    shown: Json = field(repr=False)
-    with_top_up: bool = True
-    sold: bool = True
+    json: Json = field(repr=False)
+    supports_top_up: bool = True
+    on_sale: bool = True
     _text: str = field(default="", init=False, repr=False)
 
     @property
     def text(self) -> str:
-        """The package as JSON text, written once."""
+        """The package as JSON text, serialized once."""
         if not self._text:
-            self._text = dumps(self.shown)
+            self._text = dumps(self.json)
         return self._text
 
     @property
-    def travel_date(self) -> bool:
-        """Whether applying an eSIM of it needs a start date."""
-        return bool(self.shown["requirements"]["travelDate"])
+    def needs_travel_date(self) -> bool:
+        """Whether applying an eSIM of it requires a start date."""
+        return bool(self.json["requirements"]["travelDate"])
 
     @property
-    def usage_check(self) -> bool:
-        """Whether the usage endpoints know its eSIMs."""
-        return bool(self.shown["withUsageCheck"])
+    def supports_usage_check(self) -> bool:
+        """Whether the usage endpoints serve its eSIMs."""
+        return bool(self.json["withUsageCheck"])
 
     @property
     def top_ups(self) -> list["Package"]:
-        """The packages its eSIMs can be topped up with: data plans of its destination that need no travel date."""
-        if not self.with_top_up:
+        """The packages that its eSIMs can be topped up with: data-only ones of its destination without travel date."""
+        if not self.supports_top_up:
             return []
-        return [package for package in self.group.sold if not (package.plan.voice or package.travel_date)]
+        return [
+            package for package in self.destination.on_sale if not (package.plan.voice or package.needs_travel_date)
+        ]
 
 
 @define(eq=False)
-class Group:
-    """One destination with its packages, sold or not."""
+class Destination:
+    """One destination with all its packages, on sale or not."""
 
     place: Place
-    shown: Json = field(repr=False)
+    json: Json = field(repr=False)
     packages: list[Package] = field(factory=list["Package"], repr=False)
     _head: str = field(default="", init=False, repr=False)
 
     @property
     def head(self) -> str:
-        """The destination as JSON text up to the bracket that opens its packages, written once."""
+        """The destination as JSON text up to the opening bracket of its packages, serialized once."""
         if not self._head:
-            self._head = dumps({**self.shown, "packages": ()})[:-2]
+            self._head = dumps({**self.json, "packages": ()})[:-2]
         return self._head
 
     @property
-    def sold(self) -> list[Package]:
-        """The packages that it sells."""
-        return [package for package in self.packages if package.sold]
+    def on_sale(self) -> list[Package]:
+        """The packages on sale."""
+        return [package for package in self.packages if package.on_sale]
 
     @property
     def offer(self) -> Json:
-        """What it shows of the packages that it sells."""
-        prices = [package.cents for package in self.sold] or [0]
+        """The fields of its JSON that depend on the packages on sale."""
+        prices = [package.cents for package in self.on_sale] or [0]
         return {
-            "minPrice": number(min(prices)),
-            "maxPrice": number(max(prices)),
-            "packages": [package.shown for package in self.sold],
+            "minPrice": to_number(min(prices)),
+            "maxPrice": to_number(max(prices)),
+            "packages": [package.json for package in self.on_sale],
         }
 
-    def changed(self, sold: Mapping[str, bool], prices: Mapping[str, int]) -> "Group":
-        """Give the destination with some packages sold or not, or at other prices in cents."""
-        group = Group(self.place, {})
-        group.packages = [
+    def with_changes(self, on_sale: Mapping[str, bool], prices: Mapping[str, int]) -> "Destination":
+        """Return a copy with some packages put on or off sale, or at other prices in cents."""
+        copy = Destination(self.place, {})
+        copy.packages = [
             evolve(
                 package,
-                group=group,
-                sold=sold.get(package.id, package.sold),
+                destination=copy,
+                on_sale=on_sale.get(package.id, package.on_sale),
                 cents=prices.get(package.id, package.cents),
-                shown={**package.shown, "price": number(prices.get(package.id, package.cents))},
+                json={**package.json, "price": to_number(prices.get(package.id, package.cents))},
             )
             for package in self.packages
         ]
-        group.shown = {**self.shown, **group.offer}
-        return group
+        copy.json = {**self.json, **copy.offer}
+        return copy
 
 
-def dumps(value: object) -> str:
-    """Write JSON as the API does: no spaces, letters of every script as they are."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-
-
-def as_groups(packages: Iterable[Package]) -> str:
-    """Write packages as the JSON list of their destinations, each with those of its packages that are given."""
-    runs = groupby(packages, key=attrgetter("group"))
-    return "[" + ",".join(f"{group.head}{','.join([p.text for p in run])}]}}" for group, run in runs) + "]"
+def group_by_destination(packages: Iterable[Package]) -> str:
+    """Return packages as the JSON text of a list of destinations, each with its packages among the given ones."""
+    runs = groupby(packages, key=attrgetter("destination"))
+    return "[" + ",".join(f"{place.head}{','.join([p.text for p in run])}]}}" for place, run in runs) + "]"

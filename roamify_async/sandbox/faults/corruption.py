@@ -1,11 +1,11 @@
-"""Answers with one field that is not as it should be."""
+"""Responses with one corrupted field."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping
 from random import Random
 from typing import Any, Final, cast
 
-from roamify_async.sandbox.data.packages import Json, dumps
+from roamify_async.sandbox.data.encoding import Json, dumps
 
 _TYPES: Final[Mapping[type, str]] = {
     dict: "object",
@@ -18,14 +18,14 @@ _TYPES: Final[Mapping[type, str]] = {
 _SAMPLES: Final[tuple[object, ...]] = ("7", 7, True, [], {})
 
 
-def spoil(fault: str, text: str, dice: Random) -> str:
-    """Spoil one field of an answer, at any depth under its data; an answer without any stays as it is."""
+def corrupt(fault: str, text: str, random: Random) -> str:
+    """Return a JSON response with one field corrupted, at any depth of its data; without fields it is unchanged."""
     body: object = json.loads(text)
     objects = list(_objects(_data(body)))
     if fault == "extra_field" and objects:
-        dice.choice(objects)["unknownField"] = "unknown"
-    elif fields := [(found, name) for found in objects for name in found]:
-        _CHANGES[fault](*dice.choice(fields), dice)
+        random.choice(objects)["unknownField"] = "unknown"
+    elif fields := [(parent, name) for parent in objects for name in parent]:
+        _CHANGES[fault](*random.choice(fields), random)
     return dumps(body)
 
 
@@ -34,36 +34,36 @@ def _data(body: object) -> object:
 
 
 def _objects(value: object) -> Iterator[Json]:
-    """Go through every object in a value, from the outermost on."""
+    """Yield every object within a value, outermost first."""
     parts: list[object] = []
     if isinstance(value, dict):
-        found = cast("Json", value)
-        yield found
-        parts = list(found.values())
+        parent = cast("Json", value)
+        yield parent
+        parts = list(parent.values())
     elif isinstance(value, list):
         parts = cast("list[object]", value)
     for part in parts:
         yield from _objects(part)
 
 
-def _leave_out(found: Json, name: str, _dice: Random) -> None:
-    del found[name]
+def _remove(parent: Json, name: str, _random: Random) -> None:
+    del parent[name]
 
 
-def _empty(found: Json, name: str, _dice: Random) -> None:
-    found[name] = None
+def _set_null(parent: Json, name: str, _random: Random) -> None:
+    parent[name] = None
 
 
-def _mistype(found: Json, name: str, dice: Random) -> None:
-    value: object = found[name]
-    right = _TYPES.get(type(value))
-    found[name] = dice.choice([sample for sample in _SAMPLES if _TYPES[type(sample)] != right])
+def _change_type(parent: Json, name: str, random: Random) -> None:
+    value: object = parent[name]
+    correct = _TYPES.get(type(value))
+    parent[name] = random.choice([sample for sample in _SAMPLES if _TYPES[type(sample)] != correct])
 
 
 _CHANGES: Final[Mapping[str, Callable[[Json, str, Random], Any]]] = {
-    "missing_field": _leave_out,
-    "null_field": _empty,
-    "wrong_type": _mistype,
+    "missing_field": _remove,
+    "null_field": _set_null,
+    "wrong_type": _change_type,
 }
-SPOILING: Final = ("extra_field", *_CHANGES)
-"""The faults that spoil a field."""
+CORRUPTIONS: Final = ("extra_field", *_CHANGES)
+"""The faults that corrupt a field."""

@@ -1,6 +1,7 @@
-"""What each fault does to the answer of a request."""
+"""What each fault does to the response of a request."""
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from email.utils import formatdate
@@ -9,25 +10,25 @@ from typing import Final
 from aiohttp import web
 from attrs import evolve, frozen
 
-from roamify_async.sandbox.context import Fate
-from roamify_async.sandbox.handlers.esims import PENDING
-from roamify_async.sandbox.handlers.policies import BEING_ISSUED
-from roamify_async.sandbox.http.responses import JSON_TYPE, Answer, failed, page
-from roamify_async.sandbox.http.wire import cut, cut_in_half
+from roamify_async.sandbox.http.errors import DUPLICATE_REFERENCE, ESIM_PENDING, POLICY_PENDING, UNAUTHORIZED, failed
+from roamify_async.sandbox.http.responses import JSON_TYPE, Response, abort, abort_halfway, html_page
 
-from .corruption import SPOILING, spoil
-from .rules import Hit, Rule, whole_seconds
+from .corruption import CORRUPTIONS, corrupt
+from .rules import FaultRule, Hit, Modifiers
 
-Give = Callable[[Fate], Answer]  # lets the API serve the request
+Serve = Callable[[Modifiers], Response]
+"""Lets the API serve the request."""
 
-_FOREIGN: Final = "https://attacker.invalid/api"
-_LOOK: Final = 0.05  # seconds between two looks at whether a client is still there
-_TEXTS: Final = {
+Outcome = Response | web.StreamResponse
+
+_OTHER_HOST: Final = "https://attacker.invalid/api"
+_DISCONNECT_CHECK: Final = 0.05  # seconds between two checks whether the client is still connected
+_MESSAGES: Final = {
     301: "Moved permanently",
     302: "Found",
-    401: "Unauthorized, please make sure your have the correct api key",
+    401: UNAUTHORIZED,
     403: "Sorry, you have been blocked",
-    409: "Order with the same referenceId already exists, please use another one",
+    409: DUPLICATE_REFERENCE,
     429: "Too many requests, please try again later",
     500: "Internal server error",
     502: "Bad gateway",
@@ -39,126 +40,123 @@ _TEXTS: Final = {
 
 
 @frozen
-class Accident:
-    """One request that a fault hits: the connection, the hit, and how to let the API serve it."""
+class FaultyRequest:
+    """One request that a fault is injected into."""
 
     request: web.BaseRequest
     hit: Hit
-    give: Give
+    serve: Serve
 
     @property
-    def rule(self) -> Rule:
-        """The fault as it was scripted."""
+    def rule(self) -> FaultRule:
+        """The rule that applies."""
         return self.hit.rule
 
-    def served(self) -> Answer:
-        """Let the API answer; if the fault comes before that, nothing of it stays."""
-        return self.give(Fate(rehearsed=self.rule.when == "before"))
+    def respond(self) -> Response:
+        """Return the API's response; with when=before all changes are rolled back."""
+        return self.serve(Modifiers(dry_run=self.rule.when == "before"))
 
 
-Outcome = Answer | web.StreamResponse
-
-
-async def strike(accident: Accident) -> Outcome:
-    """Do to a request what its fault says."""
-    rule = accident.rule
-    special = _SPECIAL.get(rule.fault)
-    if special:
-        return await special(accident)
-    accident.served()
+async def inject(faulty: FaultyRequest) -> Outcome:
+    """Inject the fault into the request and return what is sent."""
+    rule = faulty.rule
+    effect = _EFFECTS.get(rule.fault)
+    if effect:
+        return await effect(faulty)
+    faulty.respond()
     status, _, form = rule.fault.partition("_")
-    return _FORMS[form or _USUAL_FORMS.get(status, "json")](int(status), rule.seconds)
+    return _FORMS[form or _DEFAULT_FORMS.get(status, "json")](int(status), rule.seconds)
 
 
-async def _slow(accident: Accident) -> Outcome:
-    answer = accident.give(Fate()) if accident.rule.when == "after" else None
-    await asyncio.sleep(accident.rule.seconds)
-    return answer or accident.give(Fate())
+async def _slow(faulty: FaultyRequest) -> Outcome:
+    response = faulty.serve(Modifiers()) if faulty.rule.when == "after" else None
+    await asyncio.sleep(faulty.rule.seconds)
+    return response or faulty.serve(Modifiers())
 
 
-async def _drop(accident: Accident) -> Outcome:
-    accident.served()
-    return cut(accident.request)
+async def _drop(faulty: FaultyRequest) -> Outcome:
+    faulty.respond()
+    return abort(faulty.request)
 
 
-async def _reset(accident: Accident) -> Outcome:
-    return await cut_in_half(accident.request, accident.served())
+async def _reset(faulty: FaultyRequest) -> Outcome:
+    return await abort_halfway(faulty.request, faulty.respond())
 
 
-async def _hang(accident: Accident) -> Outcome:
-    accident.served()
-    while accident.request.transport:  # noqa: ASYNC110 - aiohttp has no event for a client that goes away
-        await asyncio.sleep(_LOOK)
-    return cut(accident.request)
+async def _hang(faulty: FaultyRequest) -> Outcome:
+    faulty.respond()
+    while faulty.request.transport:  # noqa: ASYNC110 - aiohttp has no event for a client that disconnects
+        await asyncio.sleep(_DISCONNECT_CHECK)
+    return abort(faulty.request)
 
 
-async def _book_late(accident: Accident) -> Outcome:
-    accident.give(Fate(late_by=accident.rule.seconds))
-    return cut(accident.request)
+async def _book_late(faulty: FaultyRequest) -> Outcome:
+    faulty.serve(Modifiers(delayed_by=faulty.rule.seconds))
+    return abort(faulty.request)
 
 
-async def _book_but_hide(accident: Accident) -> Outcome:
-    accident.give(Fate(hidden_for=accident.rule.seconds))
-    return cut(accident.request)
+async def _book_but_hide(faulty: FaultyRequest) -> Outcome:
+    faulty.serve(Modifiers(hidden_for=faulty.rule.seconds))
+    return abort(faulty.request)
 
 
-async def _truncated(accident: Accident) -> Outcome:
-    answer = accident.served()
-    return evolve(answer, text=answer.text[: len(answer.text) // 2])
+async def _truncated(faulty: FaultyRequest) -> Outcome:
+    response = faulty.respond()
+    return evolve(response, text=response.text[: len(response.text) // 2])
 
 
-async def _garbled(accident: Accident) -> Outcome:
-    return evolve(accident.served(), status=200, text="\x1f<<<this is no JSON>>>")
+async def _garbled(faulty: FaultyRequest) -> Outcome:
+    return evolve(faulty.respond(), status=200, text="\x1f<<<this is not JSON>>>")
 
 
-async def _spoiled(accident: Accident) -> Outcome:
-    answer = accident.served()
-    if answer.content_type != JSON_TYPE:
-        return answer
-    return evolve(answer, text=spoil(accident.rule.fault, answer.text, accident.hit.dice))
+async def _corrupted(faulty: FaultyRequest) -> Outcome:
+    response = faulty.respond()
+    if response.content_type != JSON_TYPE:
+        return response
+    return evolve(response, text=corrupt(faulty.rule.fault, response.text, faulty.hit.random))
 
 
-async def _shift(accident: Accident) -> Outcome:
-    if accident.rule.when == "before":
-        return accident.give(Fate(shifts=True))
-    answer = accident.give(Fate())
-    accident.give(Fate(shifts=True, rehearsed=True))
-    return answer
+async def _shift(faulty: FaultyRequest) -> Outcome:
+    if faulty.rule.when == "before":
+        return faulty.serve(Modifiers(shifts=True))
+    response = faulty.serve(Modifiers())
+    faulty.serve(Modifiers(shifts=True, dry_run=True))
+    return response
 
 
-async def _pending(accident: Accident) -> Outcome:
-    if accident.rule.when == "after":
-        accident.give(Fate(ready_in=accident.rule.seconds))
-    if accident.request.path == "/api/insurance/apply":
-        return failed(409, BEING_ISSUED)
-    return failed(500, PENDING)
+async def _pending(faulty: FaultyRequest) -> Outcome:
+    if faulty.rule.when == "after":
+        faulty.serve(Modifiers(ready_in=faulty.rule.seconds))
+    if faulty.request.path == "/api/insurance/apply":
+        return failed(409, POLICY_PENDING)
+    return failed(500, ESIM_PENDING)
 
 
-def _json(status: int, seconds: float) -> Answer:
-    wait = status == 429 or (status == 503 and seconds > 0)  # noqa: PLR2004
-    headers = {"Retry-After": str(whole_seconds(seconds))} if wait else {}
-    return evolve(failed(status, _TEXTS[status]), headers=headers)
+def _json(status: int, seconds: float) -> Response:
+    has_retry_after = status == 429 or (status == 503 and seconds > 0)  # noqa: PLR2004
+    headers = {"Retry-After": str(math.ceil(seconds))} if has_retry_after else {}
+    return evolve(failed(status, _MESSAGES[status]), headers=headers)
 
 
-def _dated(status: int, seconds: float) -> Answer:
-    # The date has whole seconds: the next one, so that waiting for it is never too short.
-    at = formatdate(whole_seconds(time.time() + seconds), usegmt=True)
-    return evolve(failed(status, _TEXTS[status]), headers={"Retry-After": at})
+def _retry_date(status: int, seconds: float) -> Response:
+    # HTTP dates have whole seconds; rounding up ensures that a client never retries too early.
+    at = formatdate(math.ceil(time.time() + seconds), usegmt=True)
+    return evolve(failed(status, _MESSAGES[status]), headers={"Retry-After": at})
 
 
-def _html(status: int, _seconds: float) -> Answer:
-    return page(status, _TEXTS[status])
+def _html(status: int, _seconds: float) -> Response:
+    return html_page(status, _MESSAGES[status])
 
 
-def _empty(status: int, _seconds: float) -> Answer:
-    return Answer(status, "", "text/plain")
+def _empty(status: int, _seconds: float) -> Response:
+    return Response(status, "", "text/plain")
 
 
-def _redirect(status: int, seconds: float) -> Answer:
-    return evolve(_html(status, seconds), headers={"Location": _FOREIGN})
+def _redirect(status: int, seconds: float) -> Response:
+    return evolve(_html(status, seconds), headers={"Location": _OTHER_HOST})
 
 
-_SPECIAL: Final[Mapping[str, Callable[[Accident], Awaitable[Outcome]]]] = {
+_EFFECTS: Final[Mapping[str, Callable[[FaultyRequest], Awaitable[Outcome]]]] = {
     "slow": _slow,
     "drop": _drop,
     "reset": _reset,
@@ -169,13 +167,13 @@ _SPECIAL: Final[Mapping[str, Callable[[Accident], Awaitable[Outcome]]]] = {
     "garbled": _garbled,
     "shift": _shift,
     "pending": _pending,
-    **dict.fromkeys(SPOILING, _spoiled),
+    **dict.fromkeys(CORRUPTIONS, _corrupted),
 }
-_FORMS: Final[Mapping[str, Callable[[int, float], Answer]]] = {
+_FORMS: Final[Mapping[str, Callable[[int, float], Response]]] = {
     "json": _json,
-    "date": _dated,
+    "date": _retry_date,
     "html": _html,
     "empty": _empty,
     "redirect": _redirect,
 }
-_USUAL_FORMS: Final = {"301": "redirect", "302": "redirect", "520": "html", "522": "html", "524": "html"}
+_DEFAULT_FORMS: Final = {"301": "redirect", "302": "redirect", "520": "html", "522": "html", "524": "html"}

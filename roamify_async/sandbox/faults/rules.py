@@ -1,207 +1,194 @@
-"""Scripted faults: which request is hit, when, how often, and the table of what can go wrong."""
+"""Fault rules: which requests a fault is injected into, when and how often, and the table of all faults."""
 
-import math
 from collections.abc import Mapping, Sequence, Set as AbstractSet
 from random import Random
 from typing import Any, Final, cast
 
 from attrs import define, field, frozen
+from attrs.validators import and_, deep_mapping, ge, in_, instance_of, matches_re, optional
 
-METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE")
-WHENS: Final = ("before", "after")
+from roamify_async.sandbox.state.request_log import METHODS
+from roamify_async.sandbox.validators import integer, must_be, number_between
 
 FAULTS: Final = {
-    "drop": "cut the connection without an answer",
-    "reset": "send the headers and half of the body, then cut the connection",
-    "hang": "answer nothing until the client goes away",
-    "slow": "answer after `seconds`",
-    "book_late": "cut the connection now, and do what was asked `seconds` later, over a restart too",
-    "book_but_hide": "do what was asked, cut the connection, and for `seconds` show the order and its eSIMs to nobody",
-    "truncated": "answer with JSON that ends in the middle",
-    "garbled": "answer 200 with a body that is no JSON",
-    "missing_field": "leave one field out of the right answer",
-    "extra_field": "put one unknown field into the right answer",
-    "null_field": "set one field of the right answer to null",
-    "wrong_type": "set one field of the right answer to a value of another JSON type",
-    "shift": "take the first package that a page request asks for out of the catalogue, so that later pages move up",
-    "pending": "answer that the eSIM or policy is still pending; with when=after it is ready after `seconds`",
-    "301": "answer that the endpoint moved for good to a foreign host",
-    "302": "answer that the endpoint is on a foreign host for now",
-    "401": "refuse the token",
-    "403_html": "answer with a gateway's page of refusal",
-    "409": "answer that the referenceId is taken",
-    "429": "answer that requests come too fast, with Retry-After in seconds",
-    "429_date": "the same with Retry-After as an HTTP date",
-    "500": "answer a server error as JSON",
-    "502": "answer a bad gateway as JSON",
-    "503": "answer unavailable as JSON, with Retry-After if `seconds` are given",
-    "503_date": "the same with Retry-After as an HTTP date",
-    "500_html": "answer a server error as a gateway's page",
-    "502_html": "answer a bad gateway as a gateway's page",
-    "503_html": "answer unavailable as a gateway's page",
-    "500_empty": "answer a server error without a body",
-    "502_empty": "answer a bad gateway without a body",
-    "503_empty": "answer unavailable without a body",
-    "520": "answer with a gateway's page: the origin's answer was not understood",
-    "522": "answer with a gateway's page: the origin did not accept the connection in time",
-    "524": "answer with a gateway's page: the origin did not answer in time",
+    "drop": "close the connection without a response",
+    "reset": "send the headers and half of the body, then close the connection",
+    "hang": "send nothing until the client disconnects",
+    "slow": "respond after `seconds`",
+    "book_late": "close the connection, and carry out the request `seconds` later, even after a restart",
+    "book_but_hide": "carry out the request, close the connection, and hide the order and its eSIMs for `seconds`",
+    "truncated": "respond with JSON that is cut off in the middle",
+    "garbled": "respond with 200 and a body that is not JSON",
+    "missing_field": "remove one field from the correct response",
+    "extra_field": "add one unknown field to the correct response",
+    "null_field": "set one field of the correct response to null",
+    "wrong_type": "set one field of the correct response to a value of another JSON type",
+    "shift": "take the first package that a page request selects off sale, so that later pages shift by one",
+    "pending": "respond that the eSIM or policy is still pending; with when=after it is ready after `seconds`",
+    "301": "redirect permanently to another host",
+    "302": "redirect temporarily to another host",
+    "401": "respond that the token is invalid",
+    "403_html": "respond with the HTML page of a gateway that blocks the client",
+    "409": "respond that the referenceId is used already",
+    "429": "respond that there are too many requests, with Retry-After in seconds",
+    "429_date": "respond that there are too many requests, with Retry-After as an HTTP date",
+    "500": "respond with a server error as JSON",
+    "502": "respond with a bad gateway as JSON",
+    "503": "respond with service unavailable as JSON, with Retry-After if `seconds` is not 0",
+    "503_date": "respond with service unavailable as JSON, with Retry-After as an HTTP date",
+    "500_html": "respond with a server error as a gateway's HTML page",
+    "502_html": "respond with a bad gateway as a gateway's HTML page",
+    "503_html": "respond with service unavailable as a gateway's HTML page",
+    "500_empty": "respond with a server error without a body",
+    "502_empty": "respond with a bad gateway without a body",
+    "503_empty": "respond with service unavailable without a body",
+    "520": "respond with a gateway's HTML page: the origin sent an unknown response",
+    "522": "respond with a gateway's HTML page: the connection to the origin timed out",
+    "524": "respond with a gateway's HTML page: the origin did not respond in time",
 }
-"""Every fault by name, and what it does."""
+"""Every fault, and what it does."""
 
+_LONGEST: Final = 86_400  # seconds
 _FIELDS: Final = ("method", "path", "query", "fault", "when", "times", "probability", "seconds")
 
 
-@define
-class Rule:
-    """One scripted fault: the next `times` requests of a method, path and query that the dice choose; None is all."""
+def _upper(value: Any) -> Any:
+    return value.upper() if isinstance(value, str) else value
 
-    method: str
-    path: str
-    query: dict[str, str]
-    fault: str
-    when: str
-    times: int | None
-    probability: float
-    seconds: float
-    _seed: str = ""
-    _met: int = 0
 
-    def fits(self, method: str, path: str, query: AbstractSet[tuple[str, str]]) -> bool:
-        """Whether it is meant for such a request."""
+def _underscored(value: object) -> str:
+    return str(value).replace("-", "_")
+
+
+def _to_dict(value: Any) -> Any:
+    return {} if value is None else dict(cast("Mapping[str, Any]", value)) if isinstance(value, Mapping) else value
+
+
+@define(eq=False)
+class FaultRule:
+    """One scripted fault, for the next `times` requests that match; ValueError for a value that is not allowed.
+
+    Of the matching requests, a share of `probability` is hit.
+    """
+
+    method: str = field(
+        default="*", converter=_upper, validator=must_be(f"'*' or one of {', '.join(METHODS)}", in_(("*", *METHODS)))
+    )
+    path: str = field(
+        default="*",
+        validator=must_be("'*' or an exact path such as '/api/esim/order'", matches_re(r"\*|/api/[^?]*")),
+    )
+    query: dict[str, str] = field(
+        default=None,
+        converter=_to_dict,
+        validator=must_be(
+            "strings by name such as {'page': '9'}",
+            instance_of(dict),
+            deep_mapping(instance_of(str), instance_of(str)),
+        ),
+    )
+    fault: str = field(
+        default="", converter=_underscored, validator=must_be(f"one of {', '.join(FAULTS)}", in_(FAULTS))
+    )
+    when: str = field(default="before", validator=must_be("one of before, after", in_(("before", "after"))))
+    times: int | None = field(
+        default=1, validator=must_be("an integer of 1 or more, or null for all", optional(and_(integer, ge(1))))
+    )
+    probability: float = field(default=1.0, validator=number_between(0, 1))
+    seconds: float = field(default=0.0, validator=number_between(0, _LONGEST))
+    _seed: str = field(default="", alias="seed")
+    _matched: int = field(default=0, init=False)
+
+    @classmethod
+    def from_json(cls, given: Mapping[str, Any], seed: str = "") -> "FaultRule":
+        """Create a rule from a JSON object; raises ValueError for an unknown key or a value that is not allowed."""
+        unknown = given.keys() - set(_FIELDS)
+        if unknown:
+            raise ValueError(f"unknown {', '.join(sorted(map(repr, unknown)))}: a fault has {', '.join(_FIELDS)}")
+        return cls(**given, seed=seed)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the rule as a JSON object, with the number of times that are left."""
+        return {name: getattr(self, name) for name in _FIELDS}
+
+    def matches(self, method: str, path: str, query: AbstractSet[tuple[str, str]]) -> bool:
+        """Return whether the rule is for such a request; its query must contain every pair of the rule's."""
         return self.method in {"*", method} and self.path in {"*", path} and self.query.items() <= query
 
-    def dice(self) -> Random:
-        """Give the dice of the next request that it fits: the same ones whatever other requests come between."""
-        self._met += 1
-        return Random(f"{self._seed}/{self._met}")
-
-    def shown(self) -> dict[str, Any]:
-        """Show it as it was scripted, with the times that are left."""
-        return {name: getattr(self, name) for name in _FIELDS}
+    def next_random(self) -> Random:
+        """Return the random generator for the next matching request, independent of all other requests."""
+        self._matched += 1
+        return Random(f"{self._seed}/{self._matched}")
 
 
 @frozen
 class Hit:
-    """A request that a fault hits, and the dice for what the fault leaves to chance."""
+    """A rule that applies to a request, and the random generator for what the fault leaves to chance."""
 
-    rule: Rule
-    dice: Random
+    rule: FaultRule
+    random: Random
+
+
+@frozen
+class Modifiers:
+    """How a fault changes the handling of a request."""
+
+    ready_in: float = 0.0
+    """Seconds until a generated profile, or an issued policy, is ready."""
+    hidden_for: float = 0.0
+    """Seconds for which whatever is booked stays hidden."""
+    delayed_by: float = 0.0
+    """Seconds after which the request is carried out."""
+    dry_run: bool = False
+    """Whether all changes are rolled back after the response was made."""
+    shifts: bool = False
+    """Whether the first package that the request selects is taken off sale."""
 
 
 @define
 class Faults:
-    """The faults that are scripted and not used up; the earliest that fits a request hits it."""
+    """The rules that are not used up; the oldest one that matches a request applies."""
 
     _seed: int
-    _first: Sequence[Mapping[str, object]] = ()
-    _rules: list[Rule] = field(factory=list[Rule], init=False)
+    _initial: Sequence[Mapping[str, object]] = ()
+    _rules: list[FaultRule] = field(factory=list[FaultRule], init=False)
     _added: int = field(default=0, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.reset()
 
     def reset(self) -> None:
-        """Return to the faults of the start."""
+        """Restore the rules of the start."""
         self.clear()
-        for given in self._first:
+        for given in self._initial:
             self.add(given)
 
     def clear(self) -> None:
-        """Forget every fault."""
+        """Remove all rules."""
         self._rules.clear()
         self._added = 0
 
-    def add(self, given: Mapping[str, object]) -> None:
-        """Script a fault; ValueError says what is allowed."""
-        self._rules.append(rule(given, f"{self._seed}/faults/{self._added}"))
+    def add(self, given: Mapping[str, Any]) -> None:
+        """Add a rule given as a JSON object; raises ValueError for a value that is not allowed."""
+        self._rules.append(FaultRule.from_json(given, f"{self._seed}/faults/{self._added}"))
         self._added += 1
 
     def take(self, method: str, path: str, query: AbstractSet[tuple[str, str]]) -> Hit | None:
-        """Use up and give the fault that hits this request, if one does."""
-        for scripted in self._rules:
-            if scripted.fits(method, path, query):
-                dice = scripted.dice()
-                if dice.random() < scripted.probability:
-                    self._use_up(scripted)
-                    return Hit(scripted, dice)
+        """Return the rule that applies to a request, if any, and count it as used."""
+        for rule in self._rules:
+            if rule.matches(method, path, query):
+                random = rule.next_random()
+                if random.random() < rule.probability:
+                    self._use(rule)
+                    return Hit(rule, random)
         return None
 
-    def pending(self) -> list[dict[str, Any]]:
-        """List the faults that still wait for a request."""
-        return [scripted.shown() for scripted in self._rules]
+    def to_json(self) -> list[dict[str, Any]]:
+        """Return the rules that are not used up."""
+        return [rule.to_json() for rule in self._rules]
 
-    def _use_up(self, scripted: Rule) -> None:
-        if scripted.times is not None:
-            scripted.times -= 1
-            if not scripted.times:
-                self._rules.remove(scripted)
-
-
-def rule(given: Mapping[str, object], seed: str = "") -> Rule:
-    """Understand a scripted fault; ValueError says what is allowed."""
-    unknown = given.keys() - set(_FIELDS)
-    if unknown:
-        raise ValueError(f"unknown {', '.join(sorted(map(repr, unknown)))}: a fault has {', '.join(_FIELDS)}")
-    when = given.get("when", "before")
-    if when not in WHENS:
-        raise ValueError(f"when must be one of {', '.join(WHENS)}, not {when!r}")
-    return Rule(
-        _method(given.get("method", "*")),
-        _path(given.get("path", "*")),
-        _query(given.get("query")),
-        _fault(given.get("fault")),
-        str(when),
-        _times(given.get("times", 1)),
-        _between(given, "probability", 1.0, most=1),
-        _between(given, "seconds", 0.0, most=86_400),
-        seed,
-    )
-
-
-def _method(value: object) -> str:
-    if value == "*" or (isinstance(value, str) and value.upper() in METHODS):
-        return str(value).upper()
-    raise ValueError(f"method must be '*' or one of {', '.join(METHODS)}, not {value!r}")
-
-
-def _path(value: object) -> str:
-    if value == "*" or (isinstance(value, str) and value.startswith("/api/") and "?" not in value):
-        return str(value)
-    raise ValueError(f"path must be '*' or an exact path such as '/api/esim/order', not {value!r}")
-
-
-def _query(value: object) -> dict[str, str]:
-    if value is None:
-        return {}
-    if isinstance(value, Mapping):
-        pairs = cast("Mapping[object, object]", value)
-        if all(isinstance(part, str) for pair in pairs.items() for part in pair):
-            return dict(cast("Mapping[str, str]", value))
-    raise ValueError(f"query must be texts by name such as {{'page': '9'}}, not {value!r}")
-
-
-def _fault(value: object) -> str:
-    name = str(value).replace("-", "_")
-    if name not in FAULTS:
-        raise ValueError(f"fault must be one of {', '.join(FAULTS)}, not {value!r}")
-    return name
-
-
-def _times(value: object) -> int | None:
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ValueError(f"times must be a whole number of 1 or more, or null for ever, not {value!r}")
-    return value
-
-
-def _between(given: Mapping[str, object], name: str, default: float, *, most: int) -> float:
-    value = given.get(name, default)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= most:
-        raise ValueError(f"{name} must be a number from 0 to {most}, not {value!r}")
-    return float(value)
-
-
-def whole_seconds(seconds: float) -> int:
-    """Round up to whole seconds, as Retry-After is written."""
-    return math.ceil(seconds)
+    def _use(self, rule: FaultRule) -> None:
+        if rule.times == 1:
+            self._rules.remove(rule)
+        elif rule.times is not None:
+            rule.times -= 1

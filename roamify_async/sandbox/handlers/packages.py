@@ -1,89 +1,54 @@
-"""The endpoints that anyone could read: health, countries, packages, devices, and the balance."""
+"""The endpoint of the catalogue."""
 
 from collections.abc import Sequence
 from typing import Any
 
-from roamify_async.sandbox.context import Call, World
-from roamify_async.sandbox.data.catalogue import Selection, Wanted
-from roamify_async.sandbox.data.devices import DEVICES
-from roamify_async.sandbox.data.money import number as money
-from roamify_async.sandbox.data.packages import Package, as_groups, dumps
-from roamify_async.sandbox.http.responses import Answer, refused, success, success_text
-from roamify_async.sandbox.http.validation import Shape, count, enum, flag, number, text
+from roamify_async.sandbox.context import Context, Request
+from roamify_async.sandbox.data.catalogue import Filter, Selection
+from roamify_async.sandbox.data.encoding import dumps
+from roamify_async.sandbox.data.packages import Package, group_by_destination
+from roamify_async.sandbox.http.errors import error
+from roamify_async.sandbox.http.responses import Response, success_text
+from roamify_async.sandbox.http.validation import Schema, boolean, count, enum, number, text
 
-_GEOGRAPHY = enum("local", "regional", "global")
-_NOTHING = Shape({})
-_COUNTRIES = Shape({"geography": _GEOGRAPHY})
-_PACKAGES = Shape(
+_PAGE = Schema(
     {
         "page": count,
         "pageSize": count,
         "country": text,
         "countryCode": text,
-        "geography": _GEOGRAPHY,
+        "geography": enum("local", "regional", "global"),
         "days": number,
         "gbs": number,
-        "isUnlimited": flag,
+        "isUnlimited": boolean,
         "packageId": text,
     }
 )
 
 
-def health(_world: World, _call: Call) -> Answer:
-    """Tell that the API is up; undocumented: its body."""
-    return success({"message": "API is up and running"})
-
-
-def countries(world: World, call: Call) -> Answer:
-    """List the destinations, all or those of one geography."""
-    geography = _COUNTRIES.read(call.query).get("geography")
-    places = [group.place for group in world.catalogue.groups]
-    return success(
-        {
-            "countries": [
-                {"code": place.code, "name": place.name, "geography": place.geography}
-                for place in places
-                if geography in {None, place.geography}
-            ]
-        }
-    )
-
-
-def packages(world: World, call: Call) -> Answer:
-    """List one page of the catalogue; undocumented: what pageSize counts, totals, and what follows the last page."""
-    query = _PACKAGES.read(call.query)
-    wanted = _wanted(query)
-    selection = world.catalogue.select(wanted)
-    if call.fate.shifts and selection.packages:
-        world.change_catalogue(remove=[selection.packages[0].id])
-        selection = world.catalogue.select(wanted)
-    by_package = world.options.page_counts == "packages"
+def page(context: Context, request: Request) -> Response:
+    """Return one page of the catalogue; undocumented: what pageSize counts, totals, and pages after the last."""
+    query = _PAGE.parse(request.query)
+    filter = _filter(query)
+    selection = context.catalogue.select(filter)
+    if request.modifiers.shifts and selection.packages:
+        context.change_catalogue(remove=[selection.packages[0].id])
+        selection = context.catalogue.select(filter)
+    by_package = context.options.page_counts == "packages"
     units = len(selection.packages if by_package else selection.destinations)
-    page, size = query.get("page", 1), query.get("pageSize", 50)
+    number, size = query.get("page", 1), query.get("pageSize", 50)
     pages = max(1, -(-units // size))
-    if page > pages and world.options.past_end == "not_found":
-        raise refused(404, "Page not found")
-    if page > pages and world.options.past_end == "last":
-        page = pages
-    groups = as_groups(_page(world, selection, (page - 1) * size, page * size))
-    return success_text(f'{{"packages":{groups}{_totals(world, units, page, size)}}}')
+    if number > pages and context.options.past_end == "not_found":
+        raise error(404, "Page not found")
+    if number > pages and context.options.past_end == "last":
+        number = pages
+    packages = group_by_destination(_slice(context, selection, (number - 1) * size, number * size))
+    return success_text(f'{{"packages":{packages}{_totals(context, units, number, size)}}}')
 
 
-def devices(_world: World, call: Call) -> Answer:
-    """List the devices that take an eSIM."""
-    _NOTHING.read(call.query)
-    return success(DEVICES)
-
-
-def balance(world: World, call: Call) -> Answer:
-    """Tell what the partner has left."""
-    _NOTHING.read(call.query)
-    return success({"balance": money(world.store.balance()), "currency": "USD"})
-
-
-def _wanted(query: dict[str, Any]) -> Wanted:
+def _filter(query: dict[str, Any]) -> Filter:
     gigabytes = query.get("gbs")
-    return Wanted(
+    return Filter(
         country=query.get("country"),
         code=query.get("countryCode"),
         geography=query.get("geography"),
@@ -94,16 +59,16 @@ def _wanted(query: dict[str, Any]) -> Wanted:
     )
 
 
-def _page(world: World, selection: Selection, start: int, end: int) -> Sequence[Package]:
-    if world.options.page_counts == "packages":
+def _slice(context: Context, selection: Selection, start: int, end: int) -> Sequence[Package]:
+    if context.options.page_counts == "packages":
         return selection.packages[start:end]
     return [package for destination in selection.destinations[start:end] for package in destination]
 
 
-def _totals(world: World, units: int, page: int, size: int) -> str:
-    claimed = world.options.totals
+def _totals(context: Context, units: int, page: int, size: int) -> str:
+    """Return the totals as the tail of the page's JSON object, whose text is joined from cached parts."""
+    claimed = context.options.totals
     if claimed is False:
         return ""
     total = units if claimed is True else claimed
-    # A page of JSON is joined, not dumped: the totals go in as the tail of the same object.
     return "," + dumps({"total": total, "totalPages": -(-total // size), "page": page, "pageSize": size})[1:-1]

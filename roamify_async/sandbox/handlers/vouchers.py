@@ -1,28 +1,30 @@
-"""The endpoints of vouchers: codes that travellers redeem for an eSIM that is paid already."""
+"""The endpoints of vouchers: codes that travellers redeem for a prepaid eSIM."""
 
 import re
 from itertools import islice
 from typing import Final
 from uuid import uuid4
 
-from roamify_async.sandbox import lifecycle as life
-from roamify_async.sandbox.context import Call, World
-from roamify_async.sandbox.data.money import decimal, number
-from roamify_async.sandbox.data.packages import Json, Package
-from roamify_async.sandbox.http.responses import Answer, refused, success
-from roamify_async.sandbox.http.validation import Shape, any_text, at_most, count, enum, quantity, text
+from roamify_async.sandbox.context import Context, Request
+from roamify_async.sandbox.data.currencies import to_decimal, to_number
+from roamify_async.sandbox.data.encoding import Json
+from roamify_async.sandbox.data.packages import Package
+from roamify_async.sandbox.http.errors import error
+from roamify_async.sandbox.http.responses import Response, success
+from roamify_async.sandbox.http.validation import EMPTY, Schema, at_most, count, enum, quantity, text, text_or_empty
+from roamify_async.sandbox.lifecycle import move
 from roamify_async.sandbox.state.records import Voucher
-from roamify_async.sandbox.state.store import DuplicateError
+from roamify_async.sandbox.state.store import DuplicateReferenceError
 
-from .orders import paying
+from .orders import refusing_duplicates
 
-_MOST: Final = 10
-_CODE: Final = 12
-_CREATE = Shape(
-    {"packageId": text, "quantity": at_most(_MOST, quantity), "referenceId": text, "notes": any_text},
+_MOST_VOUCHERS: Final = 10
+_CODE_LENGTH: Final = 12
+_CREATE = Schema(
+    {"packageId": text, "quantity": at_most(_MOST_VOUCHERS, quantity), "referenceId": text, "notes": text_or_empty},
     required=frozenset({"packageId"}),
 )
-_LIST = Shape(
+_LIST = Schema(
     {
         "referenceId": text,
         "status": enum("ACTIVE", "REDEEMED", "CANCELLED"),
@@ -30,123 +32,124 @@ _LIST = Shape(
         "limit": count,
     }
 )
-_NOTHING = Shape({})
 
 
-def create(world: World, call: Call) -> Answer:
-    """Mint vouchers; undocumented: a package that is allowed and not sold is 503, too little balance 409."""
-    _enabled(world)
-    body = _CREATE.read(call.body)
-    package = _allowed(world, body["packageId"])
-    asked = body.get("quantity", 1)
+def create(context: Context, request: Request) -> Response:
+    """Mint vouchers; undocumented: 503 for a package that is not on sale, 409 for an insufficient balance."""
+    _require_feature(context)
+    body = _CREATE.parse(request.body)
+    package = _allowed_package(context, body["packageId"])
+    requested = body.get("quantity", 1)
     reference_id, notes = body.get("referenceId", ""), body.get("notes", "")
-    with paying():
-        vouchers = _mint(world, call, package, asked, reference_id, notes)
+    with refusing_duplicates():
+        vouchers = _mint(context, request, package, requested, reference_id, notes)
     return success(
         {
             "referenceId": reference_id,
-            "requestedQuantity": asked,
+            "requestedQuantity": requested,
             "quantity": len(vouchers),
-            "vouchers": [_shown(world, voucher) for voucher in vouchers],
+            "vouchers": [_to_json(context, voucher) for voucher in vouchers],
         },
         status=201,
     )
 
 
-def get_all(world: World, call: Call) -> Answer:
-    """List vouchers, newest first; without limit all of them."""
-    _enabled(world)
-    query = _LIST.read(call.query)
+def list_all(context: Context, request: Request) -> Response:
+    """Return the vouchers, newest first; all of them if there is no limit."""
+    _require_feature(context)
+    query = _LIST.parse(request.query)
     reference_id = query.get("referenceId")
-    listed = world.vouchers.listed(
+    selected = context.vouchers.select(
         reference_id=reference_id, status=query.get("status"), package_id=query.get("packageId")
     )
-    shown = [_shown(world, voucher) for voucher in islice(listed, query.get("limit"))]
-    return success({"referenceId": reference_id or "", "vouchers": shown})
+    vouchers = [_to_json(context, voucher) for voucher in islice(selected, query.get("limit"))]
+    return success({"referenceId": reference_id or "", "vouchers": vouchers})
 
 
-def get(world: World, call: Call) -> Answer:
-    """Show one voucher by its id."""
-    _enabled(world)
-    _NOTHING.read(call.query)
-    return success(_shown(world, _found(world, id=text("voucherId", call.path["voucherId"]))))
+def get(context: Context, request: Request) -> Response:
+    """Return one voucher by id."""
+    _require_feature(context)
+    EMPTY.parse(request.query)
+    return success(_to_json(context, _find(context, id=text("voucherId", request.path["voucherId"]))))
 
 
-def get_by_code(world: World, call: Call) -> Answer:
-    """Show one voucher by its code, however it is spelled."""
-    _enabled(world)
-    _NOTHING.read(call.query)
-    return success(_shown(world, by_code(world, text("code", call.path["code"]))))
+def get_by_code(context: Context, request: Request) -> Response:
+    """Return one voucher by code, in any case and with any separators."""
+    _require_feature(context)
+    EMPTY.parse(request.query)
+    return success(_to_json(context, find_by_code(context, text("code", request.path["code"]))))
 
 
-def revoke(world: World, call: Call) -> Answer:
-    """Cancel a voucher and its eSIM for good; undocumented: nothing is paid back."""
-    _enabled(world)
-    _NOTHING.read(call.query)
-    _NOTHING.read(call.body)
-    voucher = _found(world, id=text("voucherId", call.path["voucherId"]))
+def revoke(context: Context, request: Request) -> Response:
+    """Cancel a voucher and its eSIM permanently; undocumented: the price is not refunded."""
+    _require_feature(context)
+    EMPTY.parse(request.query)
+    EMPTY.parse(request.body)
+    voucher = _find(context, id=text("voucherId", request.path["voucherId"]))
     if voucher.status == "REDEEMED":
-        raise refused(409, "Voucher has already been redeemed")
+        raise error(409, "Voucher has already been redeemed")
     if voucher.status != "ACTIVE":
-        raise refused(409, "Voucher is not active anymore")
-    with world.store.db.transaction():
-        world.vouchers.change(voucher.id, status="CANCELLED")
-        for esim in world.store.esims(order_id=voucher.order_id):
-            world.webhooks.send(*life.move(world, esim, "REVOKED", 0))
+        raise error(409, "Voucher is not active anymore")
+    with context.store.db.transaction():
+        context.vouchers.update(voucher.id, status="CANCELLED")
+        for esim in context.store.esims(order_id=voucher.order_id):
+            context.webhooks.send(*move(context, esim, "REVOKED", 0))
     return success({"id": voucher.id, "status": "CANCELLED"})
 
 
-def redeem(world: World, voucher: Voucher) -> Json:
-    """Do what a traveller does with the code: the eSIM gets its profile; ValueError for a voucher that is used."""
+def redeem(context: Context, voucher: Voucher) -> Json:
+    """Redeem a voucher, which generates the eSIM's profile; raises ValueError unless it is ACTIVE."""
     if voucher.status != "ACTIVE":
         raise ValueError(f"the voucher is {voucher.status}")
-    with world.store.db.transaction():
-        world.vouchers.change(voucher.id, status="REDEEMED", redeemed_at=int(world.now()))
-        world.store.apply([*world.store.esims(order_id=voucher.order_id, hidden=True)])
-    return _shown(world, _found(world, id=voucher.id))
+    with context.store.db.transaction():
+        context.vouchers.update(voucher.id, status="REDEEMED", redeemed_at=int(context.now()))
+        context.store.apply([*context.store.esims(order_id=voucher.order_id, hidden=True)])
+    return _to_json(context, _find(context, id=voucher.id))
 
 
-def by_code(world: World, code: str) -> Voucher:
-    """Find a voucher by its code as people write it; refuses one that there is not."""
+def find_by_code(context: Context, code: str) -> Voucher:
+    """Return a voucher by its code, in any case and with any separators; raises the 404 if there is none."""
     normal = re.sub(r"[^A-Z0-9]", "", code.strip().upper())
-    return _found(world, code=normal if len(normal) == _CODE else "")
+    return _find(context, code=normal if len(normal) == _CODE_LENGTH else "")
 
 
-def kept(world: World) -> list[Json]:
-    """Show every voucher, oldest first, hidden or not."""
-    vouchers = reversed(world.vouchers.listed(hidden=True))
-    return [_shown(world, voucher) | {"price": str(decimal(voucher.price))} for voucher in vouchers]
+def all_json(context: Context) -> list[Json]:
+    """Return every voucher, oldest first, including hidden ones."""
+    vouchers = reversed(context.vouchers.select(hidden=True))
+    return [_to_json(context, voucher) | {"price": str(to_decimal(voucher.price))} for voucher in vouchers]
 
 
-def _enabled(world: World) -> None:
-    if not world.options.vouchers:
-        raise refused(403, "Vouchers are not enabled for this API key")
+def _require_feature(context: Context) -> None:
+    if not context.options.vouchers:
+        raise error(403, "Vouchers are not enabled for this API key")
 
 
-def _allowed(world: World, package_id: str) -> Package:
-    allowed, package = world.options.voucher_packages, world.catalogue.packages.get(package_id)
+def _allowed_package(context: Context, package_id: str) -> Package:
+    allowed, package = context.options.voucher_packages, context.catalogue.packages.get(package_id)
     if package is None or (allowed is not None and package_id not in allowed):
-        raise refused(403, "This package is not allowed for vouchers")
-    if not package.sold:
-        raise refused(503, "Vouchers cannot be issued for this package now, please try again later")
+        raise error(403, "This package is not allowed for vouchers")
+    if not package.on_sale:
+        raise error(503, "Vouchers cannot be issued for this package now, please try again later")
     return package
 
 
-def _mint(world: World, call: Call, package: Package, asked: int, reference_id: str, notes: str) -> list[Voucher]:
-    minted = min(asked, world.options.voucher_mint_limit)
-    with world.store.db.transaction():
-        if reference_id and world.vouchers.listed(reference_id=reference_id, hidden=True):
-            raise DuplicateError
-        vouchers = [_voucher(world, call, package, reference_id, notes) for _ in range(minted)]
-        world.vouchers.keep(*vouchers)
+def _mint(
+    context: Context, request: Request, package: Package, requested: int, reference_id: str, notes: str
+) -> list[Voucher]:
+    minted = min(requested, context.options.voucher_mint_limit)
+    with context.store.db.transaction():
+        if reference_id and context.vouchers.select(reference_id=reference_id, hidden=True):
+            raise DuplicateReferenceError
+        vouchers = [_voucher(context, request, package, reference_id, notes) for _ in range(minted)]
+        context.vouchers.insert(*vouchers)
     return vouchers
 
 
-def _voucher(world: World, call: Call, package: Package, reference_id: str, notes: str) -> Voucher:
-    order = world.store.book("voucher", "", [(package.id, package.cents)], hidden_for=call.fate.hidden_for)
+def _voucher(context: Context, request: Request, package: Package, reference_id: str, notes: str) -> Voucher:
+    order = context.store.book("voucher", "", [(package.id, package.cents)], hidden_for=request.modifiers.hidden_for)
     return Voucher(
         id=str(uuid4()),
-        code=uuid4().hex[:_CODE].upper(),
+        code=uuid4().hex[:_CODE_LENGTH].upper(),
         status="ACTIVE",
         reference_id=reference_id,
         package_id=package.id,
@@ -160,14 +163,14 @@ def _voucher(world: World, call: Call, package: Package, reference_id: str, note
     )
 
 
-def _found(world: World, *, id: str | None = None, code: str | None = None) -> Voucher:
-    for voucher in world.vouchers.listed(id=id, code=code):
+def _find(context: Context, *, id: str | None = None, code: str | None = None) -> Voucher:
+    for voucher in context.vouchers.select(id=id, code=code):
         return voucher
-    raise refused(404, "Voucher not found")
+    raise error(404, "Voucher not found")
 
 
-def _shown(world: World, voucher: Voucher) -> Json:
-    package = world.catalogue.packages[voucher.package_id]
+def _to_json(context: Context, voucher: Voucher) -> Json:
+    package = context.catalogue.packages[voucher.package_id]
     return {
         "id": voucher.id,
         "code": voucher.code,
@@ -176,8 +179,8 @@ def _shown(world: World, voucher: Voucher) -> Json:
         "referenceId": voucher.reference_id,
         "packageId": voucher.package_id,
         "package": package.plan.name,
-        "destination": package.group.place.name,
-        "price": number(voucher.price),
+        "destination": package.destination.place.name,
+        "price": to_number(voucher.price),
         "currency": "USD",
         "esimId": voucher.esim_id,
         "orderId": voucher.order_id,

@@ -1,11 +1,12 @@
-"""How orders, eSIMs and packages look in the API's answers."""
+"""Orders, eSIMs, packages and usage as JSON objects."""
 
 from collections.abc import Sequence
 from typing import Final
 
 from roamify_async.sandbox.data.catalogue import Catalogue
-from roamify_async.sandbox.data.money import number
-from roamify_async.sandbox.data.packages import Json, Package
+from roamify_async.sandbox.data.currencies import to_number
+from roamify_async.sandbox.data.encoding import Json
+from roamify_async.sandbox.data.packages import Package
 from roamify_async.sandbox.data.plans import UNLIMITED
 from roamify_async.sandbox.state.records import Esim, Item, Order, Usage
 
@@ -15,87 +16,90 @@ _DAY: Final = 86_400
 
 
 def order_head(order: Order) -> Json:
-    """Show an order without its lines."""
+    """Return an order without its items."""
     return {
         "id": order.id,
         "referenceId": order.reference_id,
         "orderType": "api",
         "status": "COMPLETED",
-        "total": number(order.total),
+        "total": to_number(order.total),
         "currency": "USD",
         "createdAt": order.created_at,
         "updatedAt": order.created_at,
     }
 
 
-def item(bought: Item, catalogue: Catalogue) -> Json:
-    """Show one line of an order, which is also one line of an eSIM's history."""
+def order_item(item: Item, catalogue: Catalogue) -> Json:
+    """Return one item of an order or of an eSIM's history."""
     return {
-        "esimId": bought.esim_id,
-        "packageId": bought.package_id,
-        "package": catalogue.packages[bought.package_id].plan.name,
+        "esimId": item.esim_id,
+        "packageId": item.package_id,
+        "package": catalogue.packages[item.package_id].plan.name,
         "type": "esim",
-        "price": number(bought.price),
+        "price": to_number(item.price),
         "currency": "USD",
-        "createdAt": bought.created_at,
-        "updatedAt": bought.created_at,
+        "createdAt": item.created_at,
+        "updatedAt": item.created_at,
     }
 
 
-def esim(kept: Esim, package: Package) -> Json:
-    """Show an eSIM; undocumented: before it is applied its ICCID is empty and its `esim` holds nothing."""
-    shown = package.shown
+def esim(record: Esim, package: Package) -> Json:
+    """Return an eSIM; undocumented: before it is applied, `iccid` and `esim` are empty."""
+    json = package.json
     return {
-        "id": kept.id,
-        "iccid": kept.iccid,
-        "status": kept.status,
-        "activation": shown["activation"],
-        "withTopUp": package.with_top_up,
-        "withHotspot": shown["withHotspot"],
-        "withDataRoaming": shown["withDataRoaming"],
-        "withDestinationInstall": shown["withDestinationInstall"],
-        "withUsageCheck": shown["withUsageCheck"],
-        "esim": _profile(kept) if kept.iccid else {},
-        "apn": _apn(shown),
-        "data": {"isUnlimited": shown["isUnlimited"]},
-        "call": {"withCall": shown["withCall"], "callType": shown["callType"]},
-        "sms": {"withSMS": shown["withSMS"], "smsType": shown["smsType"]},
-        "notes": shown["notes"],
-        "createdAt": kept.created_at,
-        "updatedAt": kept.updated_at,
-        "expiredAt": kept.created_at + _YEAR,
+        "id": record.id,
+        "iccid": record.iccid,
+        "status": record.status,
+        "activation": json["activation"],
+        "withTopUp": package.supports_top_up,
+        "withHotspot": json["withHotspot"],
+        "withDataRoaming": json["withDataRoaming"],
+        "withDestinationInstall": json["withDestinationInstall"],
+        "withUsageCheck": json["withUsageCheck"],
+        "esim": _profile(record) if record.iccid else {},
+        "apn": _apn(json),
+        "data": {"isUnlimited": json["isUnlimited"]},
+        "call": {"withCall": json["withCall"], "callType": json["callType"]},
+        "sms": {"withSMS": json["withSMS"], "smsType": json["smsType"]},
+        "notes": json["notes"],
+        "createdAt": record.created_at,
+        "updatedAt": record.updated_at,
+        "expiredAt": record.created_at + _YEAR,
     }
 
 
 def top_up_package(package: Package) -> Json:
-    """Show a package in the nested shape of the top-up list."""
-    shown = package.shown
+    """Return a package in the nested shape of the list of top-up packages."""
+    json = package.json
     flat = ("packageId", "package", "plan", "activation", "day", "price", "withHotspot", "withDataRoaming")
     return {
-        **{name: shown[name] for name in (*flat, "withDestinationInstall", "withUsageCheck")},
-        "apn": _apn(shown),
-        "data": {name: shown[name] for name in ("isUnlimited", "dataAmount", "dataUnit")},
-        "call": {name: shown[name] for name in ("withCall", "callType", "callAmount", "callUnit")},
-        "sms": {name: shown[name] for name in ("withSMS", "smsType", "smsAmount", "smsUnit")},
-        "notes": shown["notes"],
+        **{name: json[name] for name in (*flat, "withDestinationInstall", "withUsageCheck")},
+        "apn": _apn(json),
+        "data": {name: json[name] for name in ("isUnlimited", "dataAmount", "dataUnit")},
+        "call": {name: json[name] for name in ("withCall", "callType", "callAmount", "callUnit")},
+        "sms": {name: json[name] for name in ("withSMS", "smsType", "smsAmount", "smsUnit")},
+        "notes": json["notes"],
     }
 
 
-def usage(kept: Esim, bought: Sequence[Package], used: Sequence[Usage]) -> Json:
-    """Show the allowances of an eSIM: megabytes, messages, minutes; undocumented: 0 for times before the first use."""
+def usage(record: Esim, bought: Sequence[Package], used: Sequence[Usage]) -> Json:
+    """Return the allowances of an eSIM in megabytes, messages and minutes.
+
+    Undocumented: times are 0 before installation.
+    """
     allowed = _allowance([package.plan.megabytes for package in bought])
     messages = _allowance([package.plan.messages for package in bought])
     minutes = _allowance([package.plan.minutes for package in bought])
-    left = allowed if allowed == UNLIMITED else max(0, allowed - sum(day.megabytes for day in used))
+    remaining = allowed if allowed == UNLIMITED else max(0, allowed - sum(day.megabytes for day in used))
     days = sum(package.plan.days for package in bought)
     return {
-        "id": kept.id,
-        "iccid": kept.iccid,
-        "status": kept.status,
-        "startedAt": kept.started_at,
-        "expiredAt": kept.started_at + days * _DAY if kept.started_at else 0,
+        "id": record.id,
+        "iccid": record.iccid,
+        "status": record.status,
+        "startedAt": record.started_at,
+        "expiredAt": record.started_at + days * _DAY if record.started_at else 0,
         "allowedData": allowed,
-        "remainingData": left,
+        "remainingData": remaining,
         "allowedSms": messages,
         "remainingSms": messages,
         "allowedVoice": minutes,
@@ -107,14 +111,14 @@ def _allowance(amounts: Sequence[int]) -> int:
     return min(sum(amounts), UNLIMITED)
 
 
-def _profile(kept: Esim) -> Json:
-    code = kept.id.replace("-", "").upper()
+def _profile(record: Esim) -> Json:
+    code = record.id.replace("-", "").upper()
     lpa = f"LPA:1${_SMDP}${code}"
     return {
         "lpaCode": lpa,
         "smdpAddress": _SMDP,
         "activationCode": code,
-        "qrCodeUrl": f"https://imagedelivery.net/sandbox/partners/{kept.id}/{kept.iccid}/public",
+        "qrCodeUrl": f"https://imagedelivery.net/sandbox/partners/{record.id}/{record.iccid}/public",
         "pin": "",
         "puk": "",
         "number": "",
@@ -123,5 +127,5 @@ def _profile(kept: Esim) -> Json:
     }
 
 
-def _apn(shown: Json) -> Json:
-    return {"apnAutomatic": shown["isAPNAutomatic"], "apnName": shown["apn"], "apnUsername": "", "apnPassword": ""}
+def _apn(json: Json) -> Json:
+    return {"apnAutomatic": json["isAPNAutomatic"], "apnName": json["apn"], "apnUsername": "", "apnPassword": ""}

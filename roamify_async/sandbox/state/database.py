@@ -1,4 +1,4 @@
-"""The file of a sandbox, or its memory: the tables, and changes that happen whole or not at all."""
+"""The SQLite database of a sandbox, in a file or in memory: its schema and its transactions."""
 
 import sqlite3
 from collections.abc import Generator, Iterable, Sequence
@@ -6,9 +6,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-_TABLES: Final = """
+_SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS account (one INTEGER PRIMARY KEY CHECK (one = 1), balance INTEGER, catalogue TEXT);
-CREATE TABLE IF NOT EXISTS clock (one INTEGER PRIMARY KEY CHECK (one = 1), ahead REAL, lived REAL);
+CREATE TABLE IF NOT EXISTS clock (one INTEGER PRIMARY KEY CHECK (one = 1), ahead REAL, simulated REAL);
 CREATE TABLE IF NOT EXISTS orders (
     n INTEGER PRIMARY KEY, id TEXT UNIQUE, reference_id TEXT, kind TEXT, total INTEGER, created_at INTEGER);
 CREATE TABLE IF NOT EXISTS items (
@@ -19,7 +19,7 @@ CREATE TABLE IF NOT EXISTS esims (
 CREATE TABLE IF NOT EXISTS events (n INTEGER PRIMARY KEY, esim_id TEXT, status TEXT, at INTEGER);
 CREATE TABLE IF NOT EXISTS usages (esim_id TEXT, date TEXT, megabytes INTEGER, PRIMARY KEY (esim_id, date));
 CREATE TABLE IF NOT EXISTS hidden (order_id TEXT PRIMARY KEY, visible_at REAL);
-CREATE TABLE IF NOT EXISTS late (n INTEGER PRIMARY KEY, due REAL, request TEXT);
+CREATE TABLE IF NOT EXISTS delayed (n INTEGER PRIMARY KEY, due REAL, request TEXT);
 CREATE TABLE IF NOT EXISTS vouchers (
     n INTEGER PRIMARY KEY, id TEXT UNIQUE, code TEXT UNIQUE, status TEXT, reference_id TEXT, package_id TEXT,
     price INTEGER, esim_id TEXT, order_id TEXT, notes TEXT, redeemed_at INTEGER, created_at INTEGER,
@@ -44,17 +44,20 @@ CREATE INDEX IF NOT EXISTS policies_order ON policies (order_id);
 CREATE INDEX IF NOT EXISTS refunds_esim ON refunds (esim_id);
 CREATE INDEX IF NOT EXISTS links_esim ON links (esim_id);
 """
-_FORGOTTEN: Final = (
-    "clock", "orders", "items", "esims", "events", "usages", "hidden", "late", "vouchers", "policies", "refunds",
+_CLEARED: Final = (
+    "clock", "orders", "items", "esims", "events", "usages", "hidden", "delayed", "vouchers", "policies", "refunds",
     "links", "messages",
 )  # fmt: skip
 
 
 class Database:
-    """One connection; used by one thread at a time."""
+    """One connection, for use by one thread at a time."""
 
     def __init__(self, path: Path | None, *, catalogue: str, balance: int) -> None:
-        """Open the file, or memory; a file keeps to the catalogue it was first opened with."""
+        """Open a file, or a database in memory for None.
+
+        Raises ValueError if the file was created with another catalogue.
+        """
         self._connection = sqlite3.connect(path or ":memory:", isolation_level=None, check_same_thread=False)
         try:
             self._prepare(path, catalogue, balance)
@@ -63,45 +66,46 @@ class Database:
             raise
 
     def close(self) -> None:
-        """Close the file; what was committed stays."""
+        """Close the connection."""
         self._connection.close()
 
-    def empty(self, balance: int) -> None:
-        """Forget everything but the catalogue's name, and set the balance."""
+    def clear(self, balance: int) -> None:
+        """Delete everything but the name of the catalogue, and set the balance."""
         with self.transaction():
-            for table in _FORGOTTEN:
+            for table in _CLEARED:
                 self.execute(f"DELETE FROM {table}")  # noqa: S608 - names of this module
             self.execute("UPDATE account SET balance = ?", (balance,))
 
     def execute(self, query: str, values: Sequence[object] = ()) -> sqlite3.Cursor:
-        """Run one statement."""
+        """Execute one statement."""
         return self._connection.execute(query, values)
 
     def executemany(self, query: str, values: Iterable[Sequence[object]]) -> None:
-        """Run one statement for each row of values."""
+        """Execute one statement for each row of values."""
         self._connection.executemany(query, values)
 
-    def one(self, query: str) -> Any:  # a cell of SQLite is of any type
-        """Read the one cell that a query gives."""
+    def scalar(self, query: str) -> Any:  # a value of SQLite is of any type
+        """Return the single value of a query."""
         return self.execute(query).fetchone()[0]
 
     @contextmanager
     def transaction(self) -> Generator[None, None, None]:
-        """Keep what the block changes if it ends well, else nothing; a block inside another is a part of it."""
-        part = self._connection.in_transaction
-        self.execute("SAVEPOINT part" if part else "BEGIN IMMEDIATE")
+        """Commit the changes of the block, or roll them back if it raises; nested blocks are savepoints."""
+        nested = self._connection.in_transaction
+        self.execute("SAVEPOINT nested" if nested else "BEGIN IMMEDIATE")
         try:
             yield
         except BaseException:
-            self.execute("ROLLBACK TO part" if part else "ROLLBACK")
-            if part:
-                self.execute("RELEASE part")  # else the part around this one would roll back to here only
+            self.execute("ROLLBACK TO nested" if nested else "ROLLBACK")
+            if nested:
+                # Otherwise a rollback of the outer block would end at this savepoint.
+                self.execute("RELEASE nested")
             raise
-        self.execute("RELEASE part" if part else "COMMIT")
+        self.execute("RELEASE nested" if nested else "COMMIT")
 
     @contextmanager
-    def rehearsal(self) -> Generator[None, None, None]:
-        """Keep nothing of what the block changes."""
+    def dry_run(self) -> Generator[None, None, None]:
+        """Roll back all changes of the block."""
         self.execute("BEGIN IMMEDIATE")
         try:
             yield
@@ -112,8 +116,8 @@ class Database:
         if path is not None:
             self.execute("PRAGMA journal_mode = WAL")
             self.execute("PRAGMA synchronous = NORMAL")
-        self._connection.executescript(_TABLES)
+        self._connection.executescript(_SCHEMA)
         self.execute("INSERT OR IGNORE INTO account VALUES (1, ?, ?)", (balance, catalogue))
-        kept = str(self.one("SELECT catalogue FROM account"))
-        if kept != catalogue:
-            raise ValueError(f"db {path} belongs to a sandbox with {kept}, not {catalogue}")
+        stored = str(self.scalar("SELECT catalogue FROM account"))
+        if stored != catalogue:
+            raise ValueError(f"db {path} was created with {stored}, not {catalogue}")

@@ -1,4 +1,4 @@
-"""What the sandbox keeps of orders, eSIMs and what goes with them."""
+"""Records of the store: orders, eSIMs, and what belongs to them. Amounts are in cents, times in Unix seconds."""
 
 from typing import Literal
 from uuid import UUID
@@ -10,7 +10,7 @@ Kind = Literal["order", "instant", "topup", "voucher", "insurance"]
 
 @frozen
 class Item:
-    """One line of an order: a package bought for one eSIM, or insurance for one policy, at a price in cents."""
+    """One item of an order: a package for one eSIM, or insurance for one policy."""
 
     esim_id: str
     package_id: str
@@ -20,7 +20,7 @@ class Item:
 
 @frozen
 class Order:
-    """One order as it was booked; its total is in cents."""
+    """One order."""
 
     id: str
     reference_id: str
@@ -32,7 +32,7 @@ class Order:
 
 @frozen
 class Esim:
-    """One eSIM as its partner sees it now: while its profile is still made it is NEW and has no ICCID."""
+    """One eSIM as the API shows it now; while its profile is being generated, it is NEW and has no ICCID."""
 
     id: str
     order_id: str
@@ -48,8 +48,8 @@ class Esim:
 
 
 @frozen
-class Happening:
-    """One event in the life of an eSIM."""
+class EsimEvent:
+    """One event of an eSIM."""
 
     status: str
     at: int
@@ -57,7 +57,7 @@ class Happening:
 
 @frozen
 class Usage:
-    """The megabytes an eSIM used on one day, written YYYYMMDD."""
+    """The megabytes that an eSIM used on one day, written YYYYMMDD."""
 
     date: str
     megabytes: int
@@ -65,7 +65,7 @@ class Usage:
 
 @frozen
 class Voucher:
-    """One voucher, with the eSIM and order behind it; its price is in cents, and 0 is no time."""
+    """One voucher, with the eSIM and the order behind it; `redeemed_at` is 0 until it is redeemed."""
 
     id: str
     code: str
@@ -83,7 +83,7 @@ class Voucher:
 
 @frozen
 class Policy:
-    """One insurance policy: reserved until it is applied, which sets dates, a name and the time of its issue."""
+    """One insurance policy; dates, name and time of issue are empty until it is applied."""
 
     id: str
     order_id: str
@@ -98,7 +98,7 @@ class Policy:
 
 @frozen
 class Refund:
-    """One request to be paid back for an eSIM; the amount is in cents."""
+    """One refund request for an eSIM."""
 
     id: str
     esim_id: str
@@ -112,7 +112,7 @@ class Refund:
 
 @frozen
 class Link:
-    """The page on which an eSIM is shown to whoever has the key and code."""
+    """One link to the web page of an eSIM."""
 
     esim_id: str
     key: str
@@ -122,7 +122,7 @@ class Link:
 
 @frozen
 class Message:
-    """One text message that was sent to an eSIM."""
+    """One text message sent to an eSIM."""
 
     esim_id: str
     text: str
@@ -130,8 +130,8 @@ class Message:
 
 
 @frozen
-class Late:
-    """A request, as text, that is carried out when it is due."""
+class DelayedRequest:
+    """A request, as JSON text, that is carried out when it is due."""
 
     n: int
     due: float
@@ -139,7 +139,7 @@ class Late:
 
 
 def iccid_of(esim_id: str) -> str:
-    """Make the ICCID of an eSIM: 19 digits that begin with 89 and end with their Luhn digit."""
+    """Return the ICCID of an eSIM: 19 digits that begin with 89 and end with the Luhn check digit."""
     body = f"8900{UUID(esim_id).int % 10**14:014}"
     doubled = sum(sum(divmod(int(digit) * 2, 10)) for digit in body[::-2])
     return f"{body}{-(doubled + sum(map(int, body[-2::-2]))) % 10}"

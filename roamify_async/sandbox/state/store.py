@@ -1,4 +1,4 @@
-"""What the sandbox remembers: balance, orders and eSIMs, in SQLite, each change one transaction."""
+"""Balance, orders and eSIMs in SQLite; each change is one transaction."""
 
 import math
 import time
@@ -10,67 +10,69 @@ from uuid import uuid4
 
 from .clock import Clock
 from .database import Database
-from .records import Esim, Happening, Item, Kind, Late, Order, Usage, iccid_of
+from .records import DelayedRequest, Esim, EsimEvent, Item, Kind, Order, Usage, iccid_of
 
-SHOWN: Final = "NOT IN (SELECT order_id FROM hidden WHERE visible_at > ?)"
+VISIBLE: Final = "NOT IN (SELECT order_id FROM hidden WHERE visible_at > ?)"
 _EVENTS_OF: Final = {"INSTALLED": ("DOWNLOADED", "INSTALLED"), "REVOKED": ("DELETED",), "EXPIRED": ("INACTIVE",)}
 
 STATUSES: Final = ("READY", "INSTALLED", "REVOKED", "EXPIRED")
-"""Where an applied eSIM can be moved to."""
+"""The statuses that an applied eSIM can be moved to."""
 
 
-class TooPoorError(Exception):
-    """Raised when the balance does not cover an order; nothing was booked."""
+class InsufficientBalanceError(Exception):
+    """The balance does not cover the order; nothing was booked."""
 
 
-class DuplicateError(Exception):
-    """Raised when the referenceId is taken and that is not accepted; nothing was booked."""
+class DuplicateReferenceError(Exception):
+    """The referenceId is used already and must be unique; nothing was booked."""
 
 
 class Store:
-    """The account of one partner; used by one thread at a time."""
+    """The account of one partner, for use by one thread at a time."""
 
     def __init__(self, path: Path | None, clock: Clock, *, catalogue: str, balance: int) -> None:
-        """Open the file, or memory; a file keeps to the catalogue it was first opened with."""
+        """Open a file, or a database in memory for None; raises ValueError if the file has another catalogue."""
         self._clock = clock
         self.db: Database = Database(path, catalogue=catalogue, balance=balance)
-        self._opening = balance
+        self._opening_balance = balance
         self._as_of: float | None = None
-        self._wind()
+        self._restore_clock()
 
     def close(self) -> None:
-        """Close the file; what was committed stays."""
+        """Close the database."""
         self.db.close()
 
     def reset(self) -> None:
-        """Forget every order and eSIM and what was to be done late, and restore the balance and the time."""
-        self.db.empty(self._opening)
-        self._wind()
+        """Delete all orders, eSIMs and delayed requests, and restore the balance and the time."""
+        self.db.clear(self._opening_balance)
+        self._restore_clock()
 
-    def rehearsal(self) -> AbstractContextManager[None]:
-        """Keep nothing of what the block changes."""
-        return self.db.rehearsal()
+    def dry_run(self) -> AbstractContextManager[None]:
+        """Roll back all changes of the block."""
+        return self.db.dry_run()
 
-    def postpone(self, request: str, seconds: float) -> None:
-        """Remember a request that is to be carried out some seconds later."""
-        self.db.execute("INSERT INTO late (due, request) VALUES (?, ?)", (self._clock.now() + seconds, request))
+    def delay(self, request: str, seconds: float) -> None:
+        """Store a request that is carried out this many seconds later."""
+        self.db.execute("INSERT INTO delayed (due, request) VALUES (?, ?)", (self._clock.now() + seconds, request))
 
-    def due(self) -> Late | None:
-        """Find what was to be done by now and is not done, the earliest first."""
-        found = self.db.execute("SELECT n, due, request FROM late WHERE due <= ? ORDER BY due, n", (self._clock.now(),))
+    def due(self) -> DelayedRequest | None:
+        """Return the earliest delayed request that is due."""
+        found = self.db.execute(
+            "SELECT n, due, request FROM delayed WHERE due <= ? ORDER BY due, n", (self._clock.now(),)
+        )
         row = found.fetchone()
-        return Late(*row) if row else None
+        return DelayedRequest(*row) if row else None
 
     @contextmanager
-    def doing(self, late: Late) -> Generator[None, None, None]:
-        """Do in the block what was to be done late, as of its time; it is done and forgotten, or neither."""
+    def carry_out(self, late: DelayedRequest) -> Generator[None, None, None]:
+        """Run the block as of the time the request was due, and delete the request in the same transaction."""
         with self.at(late.due), self.db.transaction():
-            self.db.execute("DELETE FROM late WHERE n = ?", (late.n,))
+            self.db.execute("DELETE FROM delayed WHERE n = ?", (late.n,))
             yield
 
     @contextmanager
     def at(self, moment: float) -> Generator[None, None, None]:
-        """Let what the block does be done at that moment."""
+        """Run the block as of this time."""
         before, self._as_of = self._as_of, moment
         try:
             yield
@@ -78,33 +80,33 @@ class Store:
             self._as_of = before
 
     def now(self) -> float:
-        """Tell the time: what is done late happens at the time it was due."""
+        """Return the Unix time, which for a delayed request is the time it was due."""
         return self._clock.now() if self._as_of is None else self._as_of
 
     @contextmanager
     def advance(self, seconds: float) -> Generator[float, None, None]:
-        """Move the clock forward; the block does what time brings since the moment it is given: all of it, or none."""
-        since = float(self.db.one("SELECT lived FROM clock"))
+        """Advance the clock and run the block in one transaction; yields the time up to which eSIMs were simulated."""
+        since = float(self.db.scalar("SELECT simulated FROM clock"))
         self._clock.ahead += seconds
         try:
             with self.db.transaction():
                 yield since
-                self.db.execute("UPDATE clock SET ahead = ?, lived = ?", (self._clock.ahead, self.now()))
+                self.db.execute("UPDATE clock SET ahead = ?, simulated = ?", (self._clock.ahead, self.now()))
         except BaseException:
             self._clock.ahead -= seconds
             raise
 
     @property
     def ahead(self) -> float:
-        """How many seconds the clock was moved ahead."""
+        """How many seconds the clock is ahead of the system time."""
         return self._clock.ahead
 
     def balance(self) -> int:
-        """Count the cents left."""
-        return int(self.db.one("SELECT balance FROM account"))
+        """Return the balance in cents."""
+        return int(self.db.scalar("SELECT balance FROM account"))
 
     def credit(self, amount: int) -> None:
-        """Add cents to the balance."""
+        """Add an amount in cents to the balance."""
         self.db.execute("UPDATE account SET balance = balance + ?", (amount,))
 
     def book(
@@ -118,9 +120,10 @@ class Store:
         ready_in: float = 0.0,
         hidden_for: float = 0.0,
     ) -> Order:
-        """Book an order of packages at prices, one eSIM or policy for each unless they go to the eSIM named.
+        """Book an order in one transaction and return it.
 
-        All or nothing; policies are not made here, only their ids.
+        *lines* are package ids and prices in cents. Each line creates an eSIM, unless *esim_id* names an existing one;
+        for insurance only the ids of the policies are created here.
         """
         now, total = int(self.now()), sum(price for _, price in lines)
         items = [Item(esim_id or str(uuid4()), package_id, price, now) for package_id, price in lines]
@@ -128,9 +131,9 @@ class Store:
         with self.db.transaction():
             insurance = kind == "insurance"
             if unique and reference_id and self.orders(reference_id=reference_id, insurance=insurance, hidden=True):
-                raise DuplicateError
+                raise DuplicateReferenceError
             if total > self.balance():
-                raise TooPoorError
+                raise InsufficientBalanceError
             self._insert(order, new_esims=kind not in {"topup", "insurance"})
             if hidden_for:
                 self.db.execute("INSERT INTO hidden VALUES (?, ?)", (order.id, self._clock.now() + hidden_for))
@@ -147,13 +150,13 @@ class Store:
         limit: int = -1,
         hidden: bool = False,
     ) -> list[Order]:
-        """List orders, those of eSIMs or of insurance, newest first, with or without those that are hidden."""
+        """Return the orders of eSIMs, or those of insurance, newest first; hidden ones only if *hidden* is true."""
         named = {"id": id, "reference_id": reference_id}
         where = "".join(f" AND {column} = ?" for column, value in named.items() if value is not None)
         rows = self.db.execute(
             "SELECT id, reference_id, kind, total, created_at FROM orders"  # noqa: S608 - columns of this module
-            f" WHERE id {SHOWN} AND (kind = 'insurance') = ?{where} ORDER BY n DESC LIMIT ?",
-            (self.until(hidden), insurance, *(value for value in named.values() if value is not None), limit),
+            f" WHERE id {VISIBLE} AND (kind = 'insurance') = ?{where} ORDER BY n DESC LIMIT ?",
+            (self.visible_from(hidden), insurance, *(value for value in named.values() if value is not None), limit),
         )
         return [
             Order(id, reference, kind, total, created_at, self._items("order_id", id, hidden=hidden))
@@ -161,11 +164,11 @@ class Store:
         ]
 
     def history(self, esim_id: str, *, hidden: bool = False) -> list[Item]:
-        """List what was bought for an eSIM, oldest first."""
+        """Return the order items of an eSIM, oldest first."""
         return self._items("esim_id", esim_id, hidden=hidden)
 
     def esim(self, *, id: str | None = None, iccid: str | None = None, hidden: bool = False) -> Esim | None:
-        """Find an eSIM by one of its names; nobody knows the ICCID of a profile that is still being made."""
+        """Return an eSIM by id or ICCID; a profile that is still being generated has no ICCID yet."""
         column, value = ("id", id) if id is not None else ("iccid", iccid)
         found = next(self._esims(column, value, hidden=hidden), None)
         return found if found and (id is not None or found.iccid) else None
@@ -173,17 +176,17 @@ class Store:
     def esims(
         self, *, reference_id: str | None = None, order_id: str | None = None, hidden: bool = False
     ) -> Iterator[Esim]:
-        """Go through eSIMs, newest first, with or without those of hidden orders."""
+        """Return the eSIMs, newest first; those of hidden orders only if *hidden* is true."""
         column, value = ("order_id", order_id) if order_id is not None else ("reference_id", reference_id)
         return self._esims(column, value, hidden=hidden)
 
     def apply(self, esims: Sequence[Esim], start_date: str = "", ready_in: float = 0.0) -> None:
-        """Make the profiles of new eSIMs, ready after some seconds; the others stay as they are."""
+        """Generate the profiles of new eSIMs, ready after this many seconds; other eSIMs are left unchanged."""
         with self.db.transaction():
             self._apply([esim.id for esim in esims if esim.status == "NEW" and not esim.pending], start_date, ready_in)
 
     def move(self, esim: Esim, status: str, megabytes: int) -> None:
-        """Move an applied eSIM to a status and let it use data today."""
+        """Set the status of an applied eSIM, and add data usage for today."""
         now = int(self.now())
         with self.db.transaction():
             first_use = megabytes and not self.usages(esim.id)
@@ -200,7 +203,7 @@ class Store:
             )
 
     def use(self, esim_id: str, megabytes: int) -> None:
-        """Let an eSIM use data today."""
+        """Add data usage of an eSIM for today."""
         self.db.execute(
             "INSERT INTO usages VALUES (?, ?, ?)"
             " ON CONFLICT (esim_id, date) DO UPDATE SET megabytes = megabytes + excluded.megabytes",
@@ -208,19 +211,19 @@ class Store:
         )
 
     def usages(self, esim_id: str) -> list[Usage]:
-        """List what an eSIM used, day by day."""
+        """Return the daily usage of an eSIM."""
         rows = self.db.execute("SELECT date, megabytes FROM usages WHERE esim_id = ? ORDER BY date", (esim_id,))
         return [Usage(*row) for row in rows]
 
-    def events(self, esim_id: str) -> list[Happening]:
-        """List the life of an eSIM, oldest first."""
+    def events(self, esim_id: str) -> list[EsimEvent]:
+        """Return the events of an eSIM, oldest first."""
         rows = self.db.execute("SELECT status, at FROM events WHERE esim_id = ? ORDER BY n", (esim_id,))
-        return [Happening(*row) for row in rows]
+        return [EsimEvent(*row) for row in rows]
 
-    def _wind(self) -> None:
+    def _restore_clock(self) -> None:
         self._clock.ahead = 0.0
         self.db.execute("INSERT OR IGNORE INTO clock VALUES (1, 0, ?)", (self._clock.now(),))
-        self._clock.ahead = float(self.db.one("SELECT ahead FROM clock"))
+        self._clock.ahead = float(self.db.scalar("SELECT ahead FROM clock"))
 
     def _insert(self, order: Order, *, new_esims: bool) -> None:
         self.db.execute("UPDATE account SET balance = balance - ?", (order.total,))
@@ -256,8 +259,8 @@ class Store:
     def _items(self, column: str, value: str, *, hidden: bool) -> list[Item]:
         rows = self.db.execute(
             "SELECT esim_id, package_id, price, created_at FROM items"  # noqa: S608
-            f" WHERE order_id {SHOWN} AND {column} = ? ORDER BY n",
-            (self.until(hidden), value),
+            f" WHERE order_id {VISIBLE} AND {column} = ? ORDER BY n",
+            (self.visible_from(hidden), value),
         )
         return [Item(*row) for row in rows]
 
@@ -265,8 +268,8 @@ class Store:
         where = f" AND {column} = ?" if value is not None else ""
         rows = self.db.execute(
             "SELECT id, order_id, reference_id, package_id, iccid, status, ready_at, start_date, created_at,"  # noqa: S608
-            f" updated_at, started_at FROM esims WHERE order_id {SHOWN}{where} ORDER BY n DESC",
-            (self.until(hidden), value) if value is not None else (self.until(hidden),),
+            f" updated_at, started_at FROM esims WHERE order_id {VISIBLE}{where} ORDER BY n DESC",
+            (self.visible_from(hidden), value) if value is not None else (self.visible_from(hidden),),
         )
         return map(self._esim, rows)
 
@@ -276,6 +279,6 @@ class Store:
         iccid, status = ("", "NEW") if pending else (iccid, status)
         return Esim(id, order_id, reference_id, package_id, iccid, status, pending, *rest)
 
-    def until(self, hidden: bool) -> float:  # noqa: FBT001
-        """Give the time up to which what is hidden is looked at all the same."""
+    def visible_from(self, hidden: bool) -> float:  # noqa: FBT001
+        """Return the parameter of `VISIBLE`: records hidden until a later time are left out."""
         return math.inf if hidden else self._clock.now()
