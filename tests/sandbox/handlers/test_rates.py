@@ -46,46 +46,50 @@ async def test_no_target_is_every_one_and_no_source_the_dollar(partner):
     assert [rate["source"] for rate in await rates(partner, target="EUR")] == ["USD"]
 
 
-@pytest.mark.parametrize(
-    ("interval", "to", "count"),
-    [("day", "2026-07-08T12:00:00Z", 8), ("hour", "2026-07-02T00:00:00Z", 25), ("minute", "2026-07-01T00:00:00Z", 1)],
-)
-async def test_a_history_has_a_rate_for_each_step(partner, interval, to, count):
+HISTORIES = [
+    ("day", "2026-07-08T12:00:00Z", 8),
+    ("hour", "2026-07-02T00:00:00Z", 25),
+    ("minute", "2026-07-01T00:00:00Z", 1),
+]
+
+
+async def test_a_history_has_a_rate_for_each_step(partner):
     """From the first moment on to the last, both included, the oldest first."""
-    span = {"from": "2026-07-01T00:00:00Z", "to": to, "interval": interval}
-    history = await rates(partner, **EURO, **span)
-    times = [rate["time"] for rate in history]
-    assert (len(times), times[0], times) == (count, span["from"], sorted(times))
-    assert history[0] == (await rates(partner, **EURO, datetime=span["from"]))[0]
-    if count > 1:
-        assert len({rate["rate"] for rate in history}) > 1
+    for interval, to, count in HISTORIES:
+        span = {"from": "2026-07-01T00:00:00Z", "to": to, "interval": interval}
+        history = await rates(partner, **EURO, **span)
+        times = [rate["time"] for rate in history]
+        assert (len(times), times[0], times) == (count, span["from"], sorted(times))
+        assert history[0] == (await rates(partner, **EURO, datetime=span["from"]))[0]
+        if count > 1:
+            assert len({rate["rate"] for rate in history}) > 1
 
 
 DAY = {"from": "2026-07-01T00:00:00Z", "to": "2026-07-02T00:00:00Z", "interval": "day"}
 
 
-@pytest.mark.parametrize(
-    ("query", "said"),
-    [
-        ({"datetime": DAY["from"], "from": DAY["from"]}, "conflict"),
-        ({"datetime": DAY["from"], "to": DAY["from"]}, "conflict"),
-        ({"datetime": DAY["from"], "interval": "day"}, "conflict"),
-        ({"datetime": DAY["from"], **DAY}, "conflict"),
-        ({"from": DAY["from"]}, "required peers"),
-        ({"from": DAY["from"], "to": DAY["to"]}, "required peers"),
-        ({"interval": "day"}, "required peers"),
-        ({**DAY, "interval": "week"}, "one of"),
-        ({**DAY, "to": "2026-06-30T00:00:00Z"}, "greater than"),
-        ({"datetime": "yesterday"}, "ISO 8601"),
-        ({"datetime": "0001-01-01T00:00:00+14:00"}, "ISO 8601"),
-        ({"datetime": "\u0662\u0660\u0662\u0666-\u0660\u0667-\u0660\u0661T00:00:00Z"}, "ISO 8601"),
-        ({"amount": "5"}, "not allowed"),
-        ({"source": ""}, "empty"),
-    ],
-)
-async def test_what_does_not_go_together_is_400(partner, query, said):
+INVALID_QUERIES = [
+    ({"datetime": DAY["from"], "from": DAY["from"]}, "conflict"),
+    ({"datetime": DAY["from"], "to": DAY["from"]}, "conflict"),
+    ({"datetime": DAY["from"], "interval": "day"}, "conflict"),
+    ({"datetime": DAY["from"], **DAY}, "conflict"),
+    ({"from": DAY["from"]}, "required peers"),
+    ({"from": DAY["from"], "to": DAY["to"]}, "required peers"),
+    ({"interval": "day"}, "required peers"),
+    ({**DAY, "interval": "week"}, "one of"),
+    ({**DAY, "to": "2026-06-30T00:00:00Z"}, "greater than"),
+    ({"datetime": "yesterday"}, "ISO 8601"),
+    ({"datetime": "0001-01-01T00:00:00+14:00"}, "ISO 8601"),
+    ({"datetime": "\u0662\u0660\u0662\u0666-\u0660\u0667-\u0660\u0661T00:00:00Z"}, "ISO 8601"),
+    ({"amount": "5"}, "not allowed"),
+    ({"source": ""}, "empty"),
+]
+
+
+async def test_what_does_not_go_together_is_400(partner):
     """A moment excludes a history, which has all its three parts; each text must be what it says."""
-    assert said in (await partner.call("GET", PATH, params=query, status=400))["error"]
+    for query, said in INVALID_QUERIES:
+        assert said in (await partner.call("GET", PATH, params=query, status=400))["error"]
 
 
 async def test_unknown_currencies_and_endless_histories_are_400(partner):
@@ -105,11 +109,14 @@ async def test_both_shapes_and_both_readings_of_the_pair():
         assert await partner.get(PATH, status=400, source="USD") == {"error": '"target" is required'}
 
 
-@pytest.mark.parametrize("fault", ["missing_field", "null_field", "wrong_type", "extra_field"])
-async def test_a_bare_answer_can_be_spoiled_too(fault):
+CORRUPTIONS = ["missing_field", "null_field", "wrong_type", "extra_field"]
+
+
+async def test_a_bare_answer_can_be_spoiled_too():
     """A fault that spoils a field finds it in an answer without envelope."""
-    async with partner_of(rates_envelope=False) as partner:
-        query = EURO | {"datetime": DAY["from"]}
-        right = await partner.call("GET", PATH, params=query)
-        partner.sandbox.fail("GET", PATH, fault)
-        assert await partner.call("GET", PATH, params=query) != right
+    for fault in CORRUPTIONS:
+        async with partner_of(rates_envelope=False) as partner:
+            query = EURO | {"datetime": DAY["from"]}
+            right = await partner.call("GET", PATH, params=query)
+            partner.sandbox.fail("GET", PATH, fault)
+            assert await partner.call("GET", PATH, params=query) != right

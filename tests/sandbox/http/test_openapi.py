@@ -89,46 +89,46 @@ def test_answers_the_client_reads():
         assert not [line for line in wrong if name not in LOOSER or not line.startswith(LOOSER[name])], name
 
 
-@pytest.mark.parametrize(
-    ("method", "path", "query", "body"),
-    [
-        ("GET", "/api/esim/packages", {"page": "0"}, None),
-        ("GET", "/api/esim/packages", {"limit": "5"}, None),
-        ("GET", "/api/esim/orders", {"status": "completed"}, None),
-        ("GET", "/api/esim/usage", {}, None),
-        ("GET", "/api/esim", {"iccid": "89", "esimId": "1"}, None),
-        ("GET", "/api/esim/order", {}, None),
-        ("POST", "/api/esim/order", {}, None),
-        ("POST", "/api/esim/order", {}, {"items": []}),
-        ("POST", "/api/esim/order", {}, {"items": [{"packageId": "esim-greece-30days-1gb-all"}]}),
-        ("POST", "/api/esim/order", {}, {"items": [{"packageId": "esim-x", "quantity": 1, "days": 7}]}),
-        ("POST", "/api/esim/apply", {}, {"startDate": "2027-07-01"}),
-        ("POST", "/api/esim/apply", {}, {"esimId": "1", "startDate": "01/07/2027"}),
-        ("POST", "/api/esim/vouchers", {}, {"packageId": "esim-x", "quantity": 11}),
-        ("GET", "/api/balance", {}, {}),
-    ],
-)
-def test_wrong_requests_are_seen(method, path, query, body):
+INVALID_REQUESTS = [
+    ("GET", "/api/esim/packages", {"page": "0"}, None),
+    ("GET", "/api/esim/packages", {"limit": "5"}, None),
+    ("GET", "/api/esim/orders", {"status": "completed"}, None),
+    ("GET", "/api/esim/usage", {}, None),
+    ("GET", "/api/esim", {"iccid": "89", "esimId": "1"}, None),
+    ("GET", "/api/esim/order", {}, None),
+    ("POST", "/api/esim/order", {}, None),
+    ("POST", "/api/esim/order", {}, {"items": []}),
+    ("POST", "/api/esim/order", {}, {"items": [{"packageId": "esim-greece-30days-1gb-all"}]}),
+    ("POST", "/api/esim/order", {}, {"items": [{"packageId": "esim-x", "quantity": 1, "days": 7}]}),
+    ("POST", "/api/esim/apply", {}, {"startDate": "2027-07-01"}),
+    ("POST", "/api/esim/apply", {}, {"esimId": "1", "startDate": "01/07/2027"}),
+    ("POST", "/api/esim/vouchers", {}, {"packageId": "esim-x", "quantity": 11}),
+    ("GET", "/api/balance", {}, {}),
+]
+
+
+def test_wrong_requests_are_seen():
     """The description forbids what the API refuses."""
-    assert Description().wrong_request(method, path, query, body)
+    for method, path, query, body in INVALID_REQUESTS:
+        assert Description().wrong_request(method, path, query, body)
 
 
-@pytest.mark.parametrize(
-    "answer",
-    [
-        {"status": "success"},
-        {"status": "failed", "data": {"balance": 1, "currency": "USD"}},
-        {"status": "success", "data": {"balance": "1", "currency": "USD"}},
-        {"status": "success", "data": {"balance": 1}},
-        {"status": "success", "data": {"balance": 1, "currency": "USD", "debt": 0}},
-    ],
-)
-def test_wrong_answers_are_seen(answer):
+INVALID_RESPONSES = [
+    {"status": "success"},
+    {"status": "failed", "data": {"balance": 1, "currency": "USD"}},
+    {"status": "success", "data": {"balance": "1", "currency": "USD"}},
+    {"status": "success", "data": {"balance": 1}},
+    {"status": "success", "data": {"balance": 1, "currency": "USD", "debt": 0}},
+]
+
+
+def test_wrong_answers_are_seen():
     """An answer of the sandbox is held to every field that is described, its type, and to no other field."""
-    api, operation = Description(strict(DOCUMENT)), ("GET", "/api/balance")
-    assert not api.wrong_answer(operation, 200, {"status": "success", "data": {"balance": 1, "currency": "USD"}})
-    assert api.wrong_answer(operation, 200, answer)
-    assert api.wrong_answer(operation, 404, {"status": "failed", "message": "?"})
+    for answer in INVALID_RESPONSES:
+        api, operation = Description(strict(DOCUMENT)), ("GET", "/api/balance")
+        assert not api.wrong_answer(operation, 200, {"status": "success", "data": {"balance": 1, "currency": "USD"}})
+        assert api.wrong_answer(operation, 200, answer)
+        assert api.wrong_answer(operation, 404, {"status": "failed", "message": "?"})
 
 
 USED = {
@@ -296,11 +296,13 @@ async def test_refusals_of_the_sandbox(visitor):
         assert not visitor.api.wrong_answer(("GET", "/api/esim/events"), 404, refused)
 
 
-@pytest.mark.timeout(180)  # a minute where others use the machine
-def test_answers_to_anything():
-    """Requests at the bounds of every parameter and at random, good and bad, are answered as described."""
+@pytest.mark.timeout(180)  # a minute on a busy machine
+@pytest.mark.parametrize("half", ["--include-path-regex", "--exclude-path-regex"])
+def test_answers_to_anything(half):
+    """Requests at the bounds of every parameter and at random, valid and not, are answered as described."""
     with Sandbox(packages=300, balance=contract.BALANCE) as sandbox:
-        assert contract.run(sandbox, cases=2, seed=1, more=["--phases", "coverage,fuzzing"]) == 0
+        more = ["--phases", "coverage,fuzzing", half, "^/api/(esims?|esim/(order|orders|packages|usage|event).*)$"]
+        assert contract.run(sandbox, cases=1, seed=1, more=more) == 0
 
 
 def test_answers_that_are_not_as_described_are_found():

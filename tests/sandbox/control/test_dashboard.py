@@ -4,6 +4,8 @@ import asyncio
 import base64
 import hashlib
 import re
+import subprocess
+import sys
 from html.parser import HTMLParser
 
 import aiohttp
@@ -11,7 +13,7 @@ import pytest
 from support.partner import partner_of
 from support.servers import Raw, answer, answering
 
-from roamify_async.sandbox.control.dashboard import dashboard
+from roamify_async.sandbox.control.dashboard import _template, dashboard
 
 PLAIN = "esim-greece-30days-1gb-all"
 VOID = {"meta", "link", "br", "img", "input", "hr"}
@@ -221,14 +223,32 @@ async def test_it_shows_webhooks_and_the_time():
         assert (await read(partner))[2].table("Webhooks") == rows
 
 
-@pytest.mark.parametrize("peer", ["192.0.2.1", None, ""])
-async def test_only_peers_on_this_machine_see_it(sandbox, peer):
+async def test_only_peers_on_this_machine_see_it(sandbox):
     """Others are refused as they are by the control plane."""
-    assert dashboard(sandbox._running(), peer, paused=False).status == 403
-    assert dashboard(sandbox._running(), "127.0.0.1", paused=False).status == 200
+    for peer in ["192.0.2.1", None, ""]:
+        assert dashboard(sandbox._running(), peer, paused=False).status == 403
+        assert dashboard(sandbox._running(), "127.0.0.1", paused=False).status == 200
 
 
 async def test_it_is_only_read(partner):
     """Any other method at its path is a request of the API, which has none there."""
     for method in ("POST", "PUT", "DELETE"):
         await partner.call(method, "/", status=404)
+
+
+async def test_without_jinja_it_says_how_to_install_it(partner, monkeypatch):
+    """The page is plain text, and everything else works."""
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    _template.cache_clear()
+    async with partner.session.get("/") as response:
+        assert (response.status, response.content_type) == (200, "text/plain")
+        assert "pip install 'roamify-async[sandbox]'" in await response.text()
+    assert (await partner.get("/_sandbox/state"))["balance"] == "1000.00"
+    monkeypatch.undo()
+    await read(partner)
+
+
+def test_jinja_is_imported_with_the_first_page_only():
+    """A sandbox runs without it."""
+    program = "import sys, roamify_async.sandbox; sys.exit('jinja2' in sys.modules)"
+    subprocess.run([sys.executable, "-c", program], check=True)

@@ -67,15 +67,18 @@ async def test_a_span_is_seconds_or_a_text(by, seconds):
         assert (await partner.get(CLOCK))["ahead"] == int(3 * seconds)
 
 
-@pytest.mark.parametrize("by", [-1, "4 h", "h", "", "-4h", "4w", True, None, [], "99999d", float("inf")])
-async def test_time_goes_forward_only_and_not_too_far(by):
+INVALID_DURATIONS = [-1, "4 h", "h", "", "-4h", "4w", True, None, [], "99999d", float("inf")]
+
+
+async def test_time_goes_forward_only_and_not_too_far():
     """What is no such span is refused, and time stands."""
-    async with partner_of(packages=20) as partner:
-        body = json.dumps({"advance": by}).encode()
-        assert "advance must be" in (await partner.call("POST", CLOCK, data=body, status=400))["message"]
-        with pytest.raises(ValueError, match="advance must be"):
-            partner.sandbox.advance(by)
-        assert (await partner.get(CLOCK))["ahead"] == 0
+    for by in INVALID_DURATIONS:
+        async with partner_of(packages=20) as partner:
+            body = json.dumps({"advance": by}).encode()
+            assert "advance must be" in (await partner.call("POST", CLOCK, data=body, status=400))["message"]
+            with pytest.raises(ValueError, match="advance must be"):
+                partner.sandbox.advance(by)
+            assert (await partner.get(CLOCK))["ahead"] == 0
 
 
 async def test_an_esim_is_installed_used_and_expires(partner):

@@ -123,27 +123,27 @@ async def test_both_kinds_of_orders_are_apart(partner):
     await partner.post("/api/esim/vouchers", {"packageId": WEEK}, status=403)
 
 
-@pytest.mark.parametrize(
-    ("items", "said"),
-    [
-        (None, '"items" must be an array'),
-        ([], '"items" must contain at least 1 items'),
-        ([{"packageId": WEEK}], '"items[0].quantity" is required'),
-        ([{"quantity": 1}], '"items[0].packageId" is required'),
-        ([{"packageId": WEEK, "quantity": 0}], '"items[0].quantity" must be greater than or equal to 1'),
-        ([{"packageId": WEEK, "quantity": 6}], "at most 5"),
-        ([{"packageId": WEEK, "quantity": 10**40}], "at most 5"),
-        ([{"packageId": WEEK, "quantity": 3}, {"packageId": WEEK, "quantity": 3}], "at most 5"),
-        ([{"packageId": "insurance-nowhere", "quantity": 1}], "Only insurance packages"),
-    ],
-)
-async def test_a_wrong_order_is_400_and_reserves_nothing(partner, items, said):
+INVALID_ORDERS = [
+    (None, '"items" must be an array'),
+    ([], '"items" must contain at least 1 items'),
+    ([{"packageId": WEEK}], '"items[0].quantity" is required'),
+    ([{"quantity": 1}], '"items[0].packageId" is required'),
+    ([{"packageId": WEEK, "quantity": 0}], '"items[0].quantity" must be greater than or equal to 1'),
+    ([{"packageId": WEEK, "quantity": 6}], "at most 5"),
+    ([{"packageId": WEEK, "quantity": 10**40}], "at most 5"),
+    ([{"packageId": WEEK, "quantity": 3}, {"packageId": WEEK, "quantity": 3}], "at most 5"),
+    ([{"packageId": "insurance-nowhere", "quantity": 1}], "Only insurance packages"),
+]
+
+
+async def test_a_wrong_order_is_400_and_reserves_nothing(partner):
     """At most five policies in all, of packages that are insurance."""
-    answer = await partner.post(ORDER, {"items": items}, status=400)
-    assert said in answer.get("error", answer.get("message"))
-    assert await partner.post(ORDER, {}, status=400) == {"error": '"items" is required'}
-    state = partner.sandbox.state()
-    assert (state["balance"], state["policies"], state["insuranceOrders"]) == ("1000.00", [], [])
+    for items, said in INVALID_ORDERS:
+        answer = await partner.post(ORDER, {"items": items}, status=400)
+        assert said in answer.get("error", answer.get("message"))
+        assert await partner.post(ORDER, {}, status=400) == {"error": '"items" is required'}
+        state = partner.sandbox.state()
+        assert (state["balance"], state["policies"], state["insuranceOrders"]) == ("1000.00", [], [])
 
 
 async def test_a_used_reference_and_a_small_balance_are_409():
