@@ -42,6 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a sandbox and return the exit code."""
     parser = create_parser()
     options: dict[str, Any] = vars(parser.parse_args(arguments))
+    if "latency" in options:
+        options["latency"] = dict(options["latency"])
     try:
         asyncio.run(_serve(Sandbox(**options)))
     except (ValueError, OSError, sqlite3.Error) as error:
@@ -81,7 +83,9 @@ def _help(option: "Attribute[Any]") -> str:
     if option.metadata["repeated"]:
         text += " Repeatable."
     default = _PORT if option.name == "port" else option.default
-    if default in (None, ()) or option.name == "latency":
+    if option.name == "latency":
+        return f"{text} (default: 0)"
+    if default in (None, ()):
         return text
     return f"{text} (default: {default})"
 

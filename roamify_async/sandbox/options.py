@@ -108,6 +108,14 @@ def _parse_totals(text: str) -> bool | int:
     return {"yes": True, "no": False}[text] if text in {"yes", "no"} else int(text)
 
 
+def _parse_latency(text: str) -> tuple[str, float]:
+    endpoint, _, seconds = text.rpartition("=")
+    try:
+        return endpoint or "*", float(seconds)
+    except ValueError:
+        raise ValueError(f"{text!r} is neither seconds nor such as 'POST /api/esim/order=4'") from None
+
+
 def _parse_delays(text: str) -> list[float]:
     try:
         return [float(seconds) for seconds in text.split(",") if seconds]
@@ -169,8 +177,9 @@ class Options:
         metadata=_documented(
             "Seconds before each response: one number for all endpoints, or a mapping from endpoints to numbers such as"
             " {'POST /api/esim/order': 4, '*': 0.1}, in which '*' is every other endpoint.",
-            metavar="SECONDS",
-            parse=float,
+            metavar="[ENDPOINT=]SECONDS",
+            repeated=True,
+            parse=_parse_latency,
         ),
     )
     page_counts: PageCounts = field(

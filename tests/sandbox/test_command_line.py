@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 from contextlib import contextmanager
@@ -106,6 +107,17 @@ def test_every_option_is_an_argument():
     }  # fmt: skip
 
 
+def test_latency_is_given_by_endpoint():
+    """A bare number is for all endpoints; anything else is refused with an example."""
+    parser = create_parser()
+    arguments = ["--latency", "0.1", "--latency", "POST /api/esim/order=4"]
+    assert dict(parser.parse_args(arguments).latency) == {"*": 0.1, "POST /api/esim/order": 4}
+    with command_line(*arguments[:1], "0", "--latency", "GET /api/balance=0.2") as (_, about):
+        began = time.perf_counter()
+        assert ask(about["url"], about["token"], "/api/balance")
+        assert time.perf_counter() - began >= 0.2
+
+
 def test_the_help_documents_options_control_calls_and_faults():
     """Each option with its text and default, each control call, and each fault with what it does."""
     text = create_parser().format_help()
@@ -122,6 +134,8 @@ INVALID_ARGUMENTS = [
     ("--packages", "1", "packages must be an integer from 20"),
     ("--fault", "{drop}", "argument --fault: '{drop}' is not JSON"),
     ("--fault", '{"fault": "explode"}', "faults: fault must be one of drop"),
+    ("--latency", "fast", "'fast' is neither seconds nor such as 'POST /api/esim/order=4'"),
+    ("--latency", "order=4", "latency: expected a method and a path"),
     ("--fault", '"drop"', "faults must be a list of objects"),
 ]
 
