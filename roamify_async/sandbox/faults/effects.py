@@ -22,17 +22,28 @@ Serve = Callable[[Modifiers], Response]
 Outcome = Response | web.StreamResponse
 
 _OTHER_HOST: Final = "https://attacker.invalid/api"
+_BLOCKED: Final = "Sorry, you have been blocked"
 _DISCONNECT_CHECK: Final = 0.05  # seconds between two checks whether the client is still connected
 _MESSAGES: Final = {
+    200: "Unknown error",
     301: "Moved permanently",
     302: "Found",
+    303: "See other",
+    307: "Temporary redirect",
+    308: "Permanent redirect",
+    400: "Invalid request, please check your request and try again",
     401: UNAUTHORIZED,
-    403: "Sorry, you have been blocked",
+    402: "Payment required",
+    403: "Forbidden, this feature is not enabled for your api key",
+    404: "Not found",
+    408: "Request timeout",
     409: DUPLICATE_REFERENCE,
+    422: "Unprocessable request",
     429: "Too many requests, please try again later",
     500: "Internal server error",
     502: "Bad gateway",
     503: "Service temporarily unavailable, please try again later",
+    504: "Gateway timeout",
     520: "Web server is returning an unknown error",
     522: "Connection timed out",
     524: "A timeout occurred",
@@ -138,14 +149,22 @@ def _json(status: int, seconds: float) -> Response:
     return evolve(failed(status, _MESSAGES[status]), headers=headers)
 
 
+def _bare(status: int, _seconds: float) -> Response:
+    return failed(status, _MESSAGES[status])
+
+
 def _retry_date(status: int, seconds: float) -> Response:
     # HTTP dates have whole seconds; rounding up ensures that a client never retries too early.
     at = formatdate(math.ceil(time.time() + seconds), usegmt=True)
     return evolve(failed(status, _MESSAGES[status]), headers={"Retry-After": at})
 
 
+def _retry_past_date(status: int, seconds: float) -> Response:
+    return _retry_date(status, -1 - seconds)
+
+
 def _html(status: int, _seconds: float) -> Response:
-    return html_page(status, _MESSAGES[status])
+    return html_page(status, _BLOCKED if status == 403 else _MESSAGES[status])  # noqa: PLR2004
 
 
 def _empty(status: int, _seconds: float) -> Response:
@@ -171,9 +190,15 @@ _EFFECTS: Final[Mapping[str, Callable[[FaultyRequest], Awaitable[Outcome]]]] = {
 }
 _FORMS: Final[Mapping[str, Callable[[int, float], Response]]] = {
     "json": _json,
+    "failed": _bare,
+    "bare": _bare,
     "date": _retry_date,
+    "past": _retry_past_date,
     "html": _html,
     "empty": _empty,
     "redirect": _redirect,
 }
-_DEFAULT_FORMS: Final = {"301": "redirect", "302": "redirect", "520": "html", "522": "html", "524": "html"}
+_DEFAULT_FORMS: Final = {
+    **dict.fromkeys(("301", "302", "303", "307", "308"), "redirect"),
+    **dict.fromkeys(("520", "522", "524"), "html"),
+}

@@ -64,8 +64,8 @@ async def test_an_error_books_only_after(sandbox, session):
             else:
                 body = json.loads(text)
                 assert body == {"message": body["message"], "status": "failed"}
-            assert ("Retry-After" in headers) == (fault in {"429", "429_date", "503_date"})
-            assert ("Location" in headers) == (fault in {"301", "302"})
+            assert ("Retry-After" in headers) == (fault in {"429", "429_date", "429_past", "503_date"})
+            assert ("Location" in headers) == (fault in {"301", "302", "303", "307", "308"})
             assert booked(sandbox) == (when == "after")
 
 
@@ -122,11 +122,18 @@ async def test_closing_does_not_wait_for_slow_answers(caplog):
     assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
-RETRY_AFTERS = [("429", 0, "0"), ("429", 1.2, "2"), ("503", 3, "3"), ("503", 0, None), ("500", 3, None)]
+RETRY_AFTERS = [
+    ("429", 0, "0"),
+    ("429", 1.2, "2"),
+    ("429_bare", 5, None),
+    ("503", 3, "3"),
+    ("503", 0, None),
+    ("500", 3, None),
+]
 
 
 async def test_retry_after_is_whole_seconds(sandbox, session):
-    """Retry-After rounds up; 429 always has one, 503 if seconds are given, others never."""
+    """Retry-After rounds up; 429 always has one, even 0, 503 if seconds are given, others never."""
     for fault, seconds, sent in RETRY_AFTERS:
         sandbox.fail("POST", ORDER, fault, seconds=seconds)
         assert (await order(session))[1].get("Retry-After") == sent
@@ -140,6 +147,31 @@ async def test_retry_after_can_be_a_date(sandbox, session):
         assert sent.endswith(" GMT")
         wait = parsedate_to_datetime(sent).timestamp() - time.time()
         assert 29 < wait <= 31
+    sandbox.fail("POST", ORDER, "429_past", seconds=3600)
+    sent = (await order(session))[1]["Retry-After"]
+    assert -3603 < parsedate_to_datetime(sent).timestamp() - time.time() < -3600
+
+
+async def test_a_failure_can_be_sent_with_200(sandbox, session):
+    """Status and content type are those of a success; only the envelope says that it failed."""
+    for when in ("before", "after"):
+        sandbox.reset()
+        sandbox.fail("POST", ORDER, "200_failed", when=when)
+        status, headers, text = await order(session)
+        assert (status, headers["Content-Type"]) == (200, "application/json; charset=utf-8")
+        assert json.loads(text) == {"message": "Unknown error", "status": "failed"}
+        assert booked(sandbox) == (when == "after")
+
+
+async def test_look_ups_fail_on_one_endpoint(sandbox, session):
+    """A look-up that fails leaves the others as they are."""
+    await order(session)
+    for fault, content_type in (("404", "application/json"), ("404_html", "text/html"), ("404_empty", "text/plain")):
+        sandbox.fail("GET", ORDER, fault)
+        async with session.get(ORDER, params={"referenceId": "mine"}) as response:
+            assert (response.status, response.content_type) == (404, content_type)
+        async with session.get("/api/esim/orders") as response:
+            assert len((await response.json())["data"]["orders"]) == 1
 
 
 async def test_a_pending_profile_becomes_ready_by_itself(sandbox, session):
