@@ -104,7 +104,7 @@ def _explained(parse: Callable[[str], Any]) -> Callable[[str], Any]:
 
 def _epilog() -> str:
     calls = "\n".join("\n      ".join(filter(None, (f"  {call}", body, text))) for call, body, text in describe())
-    faults = "\n".join(f"  {name:<14} {text}" for name, text in FAULTS.items())
+    faults = "\n".join(f"  {name:<17} {text}" for name, text in FAULTS.items())
     return f"""\
 control API (JSON, no token, loopback only):
 {calls}

@@ -51,7 +51,11 @@ async def _api(context: Context, request: web.BaseRequest, body: bytes) -> Outco
     if latency := context.options.latency_of(endpoint):
         await asyncio.sleep(latency)
     respond = partial(_respond, context, request, body, resets)
-    response = respond(Modifiers()) if hit is None else await inject(FaultyRequest(request, hit, respond))
+    response = (
+        respond(Modifiers())
+        if hit is None
+        else await inject(FaultyRequest(request, hit, respond, context.catalogue.packages))
+    )
     entry.status = response.status if isinstance(response, Response) else "aborted"
     return response
 

@@ -3,7 +3,7 @@
 import asyncio
 import math
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from email.utils import formatdate
 from typing import Final
 
@@ -15,6 +15,7 @@ from roamify_async.sandbox.http.responses import JSON_TYPE, Response, abort, abo
 
 from .corruption import CORRUPTIONS, corrupt
 from .rules import FaultRule, Hit, Modifiers
+from .wrong_orders import WRONG_ORDERS, replace_orders
 
 Serve = Callable[[Modifiers], Response]
 """Lets the API serve the request."""
@@ -57,6 +58,8 @@ class FaultyRequest:
     request: web.BaseRequest
     hit: Hit
     serve: Serve
+    packages: Iterable[str]
+    """The ids of all eSIM packages."""
 
     @property
     def rule(self) -> FaultRule:
@@ -127,6 +130,13 @@ async def _corrupted(faulty: FaultyRequest) -> Outcome:
     return evolve(response, text=corrupt(faulty.rule.fault, response.text, faulty.hit.random))
 
 
+async def _wrong_order(faulty: FaultyRequest) -> Outcome:
+    response = faulty.respond()
+    if response.content_type != JSON_TYPE:
+        return response
+    return evolve(response, text=replace_orders(faulty.rule.fault, response.text, faulty.hit.random, faulty.packages))
+
+
 async def _shift(faulty: FaultyRequest) -> Outcome:
     if faulty.rule.when == "before":
         return faulty.serve(Modifiers(shifts=True))
@@ -187,6 +197,7 @@ _EFFECTS: Final[Mapping[str, Callable[[FaultyRequest], Awaitable[Outcome]]]] = {
     "shift": _shift,
     "pending": _pending,
     **dict.fromkeys(CORRUPTIONS, _corrupted),
+    **dict.fromkeys(WRONG_ORDERS, _wrong_order),
 }
 _FORMS: Final[Mapping[str, Callable[[int, float], Response]]] = {
     "json": _json,
