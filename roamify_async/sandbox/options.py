@@ -1,6 +1,7 @@
 """The options of a sandbox, each with its default, its validation and its documentation."""
 
 import json
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from decimal import Decimal
@@ -78,6 +79,13 @@ def _path(path: str | PathLike[str] | None) -> Path | None:
 def _one_of(*allowed: str) -> Validator:
     return must_be(f"one of {', '.join(map(repr, allowed))}", in_(allowed))
 
+
+_REFERENCE_CHANGES: Final[Mapping[str, Callable[[str, int], str]]] = {
+    "trim": lambda text, _: text.strip(),
+    "casefold": lambda text, _: text.casefold(),
+    "nfkc": lambda text, _: unicodedata.normalize("NFKC", text),
+    "cut": lambda text, length: text[:length],
+}
 
 _BOOL: Final = must_be("True or False", instance_of(bool))
 _SECONDS: Final = must_be("seconds, 0 or more", finite_number, ge(0))
@@ -217,6 +225,22 @@ class Options:
         metadata=_documented(
             "The response to an eSIM order or top-up whose `referenceId` was used before: another order, or 409."
             " (Vouchers and insurance always answer 409, as documented.)"
+        ),
+    )
+    reference_changes: Sequence[str] = field(
+        default=(),
+        validator=and_(
+            must_be("a list such as ('trim', 'cut:32')", _LIST),
+            deep_iterable(must_be("of trim, casefold, nfkc and cut:N", matches_re(r"trim|casefold|nfkc|cut:[1-9]\d*"))),
+        ),
+        metadata=_documented(
+            "How a `referenceId` is changed when an order is booked: 'trim' (white space at the ends is removed),"
+            " 'casefold' (upper case becomes lower case), 'nfkc' (Unicode is normalized) and 'cut:N' (only the first N"
+            " characters are kept), applied in the given order. Look-ups are not changed.",
+            metavar="CHANGE",
+            flag="reference-change",
+            repeated=True,
+            parse=str,
         ),
     )
     instant_order_shows: InstantOrderShows = field(
@@ -375,6 +399,13 @@ class Options:
         metadata=_documented("Which object of a usage event contains `usage_list`."),
     )
 
+    def stored_reference(self, reference_id: str) -> str:
+        """Return the referenceId that is stored for a requested one."""
+        for change in self.reference_changes:
+            name, _, length = change.partition(":")
+            reference_id = _REFERENCE_CHANGES[name](reference_id, int(length or 0))
+        return reference_id
+
     def latency_of(self, endpoint: str) -> float:
         """Return the seconds before a response of this endpoint."""
         return self.latency.get(endpoint, self.latency.get("*", 0.0))
@@ -396,6 +427,7 @@ class OptionsKw(TypedDict, total=False):
     past_end: PastEnd
     db: str | PathLike[str] | None
     duplicate_reference: DuplicateReference
+    reference_changes: Sequence[str]
     instant_order_shows: InstantOrderShows
     apply_needs_esim_id: bool
     event_path: EventPath

@@ -50,6 +50,8 @@ def _order(order: Order, item_key: str) -> Json:
     return {
         "id": order.id,
         "referenceId": order.reference_id,
+        "requestedReferenceId": order.requested_reference_id,
+        "status": order.status,
         "total": str(to_decimal(order.total)),
         "kind": order.kind,
         "items": [

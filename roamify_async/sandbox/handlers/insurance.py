@@ -191,7 +191,12 @@ def _book(context: Context, request: Request, reference_id: str, covers: list[Co
     lines = [(cover.id, cover.cents) for cover in covers]
     with context.store.db.transaction():
         order = context.store.book(
-            "insurance", reference_id, lines, unique=True, hidden_for=request.modifiers.hidden_for
+            "insurance",
+            context.options.stored_reference(reference_id),
+            lines,
+            requested_reference_id=reference_id,
+            unique=True,
+            hidden_for=request.modifiers.hidden_for,
         )
         context.policies.insert(
             *(

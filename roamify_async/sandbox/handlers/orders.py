@@ -92,9 +92,10 @@ def book(
     with refusing_duplicates():
         return context.store.book(
             kind,
-            reference_id,
+            context.options.stored_reference(reference_id),
             [(package.id, package.cents) for package in packages],
             esim_id=esim_id,
+            requested_reference_id=reference_id,
             unique=context.options.duplicate_reference == "conflict",
             ready_in=request.modifiers.ready_in,
             hidden_for=request.modifiers.hidden_for,

@@ -45,7 +45,7 @@ def create(context: Context, request: Request) -> Response:
         vouchers = _mint(context, request, package, requested, reference_id, notes)
     return success(
         {
-            "referenceId": reference_id,
+            "referenceId": context.options.stored_reference(reference_id),
             "requestedQuantity": requested,
             "quantity": len(vouchers),
             "vouchers": [_to_json(context, voucher) for voucher in vouchers],
@@ -116,7 +116,11 @@ def find_by_code(context: Context, code: str) -> Voucher:
 def all_json(context: Context) -> list[Json]:
     """Return every voucher, oldest first, including hidden ones."""
     vouchers = reversed(context.vouchers.select(hidden=True))
-    return [_to_json(context, voucher) | {"price": str(to_decimal(voucher.price))} for voucher in vouchers]
+    return [
+        _to_json(context, voucher)
+        | {"price": str(to_decimal(voucher.price)), "requestedReferenceId": voucher.requested_reference_id}
+        for voucher in vouchers
+    ]
 
 
 def _require_feature(context: Context) -> None:
@@ -137,8 +141,9 @@ def _mint(
     context: Context, request: Request, package: Package, requested: int, reference_id: str, notes: str
 ) -> list[Voucher]:
     minted = min(requested, context.options.voucher_mint_limit)
+    stored = context.options.stored_reference(reference_id)
     with context.store.db.transaction():
-        if reference_id and context.vouchers.select(reference_id=reference_id, hidden=True):
+        if stored and context.vouchers.select(reference_id=stored, hidden=True):
             raise DuplicateReferenceError
         vouchers = [_voucher(context, request, package, reference_id, notes) for _ in range(minted)]
         context.vouchers.insert(*vouchers)
@@ -151,7 +156,8 @@ def _voucher(context: Context, request: Request, package: Package, reference_id:
         id=str(uuid4()),
         code=uuid4().hex[:_CODE_LENGTH].upper(),
         status="ACTIVE",
-        reference_id=reference_id,
+        reference_id=context.options.stored_reference(reference_id),
+        requested_reference_id=reference_id,
         package_id=package.id,
         price=package.cents,
         esim_id=order.items[0].esim_id,

@@ -21,7 +21,7 @@ def order_head(order: Order) -> Json:
         "id": order.id,
         "referenceId": order.reference_id,
         "orderType": "api",
-        "status": "COMPLETED",
+        "status": order.status,
         "total": to_number(order.total),
         "currency": "USD",
         "createdAt": order.created_at,

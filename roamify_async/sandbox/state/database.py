@@ -10,7 +10,8 @@ _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS account (one INTEGER PRIMARY KEY CHECK (one = 1), balance INTEGER, catalogue TEXT);
 CREATE TABLE IF NOT EXISTS clock (one INTEGER PRIMARY KEY CHECK (one = 1), ahead REAL, simulated REAL);
 CREATE TABLE IF NOT EXISTS orders (
-    n INTEGER PRIMARY KEY, id TEXT UNIQUE, reference_id TEXT, kind TEXT, total INTEGER, created_at INTEGER);
+    n INTEGER PRIMARY KEY, id TEXT UNIQUE, reference_id TEXT, requested_reference_id TEXT, kind TEXT, total INTEGER,
+    status TEXT, created_at INTEGER);
 CREATE TABLE IF NOT EXISTS items (
     n INTEGER PRIMARY KEY, order_id TEXT, esim_id TEXT, package_id TEXT, price INTEGER, created_at INTEGER);
 CREATE TABLE IF NOT EXISTS esims (
@@ -21,9 +22,9 @@ CREATE TABLE IF NOT EXISTS usages (esim_id TEXT, date TEXT, megabytes INTEGER, P
 CREATE TABLE IF NOT EXISTS hidden (order_id TEXT PRIMARY KEY, visible_at REAL);
 CREATE TABLE IF NOT EXISTS delayed (n INTEGER PRIMARY KEY, due REAL, request TEXT);
 CREATE TABLE IF NOT EXISTS vouchers (
-    n INTEGER PRIMARY KEY, id TEXT UNIQUE, code TEXT UNIQUE, status TEXT, reference_id TEXT, package_id TEXT,
-    price INTEGER, esim_id TEXT, order_id TEXT, notes TEXT, redeemed_at INTEGER, created_at INTEGER,
-    updated_at INTEGER);
+    n INTEGER PRIMARY KEY, id TEXT UNIQUE, code TEXT UNIQUE, status TEXT, reference_id TEXT,
+    requested_reference_id TEXT, package_id TEXT, price INTEGER, esim_id TEXT, order_id TEXT, notes TEXT,
+    redeemed_at INTEGER, created_at INTEGER, updated_at INTEGER);
 CREATE TABLE IF NOT EXISTS policies (
     n INTEGER PRIMARY KEY, id TEXT UNIQUE, order_id TEXT, package_id TEXT, start_date TEXT, end_date TEXT,
     insurer_name TEXT, issued_at REAL, created_at INTEGER, updated_at INTEGER);
@@ -44,6 +45,7 @@ CREATE INDEX IF NOT EXISTS policies_order ON policies (order_id);
 CREATE INDEX IF NOT EXISTS refunds_esim ON refunds (esim_id);
 CREATE INDEX IF NOT EXISTS links_esim ON links (esim_id);
 """
+_VERSION: Final = 2  # of the schema; 0 is a new file
 _CLEARED: Final = (
     "clock", "orders", "items", "esims", "events", "usages", "hidden", "delayed", "vouchers", "policies", "refunds",
     "links", "messages",
@@ -56,7 +58,7 @@ class Database:
     def __init__(self, path: Path | None, *, catalogue: str, balance: int) -> None:
         """Open a file, or a database in memory for None.
 
-        Raises ValueError if the file was created with another catalogue.
+        Raises ValueError if the file was created with another catalogue, or by another version of the sandbox.
         """
         self._connection = sqlite3.connect(path or ":memory:", isolation_level=None, check_same_thread=False)
         try:
@@ -116,7 +118,11 @@ class Database:
         if path is not None:
             self.execute("PRAGMA journal_mode = WAL")
             self.execute("PRAGMA synchronous = NORMAL")
+        tables = self.scalar("SELECT count(*) FROM sqlite_master")
+        if tables and self.scalar("PRAGMA user_version") != _VERSION:
+            raise ValueError(f"db {path} was created by another version of the sandbox: delete it, or use another file")
         self._connection.executescript(_SCHEMA)
+        self.execute(f"PRAGMA user_version = {_VERSION}")
         self.execute("INSERT OR IGNORE INTO account VALUES (1, ?, ?)", (balance, catalogue))
         stored = str(self.scalar("SELECT catalogue FROM account"))
         if stored != catalogue:

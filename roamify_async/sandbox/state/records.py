@@ -6,6 +6,7 @@ from uuid import UUID
 from attrs import field, frozen
 
 Kind = Literal["order", "instant", "topup", "voucher", "insurance"]
+OrderStatus = Literal["COMPLETED", "PENDING", "CANCELLED", "REFUNDED", "FAILED"]
 
 
 @frozen
@@ -24,8 +25,11 @@ class Order:
 
     id: str
     reference_id: str
+    requested_reference_id: str
+    """The referenceId of the request, which the server may change."""
     kind: Kind
     total: int
+    status: OrderStatus
     created_at: int
     items: list[Item] = field(factory=list[Item])
 
@@ -71,6 +75,7 @@ class Voucher:
     code: str
     status: str
     reference_id: str
+    requested_reference_id: str
     package_id: str
     price: int
     esim_id: str

@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import Any, Final
 from uuid import uuid4
 
+from attrs import astuple
+
 from .clock import Clock
 from .database import Database
 from .records import DelayedRequest, Esim, EsimEvent, Item, Kind, Order, Usage, iccid_of
 
 VISIBLE: Final = "NOT IN (SELECT order_id FROM hidden WHERE visible_at > ?)"
+_ORDER_COLUMNS: Final = "id, reference_id, requested_reference_id, kind, total, status, created_at"
 _EVENTS_OF: Final = {"INSTALLED": ("DOWNLOADED", "INSTALLED"), "REVOKED": ("DELETED",), "EXPIRED": ("INACTIVE",)}
 
 STATUSES: Final = ("READY", "INSTALLED", "REVOKED", "EXPIRED")
@@ -116,6 +119,7 @@ class Store:
         lines: Sequence[tuple[str, int]],
         *,
         esim_id: str = "",
+        requested_reference_id: str = "",
         unique: bool = False,
         ready_in: float = 0.0,
         hidden_for: float = 0.0,
@@ -123,11 +127,13 @@ class Store:
         """Book an order in one transaction and return it.
 
         *lines* are package ids and prices in cents. Each line creates an eSIM, unless *esim_id* names an existing one;
-        for insurance only the ids of the policies are created here.
+        for insurance only the ids of the policies are created here. *requested_reference_id* is the reference of the
+        request if the server changed it.
         """
         now, total = int(self.now()), sum(price for _, price in lines)
         items = [Item(esim_id or str(uuid4()), package_id, price, now) for package_id, price in lines]
-        order = Order(str(uuid4()), reference_id, kind, total, now, items)
+        requested = requested_reference_id or reference_id
+        order = Order(str(uuid4()), reference_id, requested, kind, total, "COMPLETED", now, items)
         with self.db.transaction():
             insurance = kind == "insurance"
             if unique and reference_id and self.orders(reference_id=reference_id, insurance=insurance, hidden=True):
@@ -154,14 +160,11 @@ class Store:
         named = {"id": id, "reference_id": reference_id}
         where = "".join(f" AND {column} = ?" for column, value in named.items() if value is not None)
         rows = self.db.execute(
-            "SELECT id, reference_id, kind, total, created_at FROM orders"  # noqa: S608 - columns of this module
+            f"SELECT {_ORDER_COLUMNS} FROM orders"  # noqa: S608 - columns of this module
             f" WHERE id {VISIBLE} AND (kind = 'insurance') = ?{where} ORDER BY n DESC LIMIT ?",
             (self.visible_from(hidden), insurance, *(value for value in named.values() if value is not None), limit),
         )
-        return [
-            Order(id, reference, kind, total, created_at, self._items("order_id", id, hidden=hidden))
-            for id, reference, kind, total, created_at in rows.fetchall()
-        ]
+        return [Order(*row, self._items("order_id", row[0], hidden=hidden)) for row in rows.fetchall()]
 
     def history(self, esim_id: str, *, hidden: bool = False) -> list[Item]:
         """Return the order items of an eSIM, oldest first."""
@@ -228,8 +231,8 @@ class Store:
     def _insert(self, order: Order, *, new_esims: bool) -> None:
         self.db.execute("UPDATE account SET balance = balance - ?", (order.total,))
         self.db.execute(
-            "INSERT INTO orders (id, reference_id, kind, total, created_at) VALUES (?, ?, ?, ?, ?)",
-            (order.id, order.reference_id, order.kind, order.total, order.created_at),
+            f"INSERT INTO orders ({_ORDER_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
+            astuple(order)[:-1],
         )
         for item in order.items:
             self.db.execute(
