@@ -1,6 +1,6 @@
 """The state of one running sandbox, and the request that a handler of the API receives."""
 
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
 from threading import RLock
@@ -16,7 +16,7 @@ from .faults.rules import Faults, Modifiers
 from .http.errors import esim_not_found
 from .http.responses import Response
 from .options import Options
-from .state.records import Esim, Link, Message, Policy, Refund, Voucher
+from .state.records import Esim, Kind, Link, Message, Order, Policy, Refund, Voucher
 from .state.request_log import RequestLog
 from .state.store import Store
 from .state.tables import Table
@@ -86,6 +86,36 @@ class Context:
         """Take packages off sale, put them back on sale, or change their prices; ValueError for an unknown one."""
         prices = {package_id: to_cents(price, "price") for package_id, price in (reprice or {}).items()}
         self.catalogue = self.catalogue.with_changes(remove=remove, add=add, prices=prices)
+
+    def book(
+        self,
+        kind: Kind,
+        reference_id: str,
+        lines: Sequence[tuple[str, int]],
+        modifiers: Modifiers,
+        *,
+        esim_id: str = "",
+        unique: bool = False,
+    ) -> Order:
+        """Book an order as the options and the modifiers of the request say; see `Store.book`."""
+        return self.store.book(
+            kind,
+            self.options.stored_reference(reference_id),
+            lines,
+            esim_id=esim_id,
+            requested_reference_id=reference_id,
+            unique=unique,
+            ready_in=modifiers.ready_in,
+            hidden_for=modifiers.hidden_for,
+            status=modifiers.status,
+            completes_in=modifiers.completes_in,
+            credit_failures=self.options.credit_failures,
+        )
+
+    @property
+    def filters_by_prefix(self) -> bool:
+        """Whether lists are filtered by the beginning of a reference."""
+        return self.options.reference_filter == "prefix"
 
     def packages_of(self, esim: Esim, *, hidden: bool = False) -> list[Package]:
         """Return the packages of an eSIM: its own and its top-ups."""

@@ -23,6 +23,7 @@ from .validators import Validator, finite_number, integer, integer_between, must
 PageCounts = Literal["packages", "destinations"]
 PastEnd = Literal["empty", "last", "not_found"]
 DuplicateReference = Literal["accept", "conflict"]
+ReferenceFilter = Literal["exact", "prefix"]
 InstantOrderShows = Literal["items", "esims"]
 WebhookTypes = Literal["plain", "prefixed"]
 WebhookUsageList = Literal["data", "usage_data"]
@@ -227,6 +228,21 @@ class Options:
             " (Vouchers and insurance always answer 409, as documented.)"
         ),
     )
+    credit_failures: bool = field(
+        default=True,
+        validator=_BOOL,
+        metadata=_documented(
+            "Whether the price of an order that is booked as CANCELLED, REFUNDED or FAILED is credited to the balance."
+        ),
+    )
+    reference_filter: ReferenceFilter = field(
+        default="exact",
+        validator=_one_of("exact", "prefix"),
+        metadata=_documented(
+            "Whether the `referenceId` of the lists of orders, eSIMs and vouchers must be equal, or only the beginning;"
+            " `limit` applies after the filter."
+        ),
+    )
     reference_changes: Sequence[str] = field(
         default=(),
         validator=and_(
@@ -427,6 +443,8 @@ class OptionsKw(TypedDict, total=False):
     past_end: PastEnd
     db: str | PathLike[str] | None
     duplicate_reference: DuplicateReference
+    credit_failures: bool
+    reference_filter: ReferenceFilter
     reference_changes: Sequence[str]
     instant_order_shows: InstantOrderShows
     apply_needs_esim_id: bool

@@ -90,7 +90,7 @@ def serve(context: Context, method: str, path: str, request: Request) -> Respons
         if modifiers.delayed_by:
             context.store.delay(json.dumps([method, path, request.query, request.body]), modifiers.delayed_by)
             return success({})
-        with context.dry_run() if modifiers.dry_run else nullcontext():
+        with context.dry_run() if modifiers.dry_run else nullcontext(), context.store.lagging(modifiers.lag):
             return _dispatch(context, method, path, request)
 
 

@@ -114,6 +114,14 @@ async def _book_but_hide(faulty: FaultyRequest) -> Outcome:
     return abort(faulty.request)
 
 
+async def _book_with_status(faulty: FaultyRequest) -> Outcome:
+    return faulty.serve(_STATUSES[faulty.rule.fault](faulty.rule.seconds))
+
+
+async def _stale(faulty: FaultyRequest) -> Outcome:
+    return faulty.serve(Modifiers(lag=faulty.rule.seconds))
+
+
 async def _truncated(faulty: FaultyRequest) -> Outcome:
     response = faulty.respond()
     return evolve(response, text=response.text[: len(response.text) // 2])
@@ -185,6 +193,12 @@ def _redirect(status: int, seconds: float) -> Response:
     return evolve(_html(status, seconds), headers={"Location": _OTHER_HOST})
 
 
+_STATUSES: Final[Mapping[str, Callable[[float], Modifiers]]] = {
+    "book_pending": lambda seconds: Modifiers(status="PENDING", completes_in=seconds),
+    "book_cancelled": lambda _: Modifiers(status="CANCELLED"),
+    "book_refunded": lambda _: Modifiers(status="REFUNDED"),
+    "book_failed": lambda _: Modifiers(status="FAILED"),
+}
 _EFFECTS: Final[Mapping[str, Callable[[FaultyRequest], Awaitable[Outcome]]]] = {
     "slow": _slow,
     "drop": _drop,
@@ -192,11 +206,13 @@ _EFFECTS: Final[Mapping[str, Callable[[FaultyRequest], Awaitable[Outcome]]]] = {
     "hang": _hang,
     "book_late": _book_late,
     "book_but_hide": _book_but_hide,
+    "stale": _stale,
     "truncated": _truncated,
     "garbled": _garbled,
     "shift": _shift,
     "pending": _pending,
     **dict.fromkeys(CORRUPTIONS, _corrupted),
+    **dict.fromkeys(_STATUSES, _book_with_status),
     **dict.fromkeys(WRONG_ORDERS, _wrong_order),
 }
 _FORMS: Final[Mapping[str, Callable[[int, float], Response]]] = {

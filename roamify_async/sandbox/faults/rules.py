@@ -7,6 +7,7 @@ from typing import Any, Final, cast
 from attrs import define, field, frozen
 from attrs.validators import and_, deep_mapping, ge, in_, instance_of, matches_re, optional
 
+from roamify_async.sandbox.state.records import OrderStatus
 from roamify_async.sandbox.state.request_log import METHODS
 from roamify_async.sandbox.validators import integer, must_be, number_between
 
@@ -17,6 +18,11 @@ FAULTS: Final = {
     "slow": "respond after `seconds`",
     "book_late": "close the connection, and carry out the request `seconds` later, even after a restart",
     "book_but_hide": "carry out the request, close the connection, and hide the order and its eSIMs for `seconds`",
+    "book_pending": "book the order as PENDING without items, which is completed after `seconds`",
+    "book_cancelled": "book the order as CANCELLED, and credit its price unless an option says otherwise",
+    "book_refunded": "book the order as REFUNDED, and credit its price unless an option says otherwise",
+    "book_failed": "book the order as FAILED (undocumented), and credit its price unless an option says otherwise",
+    "stale": "respond to a look-up without the orders of the last `seconds`",
     "truncated": "respond with JSON that is cut off in the middle",
     "garbled": "respond with 200 and a body that is not JSON",
     "missing_field": "remove one field from the correct response",
@@ -160,6 +166,12 @@ class Modifiers:
     """Seconds until a generated profile, or an issued policy, is ready."""
     hidden_for: float = 0.0
     """Seconds for which whatever is booked stays hidden."""
+    status: OrderStatus = "COMPLETED"
+    """The status of the order that is booked."""
+    completes_in: float = 0.0
+    """Seconds until a PENDING order is completed."""
+    lag: float = 0.0
+    """Seconds for which a look-up does not show new orders."""
     delayed_by: float = 0.0
     """Seconds after which the request is carried out."""
     dry_run: bool = False

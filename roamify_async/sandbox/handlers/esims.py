@@ -46,6 +46,8 @@ def apply(context: Context, request: Request) -> Response:
     for esim in esims:
         if esim.pending:
             raise error(500, ESIM_PENDING)
+        if esim.status == "REVOKED" and not esim.iccid:
+            raise error(400, "This eSIM is revoked")
         if esim.status == "NEW" and not start_date and _package(context, esim).needs_travel_date:
             raise error(400, "startDate is required for this package")
     context.store.apply(esims, start_date, request.modifiers.ready_in)
@@ -63,7 +65,8 @@ def list_all(context: Context, request: Request) -> Response:
     """Return the eSIMs, newest first (undocumented)."""
     query = _LIST.parse(request.query)
     status = query.get("status")
-    esims = (e for e in context.store.esims(reference_id=query.get("referenceId")) if status in {None, e.status})
+    found = context.store.esims(reference_id=query.get("referenceId"), prefix=context.filters_by_prefix)
+    esims = (esim for esim in found if status in {None, esim.status})
     return success([_to_json(context, esim) for esim in islice(esims, query.get("limit", 50))])
 
 
@@ -131,6 +134,8 @@ def _selected(context: Context, esim_id: str | None, reference_id: str | None) -
     if reference_id is None:
         return [context.find_esim(id=esim_id)]
     esims = [*context.store.esims(reference_id=reference_id)][::-1]
+    if any(order.status == "PENDING" for order in context.store.orders(reference_id=reference_id)):
+        raise error(500, ESIM_PENDING)
     if not esims or esim_id not in {None, *(esim.id for esim in esims)}:
         raise error(404, "Order not found")
     return esims

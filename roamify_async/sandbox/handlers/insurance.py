@@ -26,9 +26,9 @@ from roamify_async.sandbox.http.validation import (
     text,
     text_or_empty,
 )
-from roamify_async.sandbox.state.records import Order, Policy
+from roamify_async.sandbox.state.records import FAILURES, Order, Policy
 
-from .orders import refusing_duplicates
+from .orders import as_created, refusing_duplicates
 
 _GEOGRAPHY = enum_any_case("local", "regional", "global")
 _COUNTRIES = Schema({"geography": _GEOGRAPHY})
@@ -105,7 +105,7 @@ def create(context: Context, request: Request) -> Response:
         covers += [cover] * line["quantity"]
     with refusing_duplicates():
         order = _book(context, request, body.get("referenceId", ""), covers)
-    return success(_order_json(order))
+    return success(_order_json(as_created(order)))
 
 
 def get(context: Context, request: Request) -> Response:
@@ -120,11 +120,10 @@ def get(context: Context, request: Request) -> Response:
 
 
 def list_all(context: Context, request: Request) -> Response:
-    """Return the insurance orders, newest first; all orders are COMPLETED."""
+    """Return the insurance orders, newest first."""
     query = _LIST.parse(request.query)
-    orders = context.store.orders(insurance=True, limit=query.get("limit", 50))
-    wanted = query.get("status", "COMPLETED") == "COMPLETED"
-    return success({"orders": [_order_json(order) for order in orders if wanted]})
+    orders = context.store.orders(status=query.get("status"), insurance=True, limit=query.get("limit", 50))
+    return success({"orders": [_order_json(order) for order in orders]})
 
 
 def apply(context: Context, request: Request) -> Response:
@@ -134,6 +133,8 @@ def apply(context: Context, request: Request) -> Response:
     status = _status(context, policy)
     if status == "PENDING":
         raise error(409, POLICY_PENDING)
+    if status == "CANCELLED":
+        raise error(409, "This policy is cancelled")
     if status != "NEW":
         raise error(409, "This policy is already issued")
     _check_dates(context, COVERS[policy.package_id], body)
@@ -190,14 +191,7 @@ def _matches(cover: Cover, query: dict[str, Any]) -> bool:
 def _book(context: Context, request: Request, reference_id: str, covers: list[Cover]) -> Order:
     lines = [(cover.id, cover.cents) for cover in covers]
     with context.store.db.transaction():
-        order = context.store.book(
-            "insurance",
-            context.options.stored_reference(reference_id),
-            lines,
-            requested_reference_id=reference_id,
-            unique=True,
-            hidden_for=request.modifiers.hidden_for,
-        )
+        order = context.book("insurance", reference_id, lines, request.modifiers, unique=True)
         context.policies.insert(
             *(
                 Policy(item.esim_id, order.id, item.package_id, "", "", "", 0, item.created_at, item.created_at)
@@ -265,6 +259,9 @@ def _parse_date(text: str) -> date:
 
 
 def _status(context: Context, policy: Policy) -> str:
+    [order] = context.store.orders(id=policy.order_id, insurance=True, hidden=True)
+    if order.status in FAILURES:
+        return "CANCELLED"
     if not policy.issued_at:
         return "NEW"
     if context.now() < policy.issued_at:
@@ -276,7 +273,7 @@ def _status(context: Context, policy: Policy) -> str:
 
 def _policy_json(context: Context, policy: Policy) -> Json:
     cover, status = COVERS[policy.package_id], _status(context, policy)
-    issued = status not in {"NEW", "PENDING"}
+    issued = status not in {"NEW", "PENDING", "CANCELLED"}
     return {
         "policyId": policy.id,
         "orderId": policy.order_id,

@@ -3,6 +3,8 @@
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 
+from attrs import evolve
+
 from roamify_async.sandbox.context import Context, Request
 from roamify_async.sandbox.data.encoding import Json
 from roamify_async.sandbox.data.insurance import PREFIX
@@ -47,11 +49,14 @@ def get(context: Context, request: Request) -> Response:
 
 
 def list_all(context: Context, request: Request) -> Response:
-    """Return the orders, newest first (undocumented); all orders are COMPLETED."""
+    """Return the orders, newest first (undocumented)."""
     query = _LIST.parse(request.query)
-    if query.get("status", "COMPLETED") != "COMPLETED":
-        return success({"orders": []})
-    orders = context.store.orders(reference_id=query.get("referenceId"), limit=query.get("limit", 50))
+    orders = context.store.orders(
+        reference_id=query.get("referenceId"),
+        prefix=context.filters_by_prefix,
+        status=query.get("status"),
+        limit=query.get("limit", 50),
+    )
     return success({"orders": [order_json(context, order) for order in orders]})
 
 
@@ -90,16 +95,19 @@ def book(
 ) -> Order:
     """Book an order of packages, each for a new eSIM unless *esim_id* names an existing one."""
     with refusing_duplicates():
-        return context.store.book(
+        return context.book(
             kind,
-            context.options.stored_reference(reference_id),
+            reference_id,
             [(package.id, package.cents) for package in packages],
+            request.modifiers,
             esim_id=esim_id,
-            requested_reference_id=reference_id,
             unique=context.options.duplicate_reference == "conflict",
-            ready_in=request.modifiers.ready_in,
-            hidden_for=request.modifiers.hidden_for,
         )
+
+
+def as_created(order: Order) -> Order:
+    """Return a new order as its response shows it: a PENDING one has no items yet."""
+    return evolve(order, items=[]) if order.status == "PENDING" else order
 
 
 def order_json(context: Context, order: Order) -> Json:
@@ -115,6 +123,7 @@ def _create(context: Context, request: Request, kind: Kind) -> Response:
     if kind == "instant" and any(package.needs_travel_date for package in packages):
         raise error(400, "This package needs a travel date, please order it and apply it with a startDate")
     order = book(context, request, kind, body.get("referenceId", ""), packages)
+    order = as_created(order)
     return success(_with_esims(context, order) if kind == "instant" else _with_items(context, order))
 
 

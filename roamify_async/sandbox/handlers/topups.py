@@ -10,7 +10,7 @@ from roamify_async.sandbox.http.responses import Response, success
 from roamify_async.sandbox.http.serializers import top_up_package
 from roamify_async.sandbox.http.validation import Schema, boolean, number, text
 
-from .orders import book, find_packages, order_json
+from .orders import as_created, book, find_packages, order_json
 
 _PACKAGES = Schema(
     {"iccid": text, "days": number, "gbs": number, "isUnlimited": boolean, "packageId": text},
@@ -38,7 +38,7 @@ def create(context: Context, request: Request) -> Response:
     if package not in own.top_ups:
         raise error(400, "This package is not compatible with the eSIM")
     order = book(context, request, "topup", body.get("referenceId", ""), [package], esim_id=esim.id)
-    return success(order_json(context, order))
+    return success(order_json(context, as_created(order)))
 
 
 def _matching(packages: Iterable[Package], query: dict[str, Any]) -> Iterable[Package]:

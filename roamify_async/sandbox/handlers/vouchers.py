@@ -13,7 +13,7 @@ from roamify_async.sandbox.http.errors import error
 from roamify_async.sandbox.http.responses import Response, success
 from roamify_async.sandbox.http.validation import EMPTY, Schema, at_most, count, enum, quantity, text, text_or_empty
 from roamify_async.sandbox.lifecycle import move
-from roamify_async.sandbox.state.records import Voucher
+from roamify_async.sandbox.state.records import FAILURES, Voucher
 from roamify_async.sandbox.state.store import DuplicateReferenceError
 
 from .orders import refusing_duplicates
@@ -60,7 +60,10 @@ def list_all(context: Context, request: Request) -> Response:
     query = _LIST.parse(request.query)
     reference_id = query.get("referenceId")
     selected = context.vouchers.select(
-        reference_id=reference_id, status=query.get("status"), package_id=query.get("packageId")
+        prefixes=context.filters_by_prefix,
+        reference_id=reference_id,
+        status=query.get("status"),
+        package_id=query.get("packageId"),
     )
     vouchers = [_to_json(context, voucher) for voucher in islice(selected, query.get("limit"))]
     return success({"referenceId": reference_id or "", "vouchers": vouchers})
@@ -151,11 +154,11 @@ def _mint(
 
 
 def _voucher(context: Context, request: Request, package: Package, reference_id: str, notes: str) -> Voucher:
-    order = context.store.book("voucher", "", [(package.id, package.cents)], hidden_for=request.modifiers.hidden_for)
+    order = context.book("voucher", "", [(package.id, package.cents)], request.modifiers)
     return Voucher(
         id=str(uuid4()),
         code=uuid4().hex[:_CODE_LENGTH].upper(),
-        status="ACTIVE",
+        status="CANCELLED" if order.status in FAILURES else "ACTIVE",
         reference_id=context.options.stored_reference(reference_id),
         requested_reference_id=reference_id,
         package_id=package.id,

@@ -25,7 +25,7 @@ def order_head(order: Order) -> Json:
         "total": to_number(order.total),
         "currency": "USD",
         "createdAt": order.created_at,
-        "updatedAt": order.created_at,
+        "updatedAt": order.updated_at,
     }
 
 

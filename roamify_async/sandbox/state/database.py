@@ -11,7 +11,7 @@ CREATE TABLE IF NOT EXISTS account (one INTEGER PRIMARY KEY CHECK (one = 1), bal
 CREATE TABLE IF NOT EXISTS clock (one INTEGER PRIMARY KEY CHECK (one = 1), ahead REAL, simulated REAL);
 CREATE TABLE IF NOT EXISTS orders (
     n INTEGER PRIMARY KEY, id TEXT UNIQUE, reference_id TEXT, requested_reference_id TEXT, kind TEXT, total INTEGER,
-    status TEXT, created_at INTEGER);
+    status TEXT, created_at INTEGER, booked_at REAL, completes_at REAL);
 CREATE TABLE IF NOT EXISTS items (
     n INTEGER PRIMARY KEY, order_id TEXT, esim_id TEXT, package_id TEXT, price INTEGER, created_at INTEGER);
 CREATE TABLE IF NOT EXISTS esims (
@@ -35,6 +35,8 @@ CREATE TABLE IF NOT EXISTS links (
     n INTEGER PRIMARY KEY, esim_id TEXT, key TEXT UNIQUE, access_code TEXT, created_at INTEGER);
 CREATE TABLE IF NOT EXISTS messages (n INTEGER PRIMARY KEY, esim_id TEXT, text TEXT, at INTEGER);
 CREATE INDEX IF NOT EXISTS orders_reference ON orders (reference_id);
+CREATE INDEX IF NOT EXISTS orders_booked ON orders (booked_at);
+CREATE INDEX IF NOT EXISTS orders_completes ON orders (completes_at);
 CREATE INDEX IF NOT EXISTS items_order ON items (order_id);
 CREATE INDEX IF NOT EXISTS items_esim ON items (esim_id);
 CREATE INDEX IF NOT EXISTS esims_order ON esims (order_id);

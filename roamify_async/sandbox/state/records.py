@@ -1,12 +1,15 @@
 """Records of the store: orders, eSIMs, and what belongs to them. Amounts are in cents, times in Unix seconds."""
 
-from typing import Literal
+from typing import Final, Literal
 from uuid import UUID
 
 from attrs import field, frozen
 
 Kind = Literal["order", "instant", "topup", "voucher", "insurance"]
 OrderStatus = Literal["COMPLETED", "PENDING", "CANCELLED", "REFUNDED", "FAILED"]
+
+FAILURES: Final = ("CANCELLED", "REFUNDED", "FAILED")
+"""The final statuses of orders whose eSIMs are not delivered; FAILED is undocumented."""
 
 
 @frozen
@@ -31,6 +34,7 @@ class Order:
     total: int
     status: OrderStatus
     created_at: int
+    updated_at: int
     items: list[Item] = field(factory=list[Item])
 
 

@@ -8,14 +8,24 @@ from pathlib import Path
 from typing import Any, Final
 from uuid import uuid4
 
-from attrs import astuple
+from attrs import evolve
 
 from .clock import Clock
 from .database import Database
-from .records import DelayedRequest, Esim, EsimEvent, Item, Kind, Order, Usage, iccid_of
+from .records import FAILURES, DelayedRequest, Esim, EsimEvent, Item, Kind, Order, OrderStatus, Usage, iccid_of
 
-VISIBLE: Final = "NOT IN (SELECT order_id FROM hidden WHERE visible_at > ?)"
-_ORDER_COLUMNS: Final = "id, reference_id, requested_reference_id, kind, total, status, created_at"
+_HIDDEN: Final = (
+    "SELECT order_id FROM hidden WHERE visible_at > ?1 UNION ALL SELECT id FROM orders WHERE booked_at > ?2"
+)
+_VISIBLE: Final = f"NOT IN ({_HIDDEN})"
+DELIVERED: Final = f"NOT IN ({_HIDDEN} UNION ALL SELECT id FROM orders WHERE completes_at > ?1)"  # noqa: S608
+"""The condition for an order id whose contents are visible; its two parameters are `Store.visibility()`."""
+
+_STATUS: Final = "CASE WHEN status = 'PENDING' AND completes_at <= ?3 THEN 'COMPLETED' ELSE status END"
+_NO_FAILED_TOP_UP: Final = (
+    f"NOT EXISTS (SELECT * FROM orders WHERE orders.id = items.order_id AND kind = 'topup' AND status IN {FAILURES})"  # noqa: S608
+)
+_UPDATED_AT: Final = "CASE WHEN completes_at BETWEEN 1 AND ?3 THEN CAST(completes_at AS INTEGER) ELSE created_at END"
 _EVENTS_OF: Final = {"INSTALLED": ("DOWNLOADED", "INSTALLED"), "REVOKED": ("DELETED",), "EXPIRED": ("INACTIVE",)}
 
 STATUSES: Final = ("READY", "INSTALLED", "REVOKED", "EXPIRED")
@@ -39,6 +49,7 @@ class Store:
         self.db: Database = Database(path, catalogue=catalogue, balance=balance)
         self._opening_balance = balance
         self._as_of: float | None = None
+        self._lag = 0.0
         self._restore_clock()
 
     def close(self) -> None:
@@ -123,28 +134,36 @@ class Store:
         unique: bool = False,
         ready_in: float = 0.0,
         hidden_for: float = 0.0,
+        status: OrderStatus = "COMPLETED",
+        completes_in: float = 0.0,
+        credit_failures: bool = True,
     ) -> Order:
         """Book an order in one transaction and return it.
 
         *lines* are package ids and prices in cents. Each line creates an eSIM, unless *esim_id* names an existing one;
         for insurance only the ids of the policies are created here. *requested_reference_id* is the reference of the
-        request if the server changed it.
+        request if the server changed it. A PENDING order is completed after *completes_in* seconds; the eSIMs of a
+        failed one are revoked, and its price is credited if *credit_failures* is true.
         """
-        now, total = int(self.now()), sum(price for _, price in lines)
-        items = [Item(esim_id or str(uuid4()), package_id, price, now) for package_id, price in lines]
+        now, total = self.now(), sum(price for _, price in lines)
+        items = [Item(esim_id or str(uuid4()), package_id, price, int(now)) for package_id, price in lines]
         requested = requested_reference_id or reference_id
-        order = Order(str(uuid4()), reference_id, requested, kind, total, "COMPLETED", now, items)
+        order = Order(str(uuid4()), reference_id, requested, kind, total, status, int(now), int(now), items)
         with self.db.transaction():
             insurance = kind == "insurance"
             if unique and reference_id and self.orders(reference_id=reference_id, insurance=insurance, hidden=True):
                 raise DuplicateReferenceError
             if total > self.balance():
                 raise InsufficientBalanceError
-            self._insert(order, new_esims=kind not in {"topup", "insurance"})
+            completes_at = now + completes_in if status == "PENDING" else 0.0
+            self._insert(order, now, completes_at, new_esims=kind not in {"topup", "insurance"})
             if hidden_for:
                 self.db.execute("INSERT INTO hidden VALUES (?, ?)", (order.id, self._clock.now() + hidden_for))
-            if kind == "instant":
-                self._apply([item.esim_id for item in items], ready_in=ready_in)
+            if kind == "instant" and status not in FAILURES:
+                self._apply([item.esim_id for item in items], ready_in=max(ready_in, completes_in))
+            if status in FAILURES:
+                self.db.execute("UPDATE esims SET status = 'REVOKED' WHERE order_id = ?", (order.id,))
+                self.credit(total if credit_failures else 0)
         return order
 
     def orders(
@@ -152,36 +171,56 @@ class Store:
         *,
         id: str | None = None,
         reference_id: str | None = None,
+        prefix: bool = False,
+        status: str | None = None,
         insurance: bool = False,
         limit: int = -1,
         hidden: bool = False,
     ) -> list[Order]:
-        """Return the orders of eSIMs, or those of insurance, newest first; hidden ones only if *hidden* is true."""
-        named = {"id": id, "reference_id": reference_id}
-        where = "".join(f" AND {column} = ?" for column, value in named.items() if value is not None)
+        """Return the orders of eSIMs, or those of insurance, newest first; hidden ones only if *hidden* is true.
+
+        With *prefix* the referenceId need only begin with *reference_id*. The items of a PENDING order are hidden.
+        """
+        tests = {"id = ?": id, _matching_reference(prefix): reference_id, f"{_STATUS} = ?": status}
+        where = "".join(f" AND {test}" for test, value in tests.items() if value is not None)
         rows = self.db.execute(
-            f"SELECT {_ORDER_COLUMNS} FROM orders"  # noqa: S608 - columns of this module
-            f" WHERE id {VISIBLE} AND (kind = 'insurance') = ?{where} ORDER BY n DESC LIMIT ?",
-            (self.visible_from(hidden), insurance, *(value for value in named.values() if value is not None), limit),
+            f"SELECT id, reference_id, requested_reference_id, kind, total, {_STATUS}, created_at, {_UPDATED_AT}"  # noqa: S608
+            f" FROM orders WHERE id {_VISIBLE} AND (kind = 'insurance') = ?{where} ORDER BY n DESC LIMIT ?",
+            [
+                *self.visibility(hidden),
+                self._clock.now(),
+                insurance,
+                *(value for value in tests.values() if value is not None),
+                limit,
+            ],
         )
-        return [Order(*row, self._items("order_id", row[0], hidden=hidden)) for row in rows.fetchall()]
+        return [evolve(Order(*row), items=self._items("order_id", row[0], hidden=hidden)) for row in rows.fetchall()]
 
     def history(self, esim_id: str, *, hidden: bool = False) -> list[Item]:
-        """Return the order items of an eSIM, oldest first."""
-        return self._items("esim_id", esim_id, hidden=hidden)
+        """Return the order items of an eSIM, oldest first, without top-ups that failed."""
+        return self._items(f"{_NO_FAILED_TOP_UP} AND esim_id", esim_id, hidden=hidden)
 
     def esim(self, *, id: str | None = None, iccid: str | None = None, hidden: bool = False) -> Esim | None:
         """Return an eSIM by id or ICCID; a profile that is still being generated has no ICCID yet."""
-        column, value = ("id", id) if id is not None else ("iccid", iccid)
-        found = next(self._esims(column, value, hidden=hidden), None)
+        test, value = ("id = ?", id) if id is not None else ("iccid = ?", iccid)
+        found = next(self._esims(test, value, hidden=hidden), None)
         return found if found and (id is not None or found.iccid) else None
 
     def esims(
-        self, *, reference_id: str | None = None, order_id: str | None = None, hidden: bool = False
+        self,
+        *,
+        reference_id: str | None = None,
+        prefix: bool = False,
+        order_id: str | None = None,
+        hidden: bool = False,
     ) -> Iterator[Esim]:
-        """Return the eSIMs, newest first; those of hidden orders only if *hidden* is true."""
-        column, value = ("order_id", order_id) if order_id is not None else ("reference_id", reference_id)
-        return self._esims(column, value, hidden=hidden)
+        """Return the eSIMs, newest first; those of hidden and PENDING orders only if *hidden* is true.
+
+        With *prefix* the referenceId need only begin with *reference_id*.
+        """
+        if order_id is not None:
+            return self._esims("order_id = ?", order_id, hidden=hidden)
+        return self._esims(_matching_reference(prefix), reference_id, hidden=hidden)
 
     def apply(self, esims: Sequence[Esim], start_date: str = "", ready_in: float = 0.0) -> None:
         """Generate the profiles of new eSIMs, ready after this many seconds; other eSIMs are left unchanged."""
@@ -228,11 +267,15 @@ class Store:
         self.db.execute("INSERT OR IGNORE INTO clock VALUES (1, 0, ?)", (self._clock.now(),))
         self._clock.ahead = float(self.db.scalar("SELECT ahead FROM clock"))
 
-    def _insert(self, order: Order, *, new_esims: bool) -> None:
+    def _insert(self, order: Order, booked_at: float, completes_at: float, *, new_esims: bool) -> None:
         self.db.execute("UPDATE account SET balance = balance - ?", (order.total,))
         self.db.execute(
-            f"INSERT INTO orders ({_ORDER_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
-            astuple(order)[:-1],
+            "INSERT INTO orders (id, reference_id, requested_reference_id, kind, total, status, created_at, booked_at,"
+            " completes_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            [
+                *(order.id, order.reference_id, order.requested_reference_id, order.kind, order.total, order.status),
+                *(order.created_at, booked_at, completes_at),
+            ],
         )
         for item in order.items:
             self.db.execute(
@@ -262,17 +305,17 @@ class Store:
     def _items(self, column: str, value: str, *, hidden: bool) -> list[Item]:
         rows = self.db.execute(
             "SELECT esim_id, package_id, price, created_at FROM items"  # noqa: S608
-            f" WHERE order_id {VISIBLE} AND {column} = ? ORDER BY n",
-            (self.visible_from(hidden), value),
+            f" WHERE order_id {DELIVERED} AND {column} = ? ORDER BY n",
+            (*self.visibility(hidden), value),
         )
         return [Item(*row) for row in rows]
 
-    def _esims(self, column: str, value: str | None, *, hidden: bool) -> Iterator[Esim]:
-        where = f" AND {column} = ?" if value is not None else ""
+    def _esims(self, test: str, value: str | None, *, hidden: bool) -> Iterator[Esim]:
+        where = f" AND {test}" if value is not None else ""
         rows = self.db.execute(
             "SELECT id, order_id, reference_id, package_id, iccid, status, ready_at, start_date, created_at,"  # noqa: S608
-            f" updated_at, started_at FROM esims WHERE order_id {VISIBLE}{where} ORDER BY n DESC",
-            (self.visible_from(hidden), value) if value is not None else (self.visible_from(hidden),),
+            f" updated_at, started_at FROM esims WHERE order_id {DELIVERED}{where} ORDER BY n DESC",
+            (*self.visibility(hidden), value) if value is not None else self.visibility(hidden),
         )
         return map(self._esim, rows)
 
@@ -282,6 +325,22 @@ class Store:
         iccid, status = ("", "NEW") if pending else (iccid, status)
         return Esim(id, order_id, reference_id, package_id, iccid, status, pending, *rest)
 
-    def visible_from(self, hidden: bool) -> float:  # noqa: FBT001
-        """Return the parameter of `VISIBLE`: records hidden until a later time are left out."""
-        return math.inf if hidden else self._clock.now()
+    def visibility(self, hidden: bool) -> tuple[float, float]:  # noqa: FBT001
+        """Return the parameters of `DELIVERED`, which leave nothing out if *hidden* is true."""
+        if hidden:
+            return math.inf, math.inf
+        now = self._clock.now()
+        return now, now - self._lag if self._lag else math.inf
+
+    @contextmanager
+    def lagging(self, seconds: float) -> Generator[None, None, None]:
+        """Hide the orders of the latest seconds within the block."""
+        self._lag = seconds
+        try:
+            yield
+        finally:
+            self._lag = 0.0
+
+
+def _matching_reference(prefix: bool) -> str:  # noqa: FBT001
+    return "instr(reference_id, ?) = 1" if prefix else "reference_id = ?"

@@ -4,7 +4,7 @@ from typing import Generic, TypeVar
 
 from attrs import AttrsInstance, astuple, fields
 
-from .store import VISIBLE, Store
+from .store import DELIVERED, Store
 
 T = TypeVar("T", bound=AttrsInstance)
 
@@ -12,7 +12,7 @@ T = TypeVar("T", bound=AttrsInstance)
 class Table(Generic[T]):
     """A table whose columns are the fields of a record class.
 
-    Records with an `order_id` are hidden together with their order.
+    Records with an `order_id` are hidden together with their order, and while it is PENDING.
     """
 
     def __init__(self, store: Store, name: str, record: type[T]) -> None:
@@ -29,18 +29,23 @@ class Table(Generic[T]):
             [astuple(record) for record in records],
         )
 
-    def select(self, *, hidden: bool = False, **equal: str | None) -> list[T]:
+    def select(self, *, hidden: bool = False, prefixes: bool = False, **equal: str | None) -> list[T]:
         """Return the records whose fields have these values (None matches any), newest first.
+
+        With *prefixes* a `reference_id` need only begin with its value.
 
         Hidden records are left out unless *hidden* is true.
         """
         wanted = {name: value for name, value in equal.items() if value is not None}
-        where = "".join(f" AND {name} = ?" for name in wanted)
+        tests = {name: f"{name} = ?" for name in wanted}
+        if prefixes and "reference_id" in wanted:
+            tests["reference_id"] = "instr(reference_id, ?) = 1"
+        where = "".join(f" AND {test}" for test in tests.values())
         order_id = "order_id" if "order_id" in self._names else "''"
         rows = self._store.db.execute(
             f"SELECT {self._columns} FROM {self._name}"  # noqa: S608 - columns of the class
-            f" WHERE {order_id} {VISIBLE}{where} ORDER BY n DESC",
-            (self._store.visible_from(hidden), *wanted.values()),
+            f" WHERE {order_id} {DELIVERED}{where} ORDER BY n DESC",
+            (*self._store.visibility(hidden), *wanted.values()),
         )
         return [self._record(*row) for row in rows.fetchall()]
 

@@ -238,13 +238,13 @@ async def test_it_is_only_read(partner):
 
 async def test_without_jinja_it_says_how_to_install_it(partner, monkeypatch):
     """The page is plain text, and everything else works."""
-    monkeypatch.setitem(sys.modules, "jinja2", None)
     _template.cache_clear()
-    async with partner.session.get("/") as response:
-        assert (response.status, response.content_type) == (200, "text/plain")
-        assert "pip install 'roamify-async[sandbox]'" in await response.text()
-    assert (await partner.get("/_sandbox/state"))["balance"] == "1000.00"
-    monkeypatch.undo()
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "jinja2", None)
+        async with partner.session.get("/") as response:
+            assert (response.status, response.content_type) == (200, "text/plain")
+            assert "pip install 'roamify-async[sandbox]'" in await response.text()
+        assert (await partner.get("/_sandbox/state"))["balance"] == "1000.00"
     await read(partner)
 
 
