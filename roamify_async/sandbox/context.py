@@ -1,8 +1,8 @@
 """The state of one running sandbox, and the request that a handler of the API receives."""
 
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from contextlib import contextmanager
-from decimal import Decimal
+from contextlib import contextmanager, suppress
+from decimal import Decimal, InvalidOperation
 from threading import RLock
 from typing import Any, Final
 
@@ -10,6 +10,7 @@ from attrs import define, field, frozen
 
 from .data.catalogue import Catalogue
 from .data.currencies import to_cents
+from .data.generator import generate_destination
 from .data.packages import Package
 from .delivery import Webhooks
 from .faults.rules import Faults, Modifiers
@@ -20,6 +21,8 @@ from .state.records import Esim, Kind, Link, Message, Order, Policy, Refund, Vou
 from .state.request_log import RequestLog
 from .state.store import Store
 from .state.tables import Table
+
+_LARGEST_FACTOR: Final = 1_000
 
 
 @define(eq=False)
@@ -44,6 +47,9 @@ class Context:
 
     def __attrs_post_init__(self) -> None:
         self._initial_catalogue = self.catalogue
+        added = self.store.db.execute("SELECT name, packages, position FROM destinations ORDER BY n").fetchall()
+        for name, packages, position in added:
+            self._insert_destination(name, packages, position)
         self.webhooks = Webhooks(self.options, self.now, self.lock)
         self.vouchers = Table(self.store, "vouchers", Voucher)
         self.policies = Table(self.store, "policies", Policy)
@@ -86,6 +92,29 @@ class Context:
         """Take packages off sale, put them back on sale, or change their prices; ValueError for an unknown one."""
         prices = {package_id: to_cents(price, "price") for package_id, price in (reprice or {}).items()}
         self.catalogue = self.catalogue.with_changes(remove=remove, add=add, prices=prices)
+
+    def scale_prices(self, factor: Decimal | str | float) -> None:
+        """Multiply all prices, rounded to cents; raises ValueError for anything but a positive number."""
+        exact = Decimal(0)
+        with suppress(InvalidOperation):
+            exact = Decimal(str(factor))
+        if not exact.is_finite() or not 0 < exact <= _LARGEST_FACTOR:
+            raise ValueError(f"scale must be a number above 0, at most {_LARGEST_FACTOR}, not {factor!r}")
+        prices = {package.id: max(1, round(package.cents * exact)) for package in self.catalogue.packages.values()}
+        self.catalogue = self.catalogue.with_changes(remove=(), add=(), prices=prices)
+
+    def add_destination(self, name: str, packages: int, position: int) -> None:
+        """Add a destination to the catalogue; the database keeps it, since orders may refer to its packages."""
+        if not 0 <= position <= len(self.catalogue.destinations):
+            raise ValueError(f"position must be from 0 to {len(self.catalogue.destinations)}, not {position!r}")
+        self._insert_destination(name, packages, position)
+        self.store.db.execute(
+            "INSERT INTO destinations (name, packages, position) VALUES (?, ?, ?)", (name, packages, position)
+        )
+
+    def _insert_destination(self, name: str, packages: int, position: int) -> None:
+        new = generate_destination(self.options.seed, name, packages, self.catalogue.destinations)
+        self.catalogue = self.catalogue.with_destination(new, position)
 
     def book(
         self,

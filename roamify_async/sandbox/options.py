@@ -24,6 +24,8 @@ PageCounts = Literal["packages", "destinations"]
 PastEnd = Literal["empty", "last", "not_found"]
 DuplicateReference = Literal["accept", "conflict"]
 ReferenceFilter = Literal["exact", "prefix"]
+RepeatOrder = Literal["refuses", "returns", "orders"]
+TopUpOffers = Literal["all", "unused"]
 InstantOrderShows = Literal["items", "esims"]
 WebhookTypes = Literal["plain", "prefixed"]
 WebhookUsageList = Literal["data", "usage_data"]
@@ -259,6 +261,22 @@ class Options:
             parse=str,
         ),
     )
+    repeat_order: RepeatOrder = field(
+        default="refuses",
+        validator=_one_of("refuses", "returns", "orders"),
+        metadata=_documented(
+            "The response to POST /api/esim/order with only a `referenceId` that was used before: 400, the existing"
+            " order, or another order of the same packages under this reference."
+        ),
+    )
+    topup_offers: TopUpOffers = field(
+        default="all",
+        validator=_one_of("all", "unused"),
+        metadata=_documented(
+            "Which top-up packages an eSIM is offered: all of its destination, or only those that it was not topped up"
+            " with before, so that a purchase removes its own package from the offers."
+        ),
+    )
     instant_order_shows: InstantOrderShows = field(
         default="items",
         validator=_one_of("items", "esims"),
@@ -446,6 +464,8 @@ class OptionsKw(TypedDict, total=False):
     credit_failures: bool
     reference_filter: ReferenceFilter
     reference_changes: Sequence[str]
+    repeat_order: RepeatOrder
+    topup_offers: TopUpOffers
     instant_order_shows: InstantOrderShows
     apply_needs_esim_id: bool
     event_path: EventPath

@@ -105,6 +105,26 @@ class Sandbox(Server):
         with exclusive(context):
             context.change_catalogue(remove, add, reprice)
 
+    def set_price(self, package_id: str, price: Decimal | str | int) -> None:
+        """Change the price of a package in US dollars; later orders are charged the new one."""
+        self.change_catalogue(reprice={package_id: price})
+
+    def scale_prices(self, factor: Decimal | str | float) -> None:
+        """Multiply the prices of all packages, such as by 1.1, rounded to cents."""
+        context = self._running()
+        with exclusive(context):
+            context.scale_prices(factor)
+
+    def add_destination(self, name: str, *, packages: int = 8, position: int = 0) -> None:
+        """Add a destination with new packages, such as `add_destination("Atlantis")`, while readers page through it.
+
+        At *position* 0 it precedes all others, so that every later page shifts; *packages* is the number of its
+        packages. It is kept in a `db` file until a reset.
+        """
+        context = self._running()
+        with exclusive(context):
+            context.add_destination(name, packages, position)
+
     def advance(self, by: float | str | timedelta) -> None:
         """Advance the clock, by seconds or a text such as `4h`: eSIMs are installed, used, and expire.
 

@@ -120,6 +120,28 @@ def _change_catalogue(context: Context, given: Json) -> Json:
     return {"packages": len(context.catalogue.select(Filter()).packages)}
 
 
+def _change_prices(context: Context, given: Json) -> Json:
+    """Change the prices of some packages, or multiply all prices."""
+    _allow_only(given, "prices", "scale")
+    prices: object = given.get("prices", {})
+    if not isinstance(prices, dict):
+        raise ValueError(f"prices must be prices by packageId, not {prices!r}")  # noqa: TRY004 - becomes a 400
+    context.change_catalogue(reprice=cast("dict[str, Any]", prices))
+    if "scale" in given:
+        context.scale_prices(given["scale"])
+    return {"packages": len(context.catalogue.packages) if "scale" in given else len(cast("Json", prices))}
+
+
+def _add_destination(context: Context, given: Json) -> Json:
+    """Add a destination with new packages at a position of the catalogue, from 0."""
+    _allow_only(given, "name", "packages", "position")
+    name, packages, position = given.get("name"), given.get("packages", 8), given.get("position", 0)
+    if not isinstance(name, str) or not all(type(number) is int for number in (packages, position)):
+        raise ValueError("name must be a string, packages and position integers")
+    context.add_destination(name, packages, position)
+    return {"destinations": len(context.catalogue.json)}
+
+
 def _clock(context: Context, given: Json) -> Json:
     """Return the time of the sandbox, and how many seconds it is ahead of the system time."""
     _allow_only(given)
@@ -251,6 +273,8 @@ _CALLS: Final[dict[tuple[str, str], _Call]] = {
     ("POST", "faults"): _Call(_add_fault, '{"method": "POST", "path": "/api/esim/order", "fault": "drop"}'),
     ("DELETE", "faults"): _Call(_clear_faults),
     ("POST", "catalogue"): _Call(_change_catalogue, '{"remove": [ID], "add": [ID], "reprice": {ID: "1.23"}}'),
+    ("POST", "prices"): _Call(_change_prices, '{"prices": {ID: "1.23"}} or {"scale": "1.1"}'),
+    ("POST", "destinations"): _Call(_add_destination, '{"name": "Atlantis", "packages": 8, "position": 0}'),
     ("POST", "balance"): _Call(_add_balance, '{"add": "100.00"}'),
     ("GET", "clock"): _Call(_clock),
     ("POST", "clock"): _Call(_advance_clock, '{"advance": "4h"}'),

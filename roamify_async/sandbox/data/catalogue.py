@@ -78,6 +78,10 @@ class Catalogue:
             ]
         )
 
+    def with_destination(self, destination: Destination, position: int) -> "Catalogue":
+        """Return a catalogue with a further destination at this position, from 0."""
+        return Catalogue([*self.destinations[:position], destination, *self.destinations[position:]])
+
     def select(self, filter: Filter) -> "Selection":
         """Return the packages on sale that match; a packageId overrides every other filter."""
         if filter.package_id is not None:

@@ -1,8 +1,10 @@
 """Generates the destinations and their packages from a seed and a size."""
 
 import unicodedata
+from collections.abc import Iterable
 from itertools import cycle, islice
 from random import Random
+from string import ascii_uppercase
 from typing import Final
 
 from .countries import PLACES, Place
@@ -17,6 +19,7 @@ NO_USAGE_NOTE: Final = "Usage cannot be checked through the API: dial *100# or o
 
 _PER_PLACE: Final = 8
 _FEWEST_PLACES: Final = 4
+_INVENTED_CODES: Final = tuple(f"{first}{second}" for first in "XQ" for second in ascii_uppercase)
 _NETWORKS: Final = (["4G"], ["4G", "5G"], ["3G", "4G"], ["3G", "4G", "5G"])
 _COUNTRY_NAMES: Final = {place.code: place.name for place in reversed(PLACES) if place.geography == "local"}
 
@@ -36,10 +39,28 @@ def generate(seed: int, size: int) -> list[Destination]:
     return destinations
 
 
+def generate_destination(seed: int, name: str, packages: int, catalogue: Iterable[Destination]) -> Destination:
+    """Return a destination that is not in the catalogue yet: a place of the world, or an invented country.
+
+    Raises ValueError if the name is taken or no name, or the number of packages is not possible.
+    """
+    existing = {destination.json["id"] for destination in catalogue}
+    codes = {destination.place.code for destination in catalogue}
+    if not slug(name) or f"{slug(name)}-esims" in existing:
+        raise ValueError(f"name must be that of a new destination such as 'Atlantis', not {name!r}")
+    if not 1 <= packages <= len(PLANS):
+        raise ValueError(f"packages must be an integer from 1 to {len(PLANS)}, not {packages!r}")
+    place = next((place for place in PLACES if place.name == name), None)
+    if place is None:
+        code = next(code for code in _INVENTED_CODES if code not in codes | _COUNTRY_NAMES.keys())
+        place = Place(code, name, "Europe", "local", (code,))
+    return _destination(seed, place, packages)
+
+
 def _destination(seed: int, place: Place, count: int) -> Destination:
     rng = Random(f"{seed}/{place.name}")
     name = slug(place.name)
-    signals = [_signal(code, rng) for code in place.covers]
+    signals = [_signal(code, _COUNTRY_NAMES.get(code, place.name), rng) for code in place.covers]
     destination = Destination(place, {})
     level = rng.randrange(80, 161)
     destination.packages = [_package(destination, name, plan, price(plan, place, level), rng) for plan in PLANS[:count]]
@@ -59,8 +80,7 @@ def _destination(seed: int, place: Place, count: int) -> Destination:
     return destination
 
 
-def _signal(code: str, rng: Random) -> Json:
-    name = _COUNTRY_NAMES[code]
+def _signal(code: str, name: str, rng: Random) -> Json:
     carriers = [f"{name} Telecom", f"{name} Mobile", f"{name} Wireless"]
     return {
         "code": code,

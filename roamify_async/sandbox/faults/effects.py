@@ -153,6 +153,10 @@ async def _shift(faulty: FaultyRequest) -> Outcome:
     return response
 
 
+async def _sell_out(faulty: FaultyRequest) -> Outcome:
+    return faulty.serve(Modifiers(sells_out="before" if faulty.rule.when == "before" else "after"))
+
+
 async def _pending(faulty: FaultyRequest) -> Outcome:
     if faulty.rule.when == "after":
         faulty.serve(Modifiers(ready_in=faulty.rule.seconds))
@@ -210,6 +214,7 @@ _EFFECTS: Final[Mapping[str, Callable[[FaultyRequest], Awaitable[Outcome]]]] = {
     "truncated": _truncated,
     "garbled": _garbled,
     "shift": _shift,
+    "sell_out": _sell_out,
     "pending": _pending,
     **dict.fromkeys(CORRUPTIONS, _corrupted),
     **dict.fromkeys(_STATUSES, _book_with_status),

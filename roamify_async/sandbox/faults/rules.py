@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence, Set as AbstractSet
 from random import Random
-from typing import Any, Final, cast
+from typing import Any, Final, Literal, cast
 
 from attrs import define, field, frozen
 from attrs.validators import and_, deep_mapping, ge, in_, instance_of, matches_re, optional
@@ -37,6 +37,7 @@ FAULTS: Final = {
     "no_reference": "respond with the order without its referenceId",
     "other_order": "respond with another order: other ids, another package and no referenceId",
     "shift": "take the first package that a page request selects off sale, so that later pages shift by one",
+    "sell_out": "take the ordered packages off sale: before the order, which is refused then, or after it",
     "pending": "respond that the eSIM or policy is still pending; with when=after it is ready after `seconds`",
     "200_failed": 'respond with 200 and the envelope of a failure, {"status": "failed", "message": ...}',
     "301": "redirect permanently to another host (Moved Permanently)",
@@ -176,6 +177,8 @@ class Modifiers:
     """Seconds after which the request is carried out."""
     dry_run: bool = False
     """Whether all changes are rolled back after the response was made."""
+    sells_out: Literal["", "before", "after"] = ""
+    """Whether the ordered packages are taken off sale, before or after the order is booked."""
     shifts: bool = False
     """Whether the first package that the request selects is taken off sale."""
 

@@ -18,6 +18,7 @@ from roamify_async.sandbox.state.store import DuplicateReferenceError
 
 _ITEM = Schema({"packageId": text, "quantity": quantity}, required=frozenset({"packageId", "quantity"}))
 _CREATE = Schema({"items": list_of(_ITEM), "referenceId": text}, required=frozenset({"items"}))
+_REPEAT = Schema({"referenceId": text}, required=frozenset({"referenceId"}))
 _GET = Schema({"orderId": text, "referenceId": text}, any_of=("orderId", "referenceId"))
 _LIST = Schema(
     {
@@ -30,7 +31,13 @@ _MOST_ESIMS = 1_000  # undocumented: how many eSIMs an order may contain
 
 
 def create(context: Context, request: Request) -> Response:
-    """Order eSIMs, whose profiles are generated later."""
+    """Order eSIMs, whose profiles are generated later.
+
+    Disputed: what a body with only the referenceId of an earlier order does; see the option `repeat_order`.
+    """
+    body = request.body
+    if context.options.repeat_order != "refuses" and isinstance(body, dict) and body.keys() == {"referenceId"}:
+        return _repeat(context, request)
     return _create(context, request, "order")
 
 
@@ -69,8 +76,10 @@ def refusing_duplicates() -> Generator[None, None, None]:
         raise error(409, DUPLICATE_REFERENCE) from None
 
 
-def find_packages(context: Context, items: Sequence[tuple[str, int]]) -> list[Package]:
+def find_packages(context: Context, request: Request, items: Sequence[tuple[str, int]]) -> list[Package]:
     """Return the packages of order items, each as often as its quantity; raises 400 or 500 if that is impossible."""
+    if request.modifiers.sells_out == "before":
+        context.change_catalogue(remove=context.catalogue.packages.keys() & {package_id for package_id, _ in items})
     if sum(quantity for _, quantity in items) > _MOST_ESIMS:
         raise error(400, f"An order holds at most {_MOST_ESIMS} eSIMs")
     packages: list[Package] = []
@@ -95,7 +104,7 @@ def book(
 ) -> Order:
     """Book an order of packages, each for a new eSIM unless *esim_id* names an existing one."""
     with refusing_duplicates():
-        return context.book(
+        order = context.book(
             kind,
             reference_id,
             [(package.id, package.cents) for package in packages],
@@ -103,6 +112,9 @@ def book(
             esim_id=esim_id,
             unique=context.options.duplicate_reference == "conflict",
         )
+    if request.modifiers.sells_out == "after":
+        context.change_catalogue(remove={package.id for package in packages})
+    return order
 
 
 def as_created(order: Order) -> Order:
@@ -119,12 +131,25 @@ def order_json(context: Context, order: Order) -> Json:
 
 def _create(context: Context, request: Request, kind: Kind) -> Response:
     body = _CREATE.parse(request.body)
-    packages = find_packages(context, [(item["packageId"], item["quantity"]) for item in body["items"]])
+    packages = find_packages(context, request, [(item["packageId"], item["quantity"]) for item in body["items"]])
     if kind == "instant" and any(package.needs_travel_date for package in packages):
         raise error(400, "This package needs a travel date, please order it and apply it with a startDate")
     order = book(context, request, kind, body.get("referenceId", ""), packages)
     order = as_created(order)
     return success(_with_esims(context, order) if kind == "instant" else _with_items(context, order))
+
+
+def _repeat(context: Context, request: Request) -> Response:
+    reference_id = _REPEAT.parse(request.body)["referenceId"]
+    found = context.store.orders(reference_id=reference_id, hidden=True)
+    earlier = next((order for order in found if order.kind in {"order", "instant"}), None)
+    if earlier is None:
+        raise error(404, "Order not found")
+    if context.options.repeat_order == "returns":
+        return success(_with_items(context, as_created(earlier)))
+    packages = find_packages(context, request, [(item.package_id, 1) for item in earlier.items])
+    order = book(context, request, "order", reference_id, packages)
+    return success(_with_items(context, as_created(order)))
 
 
 def _with_items(context: Context, order: Order) -> Json:

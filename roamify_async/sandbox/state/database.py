@@ -33,6 +33,7 @@ CREATE TABLE IF NOT EXISTS refunds (
     rejection_reason TEXT, created_at INTEGER, updated_at INTEGER);
 CREATE TABLE IF NOT EXISTS links (
     n INTEGER PRIMARY KEY, esim_id TEXT, key TEXT UNIQUE, access_code TEXT, created_at INTEGER);
+CREATE TABLE IF NOT EXISTS destinations (n INTEGER PRIMARY KEY, name TEXT, packages INTEGER, position INTEGER);
 CREATE TABLE IF NOT EXISTS messages (n INTEGER PRIMARY KEY, esim_id TEXT, text TEXT, at INTEGER);
 CREATE INDEX IF NOT EXISTS orders_reference ON orders (reference_id);
 CREATE INDEX IF NOT EXISTS orders_booked ON orders (booked_at);
@@ -50,7 +51,7 @@ CREATE INDEX IF NOT EXISTS links_esim ON links (esim_id);
 _VERSION: Final = 2  # of the schema; 0 is a new file
 _CLEARED: Final = (
     "clock", "orders", "items", "esims", "events", "usages", "hidden", "delayed", "vouchers", "policies", "refunds",
-    "links", "messages",
+    "links", "messages", "destinations",
 )  # fmt: skip
 
 

@@ -2,7 +2,7 @@
 
 import copy
 import json
-from decimal import Decimal
+from decimal import ROUND_HALF_EVEN, Decimal
 
 import pytest
 
@@ -213,3 +213,102 @@ async def test_a_shift_of_anything_else_does_nothing(sandbox, session):
     async with session.get(PACKAGES, headers={"Authorization": "Bearer wrong"}) as response:
         assert response.status == 401
     assert ids(sandbox.catalogue) == every
+
+
+async def test_a_price_moves_between_quote_and_order(sandbox, session):
+    """The order is charged the current price, whatever the page said before."""
+    package_id = sandbox.kinds["plain"][0]
+    quoted = sandbox.price(package_id)
+    sandbox.set_price(package_id, quoted + 1)
+    _, order = await buy(session, package_id)
+    assert order["data"]["total"] == quoted + 1
+    assert Decimal(sandbox.state()["balance"]) == 1000 - quoted - 1
+
+
+async def test_all_prices_can_be_scaled(sandbox, session):
+    """Rounded to cents, at least one cent; packages keep their places."""
+    first = {id: sandbox.price(id) for id in ids(sandbox.catalogue)}
+    sandbox.scale_prices("1.1")
+    assert {id: sandbox.price(id) for id in first} == {
+        id: (price * Decimal("1.1")).quantize(Decimal("0.01"), ROUND_HALF_EVEN) for id, price in first.items()
+    }
+    _, body = await ask(session, "/_sandbox/prices", {"scale": 0.000001})
+    assert body == {"packages": 100}
+    assert {sandbox.price(id) for id in first} == {Decimal("0.01")}
+    some = next(iter(first))
+    assert await ask(session, "/_sandbox/prices", {"prices": {some: "5"}}) == (200, {"packages": 1})
+    assert sandbox.price(some) == 5
+
+
+async def test_a_wrong_price_is_400(sandbox, session):
+    """Whatever is not a price or a factor is named, and nothing changes."""
+    first = copy.deepcopy(sandbox.catalogue)
+    for body, named in (
+        ({"scale": 0}, "scale must be"), ({"scale": "x"}, "scale must be"), ({"scale": "nan"}, "scale must be"),
+        ({"scale": None}, "scale must be"), ({"prices": []}, "prices must be"), ({"prices": {"x": "1"}}, "unknown"),
+        ({"price": 1}, "allowed: prices, scale"),
+    ):  # fmt: skip
+        status, answer = await ask(session, "/_sandbox/prices", body)
+        assert (status, named in answer["message"]) == (400, True), body
+    assert sandbox.catalogue == first
+
+
+async def test_a_country_is_launched_while_the_catalogue_is_read(sandbox, session):
+    """Its packages come first, so that every later page shifts, and can be ordered; a reader sees some twice."""
+    every = ids(sandbox.catalogue)
+    seen = await page(session)
+    sandbox.add_destination("Atlantis", packages=7)
+    new = [package["packageId"] for package in sandbox.catalogue[0]["packages"]]
+    assert sandbox.catalogue[0]["countryName"] == "Atlantis"
+    assert len(new) == 7
+    assert all(package_id.startswith("esim-atlantis-") for package_id in new)
+    assert await page(session, 2) == every[3:13]
+    assert seen == every[:10]
+    assert (await buy(session, new[0]))[0] == 200
+    _, body = await ask(session, "/api/esim/countries")
+    assert {"code": "XA", "name": "Atlantis", "geography": "local"} in body["data"]["countries"]
+
+
+async def test_a_destination_can_be_added_over_http(sandbox, session):
+    """At any position, a real one with its code and region; its name must be new."""
+    count = len(sandbox.catalogue)
+    body = {"name": "Vanuatu", "packages": 3, "position": count}
+    assert await ask(session, "/_sandbox/destinations", body) == (200, {"destinations": count + 1})
+    last = sandbox.catalogue[-1]
+    assert (last["countryCode"], last["region"], len(last["packages"])) == ("VU", "Oceania", 3)
+    for wrong in (
+        {"name": "Greece"}, {"name": "Vanuatu"}, {"name": "?"}, {"name": 5}, {}, {"name": "X", "packages": 0},
+        {"name": "X", "packages": 10_000}, {"name": "X", "position": -1}, {"name": "X", "position": 999},
+        {"name": "X", "packages": "8"}, {"name": "X", "code": "XX"},
+    ):  # fmt: skip
+        assert (await ask(session, "/_sandbox/destinations", wrong))[0] == 400, wrong
+    sandbox.reset()
+    assert len(sandbox.catalogue) == count
+
+
+def test_an_added_destination_is_kept_in_the_file(tmp_path):
+    """Orders of its packages can be looked up after a restart."""
+    options = {"packages": 100, "db": tmp_path / "sandbox.db"}
+    with Sandbox(**options) as sandbox:
+        sandbox.add_destination("Atlantis", position=1)
+        catalogue = sandbox.catalogue
+    with Sandbox(**options) as sandbox:
+        assert sandbox.catalogue == catalogue
+        sandbox.reset()
+    with Sandbox(**options) as sandbox:
+        assert len(sandbox.catalogue) == len(catalogue) - 1
+
+
+async def test_the_last_one_is_sold(sandbox, session):
+    """After the order its package is off sale; sold before it, the order is refused."""
+    first, second = sandbox.kinds["plain"][:2]
+    sandbox.fail("POST", ORDER, "sell_out", when="after")
+    status, order = await buy(session, first)
+    assert (status, order["data"]["status"]) == (200, "COMPLETED")
+    assert first not in ids(sandbox.catalogue)
+    assert (await buy(session, first))[0] == 500
+    sandbox.fail("POST", ORDER, "sell_out")
+    assert (await buy(session, second))[0] == 500
+    assert second not in ids(sandbox.catalogue)
+    assert len(sandbox.state()["orders"]) == 1
+    assert (await ask(session, ORDER, orderId=order["data"]["id"]))[1] == order

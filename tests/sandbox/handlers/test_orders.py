@@ -166,3 +166,29 @@ async def test_an_instant_order_gives_ready_esims(shows):
         if shows == "esims":
             assert read == order
         assert partner.sandbox.state()["orders"][0]["kind"] == "instant"
+
+
+async def test_an_order_can_be_repeated_by_its_reference_alone():
+    """The existing order is returned, the same is ordered again, or the request is refused like any without items."""
+    path, body = "/api/esim/order", {"referenceId": "mine"}
+    async with partner_of(repeat_order="returns") as partner:
+        order = (await partner.buy(partner.kind("plain"), quantity=2, referenceId="mine"))["data"]
+        assert (await partner.post(path, body))["data"] == order
+        assert len(partner.sandbox.state()["orders"]) == 1
+        await partner.post(path, {"referenceId": "unknown"}, status=404)
+        assert await partner.post(path, {}, status=400) == {"error": '"items" is required'}
+        assert await partner.post(path, {"referenceId": 5}, status=400) == {"error": '"referenceId" must be a string'}
+        assert await partner.post(f"{path}/instant", body, status=400) == {"error": '"items" is required'}
+    async with partner_of(repeat_order="orders") as partner:
+        order = (await partner.buy(partner.kind("plain"), quantity=2, referenceId="mine"))["data"]
+        again = (await partner.post(path, body))["data"]
+        assert again["id"] != order["id"]
+        assert (again["referenceId"], again["total"], len(again["items"])) == ("mine", order["total"], 2)
+        assert len(partner.sandbox.state()["orders"]) == 2
+        await partner.post(path, {"referenceId": "unknown"}, status=404)
+    async with partner_of(repeat_order="orders", duplicate_reference="conflict") as partner:
+        await partner.buy(partner.kind("plain"), referenceId="mine")
+        await partner.post(path, body, status=409)
+    async with partner_of() as partner:
+        await partner.buy(partner.kind("plain"), referenceId="mine")
+        assert await partner.post(path, body, status=400) == {"error": '"items" is required'}

@@ -1,5 +1,9 @@
 """The endpoints of top-ups."""
 
+from support.partner import partner_of
+
+PLAIN = "esim-greece-30days-1gb-all"
+
 
 async def test_a_top_up_adds_data_and_history(partner):
     """A top-up is an order of one item on the same eSIM; allowance and history grow."""
@@ -53,3 +57,20 @@ async def test_top_up_packages_are_nested_and_of_the_same_destination(partner):
     fixed = await partner.applied(partner.kind("no_top_up"))
     assert fixed["withTopUp"] is False
     assert (await partner.get(path, iccid=fixed["iccid"]))["data"] == []
+
+
+async def test_offers_can_shrink_by_the_purchase():
+    """A package that the eSIM was topped up with is neither offered nor sold to it again; its own package is."""
+    async with partner_of(topup_offers="unused") as partner:
+        esim, other = await partner.applied(PLAIN), await partner.applied(PLAIN)
+
+        async def offers(esim):
+            found = await partner.get("/api/esim/topup/packages", iccid=esim["iccid"])
+            return [package["packageId"] for package in found["data"]]
+
+        before = await offers(esim)
+        body = {"iccid": esim["iccid"], "packageId": PLAIN}
+        await partner.post("/api/esim/order/topup", body)
+        assert await offers(esim) == [package_id for package_id in before if package_id != PLAIN] != before
+        await partner.post("/api/esim/order/topup", body, status=400)
+        assert await offers(other) == before
