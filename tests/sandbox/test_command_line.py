@@ -37,7 +37,7 @@ def buy(url, token):
 
 @contextmanager
 def command_line(*arguments: str):
-    """Run the sandbox as a program; give it and the line it printed."""
+    """Run the sandbox as a program; yield it and the line it printed."""
     program = [sys.executable, "-m", "roamify_async.sandbox", "--port", "0", "--packages", "100", *arguments]
     with subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
@@ -47,8 +47,8 @@ def command_line(*arguments: str):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_the_program_serves_until_it_is_told_to_stop(number):
-    """It prints one line of JSON, serves, and ends with 0 and not a word more."""
+def test_the_program_serves_until_it_is_signalled(number):
+    """It prints one line of JSON, serves, and exits with 0 and no further output."""
     with command_line("--balance", "12.50") as (process, about):
         assert about.keys() == {"url", "token", "webhookSecret"}
         assert ask(about["url"], about["token"], "/api/balance")["data"]["balance"] == 12.5
@@ -141,7 +141,7 @@ INVALID_ARGUMENTS = [
 
 
 def test_the_program_refuses_a_wrong_option(capsys):
-    """It ends with 2 and a sentence."""
+    """The exit code is 2, and the message says what is wrong."""
     for option, value, named in INVALID_ARGUMENTS:
         with pytest.raises(SystemExit) as ending:
             main([option, value])

@@ -1,4 +1,4 @@
-"""The signed events that the sandbox sends, received over real sockets by a server that the test plays."""
+"""Delivery of signed webhook events to a receiver."""
 
 import asyncio
 import hashlib
@@ -37,14 +37,14 @@ async def listened(play=None, path="/roamify", **options: object):
 
 
 async def told(partner, receiver):
-    """Give the events that have come once all are delivered, oldest first, and forget them."""
+    """Wait for all deliveries; return the events received since the last call."""
     await partner.sandbox.delivered()
     requests, receiver.requests = receiver.requests, []
     return [json.loads(request.body) for request in requests]
 
 
 async def move(partner, esim, **given: object):
-    """Move an eSIM by the control plane."""
+    """Move an eSIM by the control API."""
     return await partner.post(ESIMS, {"esimId": esim["id"], **given})
 
 
@@ -90,8 +90,8 @@ async def test_a_status_event_names_the_esim_and_its_time():
         }
 
 
-async def test_every_change_of_an_esim_is_told():
-    """Installed, activated by its first use, expired, revoked and so deleted; what changes nothing is not told."""
+async def test_every_change_of_an_esim_is_an_event():
+    """Each change of status is an event, the first usage too; an unchanged status is none."""
     async with listened() as (partner, receiver):
         esim = await partner.applied(PLAIN)
         for given in ({"status": "INSTALLED"}, {"status": "INSTALLED"}, {"usedData": 1}, {"usedData": 1}):
@@ -102,8 +102,8 @@ async def test_every_change_of_an_esim_is_told():
         assert words == ["INSTALLED", "ACTIVATED", "EXPIRED", "REVOKED", "DELETED"]
 
 
-async def test_the_esim_of_a_cancelled_voucher_is_told():
-    """Its eSIM is revoked; of a refused and of a rehearsed cancellation nothing is told."""
+async def test_a_cancelled_voucher_sends_events_of_its_esim():
+    """Its eSIM is revoked; a refused cancellation and a dry run send no event."""
     async with listened() as (partner, receiver):
         made = await partner.post("/api/esim/vouchers", {"packageId": PLAIN}, status=201)
         path = f"/api/esim/voucher/{made['data']['vouchers'][0]['id']}/revoke"
@@ -115,8 +115,8 @@ async def test_the_esim_of_a_cancelled_voucher_is_told():
         assert [event["data"]["status"] for event in await told(partner, receiver)] == ["REVOKED", "DELETED"]
 
 
-async def test_usage_is_told_where_a_mark_is_reached():
-    """At 25, 50, 75, 90 and 100 percent of the data, once for each step that reaches one."""
+async def test_usage_events_are_sent_at_each_mark():
+    """One event for each usage that reaches 25, 50, 75, 90 or 100 percent of the data."""
     async with listened() as (partner, receiver):
         esim = await partner.applied(PLAIN)
         left = []
@@ -126,8 +126,8 @@ async def test_usage_is_told_where_a_mark_is_reached():
         assert [data["usage_data"]["remaining_data"] for data in left] == [768, 512, 256, 96, 0]
 
 
-async def test_a_usage_event_tells_allowances_and_days():
-    """It holds the fields of a status event, the package, the units, the allowances, and each day's usage."""
+async def test_a_usage_event_has_allowances_and_days():
+    """It contains the fields of a status event, package, units, allowances and daily usage."""
     async with listened() as (partner, receiver):
         esim = await partner.applied(PLAIN)
         await move(partner, esim, usedData=300)
@@ -160,8 +160,8 @@ async def test_the_contradictions_of_the_documents_are_options():
         assert [day["data_used"] for day in data["usage_data"]["usage_list"]] == [300]
 
 
-async def test_what_has_no_marks_tells_no_usage():
-    """Unlimited data is never used up, and of a package without usage check nobody knows the usage."""
+async def test_there_are_no_usage_events_without_marks():
+    """Unlimited data and packages without usage check send no usage events."""
     for kind in ["no_usage_check", "unlimited"]:
         async with listened() as (partner, receiver):
             esim = await partner.applied(partner.kind(kind))
@@ -200,7 +200,7 @@ async def test_what_is_never_acknowledged_is_given_up():
 
 
 async def test_a_receiver_that_is_too_slow_has_not_acknowledged():
-    """Without an answer in time there is no status; nor is there where nobody listens."""
+    """Without a response in time, or without a listener, there is no status."""
     async with listened(silent, webhook_timeout=0.02) as (partner, receiver):
         await move(partner, await partner.applied(PLAIN), status="INSTALLED")
         await partner.sandbox.delivered()
@@ -214,7 +214,7 @@ async def test_a_receiver_that_is_too_slow_has_not_acknowledged():
 
 
 async def tried(partner, times):
-    """Ask until the only delivery was tried so often, and give its state."""
+    """Poll until the only delivery was tried so often, and return its state."""
     while True:
         [delivery] = (await partner.get(HOOKS))["deliveries"]
         if (delivery["tries"], delivery["status"]) == (times, 500 + times):
@@ -286,7 +286,7 @@ FOREIGN_URLS = [
 
 
 async def test_a_receiver_is_on_this_machine(partner):
-    """Nothing of a sandbox leaves the machine: any other URL is refused, at the start as well."""
+    """Events never leave the machine: any other URL is refused, as an option, too."""
     for url in FOREIGN_URLS:
         body = await partner.post(HOOKS, {"url": url}, status=400)
         assert "on this machine" in body["message"]
@@ -326,7 +326,7 @@ INVALID_EVENTS = [
 
 
 async def test_what_cannot_be_sent_is_400():
-    """What is not understood is named."""
+    """The message names what is wrong."""
     for given, named in INVALID_EVENTS:
         async with listened() as (partner, _):
             assert named in (await partner.post(SEND, given, status=400))["message"]
@@ -337,7 +337,7 @@ async def test_without_a_receiver_nothing_can_be_sent(partner):
     assert HOOKS in (await partner.post(SEND, {"id": 1}, status=400))["message"]
 
 
-async def test_a_low_balance_is_told_at_each_level():
+async def test_a_low_balance_is_an_event_at_each_level():
     """At the threshold and at 75, 50 and 25 percent of it, as the balance comes down to it, once."""
     async with listened(balance="10.00", low_balance="6.00") as (partner, receiver):
         price = float(partner.sandbox.price(PLAIN))
@@ -354,7 +354,7 @@ async def test_a_low_balance_is_told_at_each_level():
 
 
 async def test_one_purchase_can_pass_every_level():
-    """Each level that is passed is told, the highest first; without a threshold none is."""
+    """Each level that it passes is an event, highest first; without a threshold there is none."""
     for threshold, levels in (("6.00", [100, 75, 50, 25]), (0, [])):
         async with listened(balance="1.55", low_balance=threshold) as (partner, receiver):
             partner.sandbox.add_balance("10.45")
@@ -363,8 +363,8 @@ async def test_one_purchase_can_pass_every_level():
             assert [entry["threshold_percentage"] for entry in events] == levels
 
 
-async def test_a_refused_purchase_and_funding_are_told():
-    """Each with the balance; a purchase that is only rehearsed, or lost before it is made, tells nothing."""
+async def test_a_refused_purchase_and_a_top_up_are_events():
+    """Each event has the balance; a dry run or a lost purchase sends none."""
     async with listened(balance="1.00", low_balance="0.00") as (partner, receiver):
         partner.sandbox.fail("POST", "/api/esim/order", "503", when="before")
         await partner.buy(PLAIN, status=503)
@@ -378,8 +378,8 @@ async def test_a_refused_purchase_and_funding_are_told():
         assert types == [("insufficient_balance", 1)] * 3 + [("top_up", 100.25)]
 
 
-async def test_a_purchase_whose_answer_is_lost_tells_what_it_did():
-    """It tells of the balance only if it was booked."""
+async def test_a_lost_response_sends_events_if_it_was_booked():
+    """It sends balance events only if it was booked."""
     for when in ["before", "after"]:
         async with listened(balance="2.00", low_balance="0.50") as (partner, receiver):
             partner.sandbox.fail("POST", "/api/esim/order", "drop", when=when)
@@ -395,7 +395,7 @@ async def test_only_money_is_added(partner):
         assert partner.sandbox.state()["balance"] == "1000.00"
 
 
-async def test_an_affiliate_is_told_of_an_order():
+async def test_an_affiliate_order_is_sent_on_request():
     """On request only: the newest order or the one that is named, with the commission on its total."""
     async with listened() as (partner, receiver):
         first = (await partner.buy(PLAIN, quantity=2))["data"]
@@ -417,8 +417,8 @@ async def test_an_affiliate_is_told_of_an_order():
 
 
 @pytest.mark.parametrize(("status", "reason"), [("REFUNDED", ""), ("REJECTED", "used"), ("CANCELLED", "")])
-async def test_a_decided_refund_is_told_with_an_event_id(status, reason):
-    """Only REFUNDED and REJECTED are told, and neither that it was asked for nor that it is looked into."""
+async def test_a_decided_refund_is_an_event_with_an_id(status, reason):
+    """Only REFUNDED and REJECTED are events, not creation, processing or cancellation."""
     async with listened() as (partner, receiver):
         esim = await partner.applied(PLAIN)
         refund = (await partner.post("/_sandbox/refunds", {"esimId": esim["id"]}))["refundId"]
@@ -471,7 +471,7 @@ def test_the_blocking_form_waits_for_a_receiver_in_another_thread():
             self.end_headers()
 
         def log_message(self, *_: object):
-            """Keep quiet."""
+            """Log nothing."""
 
     with HTTPServer(("127.0.0.1", 0), Receiver) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})

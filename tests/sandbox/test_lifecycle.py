@@ -1,6 +1,6 @@
-"""The sandbox's time: how it is told and moved forward, and what becomes of eSIMs as it goes by.
+"""The clock of the sandbox, and the lifecycle of eSIMs as it advances.
 
-This machine's time stands still in these tests, so that each moment is exact.
+The system clock is frozen in these tests, so that each time is exact.
 """
 
 import json
@@ -22,13 +22,13 @@ HOUR, DAY = 3_600, 86_400
 
 @pytest.fixture(autouse=True)
 def frozen(monkeypatch):
-    """Let this machine's clock stand still; give a way to set it so many seconds ahead."""
+    """Freeze the system clock; return a function that sets it ahead."""
     monkeypatch.setattr(time, "time", lambda: float(NOW))
     return lambda seconds: monkeypatch.setattr(time, "time", lambda: float(NOW + seconds))
 
 
 async def bought(partner, package_id=PLAIN, quantity=1):
-    """Buy eSIMs with their profiles; give the first."""
+    """Buy eSIMs with their profiles; return the first."""
     return (await partner.buy(package_id, path=INSTANT, quantity=quantity))["data"]["esims"][0]
 
 
@@ -44,8 +44,8 @@ async def life(partner, esim):
     return [(event["status"], event["timeStamp"] - NOW) for event in events]
 
 
-async def test_the_time_is_told_and_moved(partner):
-    """It begins with this machine's; an advance is added to it, and orders are dated by it."""
+async def test_the_clock_is_read_and_advanced(partner):
+    """It starts at the system time; an advance is added to it, and orders are dated by it."""
     assert await partner.get(CLOCK) == {"now": NOW, "time": "2027-01-15T08:00:00Z", "ahead": 0}
     moved = await partner.post(CLOCK, {"advance": "4h"})
     assert moved == {"now": NOW + 4 * HOUR, "time": "2027-01-15T12:00:00Z", "ahead": 4 * HOUR}
@@ -71,7 +71,7 @@ INVALID_DURATIONS = [-1, "4 h", "h", "", "-4h", "4w", True, None, [], "99999d", 
 
 
 async def test_time_goes_forward_only_and_not_too_far():
-    """What is no such span is refused, and time stands."""
+    """Any other duration is refused, and the clock is unchanged."""
     for by in INVALID_DURATIONS:
         async with partner_of(packages=20) as partner:
             body = json.dumps({"advance": by}).encode()
@@ -122,7 +122,7 @@ async def test_the_steps_make_no_difference(steps):
         assert len(receiver.requests) == 3 + 45
 
 
-async def test_usage_is_told_every_four_hours_and_at_each_mark():
+async def test_usage_events_are_sent_every_four_hours_and_at_each_mark():
     """From the first use to the end, counted from the first use; the marks are 25, 50, 75, 90 and 100 percent."""
     async with Raw(answering(answer())) as receiver, partner_of(webhook_url=receiver.url) as partner:
         await bought(partner, WEEK)
@@ -146,7 +146,7 @@ async def test_usage_is_told_every_four_hours_and_at_each_mark():
 
 
 async def test_unlimited_data_is_used_at_one_pace_and_has_no_marks():
-    """A gigabyte a day, told every four hours alone."""
+    """A gigabyte a day, with an event every four hours."""
     async with Raw(answering(answer())) as receiver, partner_of(webhook_url=receiver.url) as partner:
         await bought(partner, partner.kind("unlimited"))
         partner.sandbox.advance("50h")
@@ -157,8 +157,8 @@ async def test_unlimited_data_is_used_at_one_pace_and_has_no_marks():
         assert sum(day["data_used"] for day in last["usage_list"]) == 1 + 2 * 1024
 
 
-async def test_of_an_esim_without_usage_check_no_usage_is_told():
-    """It lives like others; the partner hears of its status alone."""
+async def test_an_esim_without_usage_check_has_no_usage_events():
+    """It has the same lifecycle, but only status events."""
     async with Raw(answering(answer())) as receiver, partner_of(webhook_url=receiver.url) as partner:
         await bought(partner, partner.kind("no_usage_check"))
         partner.sandbox.advance("400d")
@@ -178,7 +178,7 @@ async def test_a_travel_date_is_waited_for(partner):
     assert (await life(partner, esim))[-1] == ("INSTALLED", begins - NOW)
 
 
-async def test_only_an_esim_with_a_profile_lives(partner):
+async def test_only_an_esim_with_a_profile_is_simulated(partner):
     """One that was never applied stays new, and one that is revoked stays so."""
     await partner.buy(PLAIN)
     revoked = await partner.applied(PLAIN)
@@ -187,7 +187,7 @@ async def test_only_an_esim_with_a_profile_lives(partner):
     assert [esim["status"] for esim in partner.sandbox.state()["esims"]] == ["NEW", "REVOKED"]
 
 
-async def test_a_top_up_lengthens_the_life(partner):
+async def test_a_top_up_extends_the_validity(partner):
     """Data and days of both packages count."""
     esim = await bought(partner)
     partner.sandbox.advance("25d")
@@ -221,14 +221,14 @@ async def test_without_an_advance_no_esim_changes(partner, frozen):
 
 
 async def lose(partner, fault, seconds=3 * HOUR):
-    """Order something whose answer is lost."""
+    """Order eSIMs whose response is lost."""
     partner.sandbox.fail("POST", INSTANT, fault, seconds=seconds)
     with pytest.raises(aiohttp.ServerDisconnectedError):
         await bought(partner)
 
 
 async def test_a_late_booking_comes_with_its_time():
-    """It is booked at its moment within the advance, tells of the balance, and its eSIM lives from then on."""
+    """It is booked at its time within the advance, with balance events, and its eSIM is simulated from then on."""
     async with (
         Raw(answering(answer())) as receiver,
         partner_of(webhook_url=receiver.url, balance="2.00", low_balance="1.00") as partner,
@@ -277,7 +277,7 @@ async def test_a_file_keeps_the_time_and_the_lives(tmp_path):
 
 
 async def test_an_advance_that_fails_changes_nothing(partner, monkeypatch):
-    """Time stands and eSIMs are as before; the next advance does it all."""
+    """Clock and eSIMs are unchanged; the next advance does everything."""
     esim = await bought(partner)
     store = partner.sandbox._running().store
 

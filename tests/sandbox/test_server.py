@@ -1,4 +1,4 @@
-"""How the sandbox is started, stopped and restarted: in a loop, in a thread, from the command line."""
+"""How the server is started and stopped, and what a database file keeps."""
 
 import json
 import threading

@@ -17,13 +17,13 @@ BODY = {"items": [{"packageId": PLAIN, "quantity": 1}]}
 
 
 async def order(session):
-    """Order one eSIM; give status, headers and text."""
+    """Order one eSIM; return status, headers and text."""
     async with session.post(ORDER, json=BODY, allow_redirects=False) as response:
         return response.status, response.headers, await response.text()
 
 
 async def test_faults_are_scripted_listed_and_cleared_over_http(sandbox, session):
-    """The control plane needs no token, shows what is pending, and is neither counted nor hit by faults."""
+    """The control API needs no token, shows what is pending, and is neither counted nor hit by faults."""
     async with aiohttp.ClientSession(sandbox.url) as stranger:
         given = {"method": "get", "path": BALANCE, "fault": "500-html", "times": 3}
         async with stranger.post("/_sandbox/faults", json=given) as response:
@@ -68,14 +68,14 @@ INVALID_CALLS = [
 
 
 async def test_bad_control_input_is_400_and_names_what_is_allowed(sandbox, session):
-    """What the control plane does not understand is answered with what it would."""
+    """The message says what is allowed."""
     for path, given, named in INVALID_CALLS:
         async with session.post(f"/_sandbox/{path}", json=given) as response:
             assert response.status == 400
             assert named in (await response.json())["message"]
 
 
-async def test_esims_move_through_their_life(sandbox, session):
+async def test_esims_are_moved_through_their_statuses(sandbox, session):
     """A status is set only on an applied eSIM and to one of the API's; each move is an event."""
     esim_id = json.loads((await order(session))[2])["data"]["items"][0]["esimId"]
 

@@ -1,4 +1,4 @@
-"""The page of a running sandbox: what it shows, and that it runs nothing, loads nothing and changes nothing."""
+"""The dashboard: what it shows, and that it runs, loads and changes nothing."""
 
 import asyncio
 import base64
@@ -32,7 +32,7 @@ class Document(HTMLParser):
         assert self.open == []
 
     def handle_starttag(self, tag, attrs):
-        """Note an element."""
+        """Record an element."""
         self.elements.append((tag, dict(attrs)))
         if tag not in VOID:
             self.open.append(tag)
@@ -44,27 +44,27 @@ class Document(HTMLParser):
             self.rows[self.title][-1].append("")
 
     def handle_endtag(self, tag):
-        """Insist that it ends what was begun last."""
+        """Assert that it closes the innermost open element."""
         assert self.open.pop() == tag
 
     def handle_data(self, data):
-        """Note the text of a heading or a cell."""
+        """Record the text of a heading or a cell."""
         if self.open and self.open[-1] == "h2":
             self.title += data.strip()
         if {"td", "th"} & set(self.open):
             self.rows[self.title][-1][-1] += data
 
     def table(self, title):
-        """Give the rows of a section, without its heads."""
+        """Return the rows of a section, without the header."""
         return self.rows.get(title, [[]])[1:]
 
     def named(self, tag):
-        """Give the attributes of each element of that name."""
+        """Return the attributes of each element of this name."""
         return [attributes for name, attributes in self.elements if name == tag]
 
 
 async def read(partner, path="/"):
-    """Read the page; give the response's headers, its text, and the document."""
+    """Read the page; return the response's headers, its text, and the document."""
     async with partner.session.get(path) as response:
         text = await response.text()
         assert (response.status, response.content_type, response.charset) == (200, "text/html", "utf-8")
@@ -101,7 +101,7 @@ async def test_the_policy_allows_its_own_style_alone(partner):
     assert "@import" not in style
 
 
-async def test_it_refreshes_itself_until_it_is_held_still(partner):
+async def test_it_refreshes_itself_unless_it_is_paused(partner):
     """Both without any script, and each way links to the other."""
     _, _, moving = await read(partner)
     _, _, still = await read(partner, "/?paused")
@@ -184,7 +184,7 @@ async def test_it_shows_requests_and_the_faults_that_hit(partner):
 
 
 async def test_everything_shown_is_escaped(partner):
-    """Whatever a client sends stands there as text, and long paths are cut."""
+    """Whatever a client sends is shown as text, and long paths are truncated."""
     await partner.buy(PLAIN, referenceId=NASTY)
     async with partner.session.get("/api/" + NASTY.replace("/", "") + "x" * 500) as response:
         assert response.status == 404
@@ -224,7 +224,7 @@ async def test_it_shows_webhooks_and_the_time():
 
 
 async def test_only_peers_on_this_machine_see_it(sandbox):
-    """Others are refused as they are by the control plane."""
+    """Others are refused as they are by the control API."""
     for peer in ["192.0.2.1", None, ""]:
         assert dashboard(sandbox._running(), peer, paused=False).status == 403
         assert dashboard(sandbox._running(), "127.0.0.1", paused=False).status == 200

@@ -19,7 +19,7 @@ def ids(groups):
 
 @pytest.fixture(scope="module")
 def full():
-    """Generate a catalogue of the default size once; give the sandbox and the seconds that it took."""
+    """Generate a catalogue of the default size once; return the sandbox and the seconds that it took."""
     sandbox, began = Sandbox(packages=28_000), time.process_time()
     assert sandbox.catalogue
     return sandbox, time.process_time() - began
@@ -42,7 +42,7 @@ def test_the_full_catalogue_is_generated_quickly(full):
     assert len(sandbox.catalogue) == 260
 
 
-def test_the_catalogue_hangs_on_seed_and_size_alone():
+def test_the_catalogue_depends_on_seed_and_size_only():
     """Two processes with different hash seeds make the same catalogue; another seed makes another one."""
     program = (
         "import hashlib, json; from roamify_async.sandbox import Sandbox;"
@@ -75,7 +75,7 @@ def test_destinations_are_real_and_their_ids_plain(full):
 
 
 def test_packages_hold_what_their_kind_says():
-    """Unlimited data is a number of its own, throttles and voice are spelled out, prices are exact."""
+    """Unlimited data is the sentinel, throttles and voice have their fields, prices are exact."""
     sandbox = Sandbox(packages=300)
     packages = {package["packageId"]: package for group in sandbox.catalogue for package in group["packages"]}
     throttled = packages["esim-africa-7days-un2gb-all"]
@@ -96,7 +96,7 @@ def test_packages_hold_what_their_kind_says():
 
 
 def test_kinds_are_what_the_packages_show():
-    """Each kind lists the packages that show it; plain ones lead a country whose eSIMs can be topped up."""
+    """Each kind lists the packages with its property; plain ones are the first of a country that supports top-ups."""
     sandbox = Sandbox(packages=2000)
     every = [(package, group) for group in sandbox.catalogue for package in group["packages"]]
 

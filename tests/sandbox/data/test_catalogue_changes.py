@@ -1,4 +1,4 @@
-"""A catalogue that changes while it is read: packages go, come back, cost something else, and pages shift."""
+"""A catalogue that changes while it is read: packages, prices, destinations and pages."""
 
 import copy
 import json
@@ -12,7 +12,7 @@ ORDER, PACKAGES = "/api/esim/order", "/api/esim/packages"
 
 
 async def ask(session, path, body=None, **query: str):
-    """Send one request; give status and JSON with exact numbers."""
+    """Send one request; return status and JSON with exact numbers."""
     method = "GET" if body is None else "POST"
     async with session.request(method, path, json=body, params=query) as response:
         return response.status, json.loads(await response.text(), parse_float=Decimal)
@@ -98,7 +98,7 @@ async def test_a_new_price_holds_at_once(sandbox, session):
 
 
 async def test_a_package_comes_back_to_its_place(sandbox, session):
-    """Sold again it stands where it stood, so that a reader between two pages meets the last one twice."""
+    """Back on sale, it is at its old place, so that a reader between two pages sees the last one twice."""
     first = copy.deepcopy(sandbox.catalogue)
     every = ids(first)
     sandbox.change_catalogue(remove=every[:1])
@@ -145,7 +145,7 @@ def test_each_start_has_the_first_catalogue():
 
 
 async def test_the_catalogue_is_changed_over_http(sandbox, session):
-    """The control plane removes, reprices and adds, and tells how many packages are sold."""
+    """The control API removes, reprices and adds, and returns the number of packages on sale."""
     gone, dear = sandbox.kinds["plain"][:2]
     change = {"remove": [gone], "reprice": {dear: "1.23"}}
     assert await ask(session, "/_sandbox/catalogue", change) == (200, {"packages": 99})
@@ -167,7 +167,7 @@ INVALID_CHANGES = [
 
 
 async def test_a_wrong_change_is_400_and_changes_nothing(sandbox, session):
-    """What is not understood is named."""
+    """The message names what is wrong."""
     for change, named in INVALID_CHANGES:
         first = copy.deepcopy(sandbox.catalogue)
         status, body = await ask(session, "/_sandbox/catalogue", change)
@@ -195,7 +195,7 @@ async def test_a_shift_after_comes_behind_the_page(sandbox, session):
 
 
 async def test_a_shift_is_in_what_the_reader_asks_for(sandbox, session):
-    """With a filter the first package that fits is removed; where none fits, none is."""
+    """With a filter, the first matching package is removed; without a match, none is."""
     last = sandbox.catalogue[-1]
     sandbox.fail("GET", PACKAGES, "shift", times=2)
     assert await page(session, country=last["countryName"]) == ids([last])[1:11]

@@ -1,6 +1,6 @@
-"""What a client of the sandbox cannot see: bookings that come late, bookings that stay hidden, answers that never come.
+"""Bookings that are delayed or hidden, and requests that are never answered.
 
-The clock is moved, so that no test waits for it.
+The system clock is set ahead, so that no test waits.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ BODY = {"items": [{"packageId": PLAIN, "quantity": 2}], "referenceId": "mine"}
 
 @pytest.fixture
 def ahead(monkeypatch):
-    """Give a way to set the wall clock so many seconds ahead of the true one."""
+    """Return a function that sets the system clock ahead."""
     true = time.time
 
     def move(seconds):
@@ -49,7 +49,7 @@ class Partner:
             return (await response.json())["data"]
 
     async def lose(self, path, body, fault, *, seconds=60.0, **more: object):
-        """Send a body whose answer is lost to a fault."""
+        """Send a body whose response is lost."""
         self.sandbox.fail("POST", path, fault, seconds=seconds)
         with pytest.raises(aiohttp.ServerDisconnectedError):
             await self.post(path, body, **more)
@@ -59,7 +59,7 @@ class Partner:
         return (await self.post(INSTANT, {"items": [{"packageId": PLAIN, "quantity": 1}]}))["esims"][0]
 
     def orders(self):
-        """Tell the referenceIds of what is booked, oldest first, and insist that it is paid."""
+        """Return the referenceIds of the orders, oldest first, and assert that they are paid."""
         state = self.sandbox.state()
         total = sum(float(order["total"]) for order in state["orders"])
         assert float(state["balance"]) == pytest.approx(1000 - total)
@@ -68,7 +68,7 @@ class Partner:
 
 @asynccontextmanager
 async def partner_of(**options: object):
-    """Run a small sandbox and give its client."""
+    """Run a small sandbox and yield its client."""
     async with Sandbox(**{"packages": 100, **options}) as sandbox:
         headers = {"Authorization": f"Bearer {sandbox.token}"}
         connector = aiohttp.TCPConnector(force_close=True)
@@ -105,8 +105,8 @@ async def test_a_late_order_is_booked_at_its_time(partner, ahead, look):
     assert 59 <= order["createdAt"] - sent <= 61
 
 
-async def test_a_late_order_is_booked_while_time_goes_by(partner):
-    """Without a hand on the clock it is there after its seconds."""
+async def test_a_delayed_order_is_booked_in_real_time(partner):
+    """It is booked after its seconds."""
     began = time.time()
     await partner.lose(ORDER, BODY, "book_late", seconds=0.2)
     while partner.orders() == []:
@@ -158,7 +158,7 @@ async def test_what_would_be_refused_is_not_booked_late(partner, ahead, why):
 
 
 async def test_no_delay_is_at_once(partner):
-    """With no seconds the order is booked when the connection is cut."""
+    """Without seconds, the order is booked when the connection is closed."""
     await partner.lose(ORDER, BODY, "book_late", seconds=0)
     assert partner.orders() == ["mine"]
 
@@ -220,7 +220,7 @@ async def test_a_hidden_order_is_paid_but_shown_to_nobody(tmp_path, ahead, reope
 
 
 async def see(partner, names, ahead, state):
-    """Insist that an order is hidden now, and seen 61 seconds later."""
+    """Assert that an order is hidden now, and visible 61 seconds later."""
     assert partner.sandbox.state()["esims"] == state["esims"]
     assert partner.orders() == ["mine"]
     ahead(59)
@@ -262,7 +262,7 @@ async def test_a_hidden_top_up_is_paid_but_its_data_is_not_there(partner, ahead)
 
 
 async def test_a_hidden_order_keeps_its_reference():
-    """Where a referenceId is taken once, a hidden order takes it too: the conflict is with what nobody sees."""
+    """With unique references, a hidden order conflicts, too, although no look-up shows it."""
     async with partner_of(duplicate_reference="conflict") as partner:
         await partner.lose(ORDER, BODY, "book_but_hide")
         async with partner.session.post(ORDER, json=BODY) as response:
@@ -282,7 +282,7 @@ async def test_reset_forgets_what_is_hidden_and_the_control_plane_sees_it(partne
 
 @pytest.mark.parametrize("when", ["before", "after"])
 async def test_a_hanging_request_is_never_answered(partner, when, caplog):
-    """The client waits in vain; the order is booked only if the fault comes after it; its handler ends with it."""
+    """The order is booked only with when=after; the handler ends when the client disconnects."""
     partner.sandbox.fail("POST", ORDER, "hang", when=when)
     before = asyncio.all_tasks()
     request = asyncio.create_task(partner.post(ORDER, BODY))

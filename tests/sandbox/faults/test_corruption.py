@@ -1,4 +1,4 @@
-"""Answers of the sandbox with one field that is not as it should be."""
+"""Responses with one corrupted field."""
 
 import json
 
@@ -44,7 +44,7 @@ def differences(right, wrong, at=()):
 
 
 @pytest.mark.parametrize("fault", SPOILING)
-async def test_one_field_is_spoiled_somewhere_under_data(sandbox, session, fault):
+async def test_one_field_is_corrupted_somewhere_in_the_data(sandbox, session, fault):
     """Each answer differs from the right one in one field, at many places and depths, and the envelope is whole."""
     path = f"{PACKAGES}?pageSize=3"
     right = await read(session, path)
@@ -61,7 +61,7 @@ async def test_one_field_is_spoiled_somewhere_under_data(sandbox, session, fault
     assert len(values) == (5 if fault == "wrong_type" else 1)
 
 
-async def test_the_dice_are_seeded():
+async def test_corruption_is_seeded():
     """The same seed spoils the same fields in the same sequence; another seed others."""
 
     async def spoiled(seed):
@@ -77,7 +77,7 @@ async def test_the_dice_are_seeded():
 
 
 async def test_an_order_stays_only_after(sandbox, session):
-    """Either answer is an order with one field spoiled; only after the handler it is booked and paid."""
+    """The response is an order with one field corrupted; it is booked and paid only with when=after."""
     for when in ["before", "after"]:
         for fault in SPOILING:
             sandbox.reset()
@@ -101,7 +101,7 @@ def leaves(value, at=()):
             yield from leaves(part, (*at, name))
 
 
-async def test_an_answer_without_data_is_spoiled_as_it_is(sandbox, session):
+async def test_a_response_without_data_is_corrupted_at_the_top(sandbox, session):
     """A refusal and a bare answer lose a field of their own; a list without objects loses nothing."""
     order = await read(session, ORDER, json=BODY)
     events = f"/api/esim/event?esimId={order['data']['items'][0]['esimId']}"

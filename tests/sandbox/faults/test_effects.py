@@ -1,4 +1,4 @@
-"""The sandbox's faults and control plane: what is scripted happens, and the server's own count proves it."""
+"""Faults: what is sent, and whether the order is booked."""
 
 import asyncio
 import json
@@ -19,7 +19,7 @@ BODY = {"items": [{"packageId": PLAIN, "quantity": 1}]}
 
 
 async def order(session):
-    """Order one eSIM; give status, headers and text."""
+    """Order one eSIM; return status, headers and text."""
     async with session.post(ORDER, json=BODY, allow_redirects=False) as response:
         return response.status, response.headers, await response.text()
 
@@ -37,7 +37,7 @@ ERRORS = ["pending", *sorted(name for name in FAULTS if name[:3].isdecimal())]
 
 
 async def test_a_cut_connection_books_only_after(sandbox, session):
-    """Whether the answer is lost whole or by half, the order stands if the fault came after it."""
+    """Whether all of the response is lost or half of it, the order is booked only with when=after."""
     for when in ["before", "after"]:
         for fault in sorted(CUTS):
             sandbox.reset()
@@ -48,7 +48,7 @@ async def test_a_cut_connection_books_only_after(sandbox, session):
 
 
 async def test_an_error_books_only_after(sandbox, session):
-    """Each error has its status and shape, and hides a booked order if it came after it."""
+    """Each error has its status and shape; the order is booked only with when=after."""
     for when in ["before", "after"]:
         for fault in ERRORS:
             sandbox.reset()
@@ -95,7 +95,7 @@ async def test_a_slow_answer_comes_in_the_end(sandbox, session):
 
 
 async def test_a_slow_answer_after_has_booked_already(sandbox, session):
-    """While the answer of a slow fault `after` is waited for, the order stands."""
+    """With when=after, the order is booked before the response is sent."""
     sandbox.fail("POST", ORDER, "slow", when="after", seconds=60)
     with pytest.raises(TimeoutError):
         await session.post(ORDER, json=BODY, timeout=aiohttp.ClientTimeout(total=0.2))
@@ -175,7 +175,7 @@ async def test_look_ups_fail_on_one_endpoint(sandbox, session):
 
 
 async def test_a_pending_profile_becomes_ready_by_itself(sandbox, session):
-    """Pending `after`: the eSIM looks NEW and apply answers pending until its seconds are over, then it is READY."""
+    """With when=after, the eSIM is NEW and apply responds pending until its seconds are over; then it is READY."""
     esim_id = json.loads((await order(session))[2])["data"]["items"][0]["esimId"]
 
     async def look():

@@ -13,7 +13,7 @@ FAILURES = {"book_cancelled": "CANCELLED", "book_refunded": "REFUNDED", "book_fa
 
 @pytest.fixture
 def ahead(monkeypatch):
-    """Give a way to set the system clock ahead."""
+    """Return a function that sets the system clock ahead."""
     true = time.time
     return lambda seconds: monkeypatch.setattr(time, "time", lambda: true() + seconds)
 

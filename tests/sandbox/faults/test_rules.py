@@ -54,7 +54,7 @@ async def test_times_can_be_for_ever(sandbox, session):
 
 
 async def test_probability_is_a_share(sandbox, session):
-    """A fault of probability one half hits some requests and spares others; one of zero none."""
+    """A probability of one half hits some of the requests, zero none."""
     sandbox.fail("GET", BALANCE, "500", times=1000, probability=0.5)
     assert set(await statuses(session)) == {200, 500}
     sandbox.reset()
@@ -74,7 +74,7 @@ async def statuses(session, *, between=()):
     return seen
 
 
-async def test_the_dice_of_a_fault_hang_on_the_seed_and_its_requests_alone():
+async def test_a_probability_depends_on_the_seed_and_the_matching_requests_only():
     """The same seed hits the same requests, whatever others come between and after a reset; another seed others."""
     half = {"method": "GET", "path": BALANCE, "fault": "500", "times": None, "probability": 0.5}
     rare = {**half, "path": "/api/esim/countries", "probability": 0.1}
@@ -111,6 +111,6 @@ async def test_a_sandbox_can_start_with_faults():
 
 
 def test_a_fault_of_a_wrong_name_is_a_value_error():
-    """The method refuses what the control plane refuses."""
+    """The method refuses what the control API refuses."""
     with Sandbox(packages=20) as sandbox, pytest.raises(ValueError, match="fault must be one of drop"):
         sandbox.fail("GET", BALANCE, "explode")

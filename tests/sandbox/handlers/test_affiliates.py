@@ -1,4 +1,4 @@
-"""The sandbox's affiliate catalogue, and paths that name something."""
+"""The affiliate catalogue, and path parameters."""
 
 from support.partner import partner_of
 
@@ -25,7 +25,7 @@ async def test_everything_that_is_sold_is_listed_in_other_words(partner):
 
 
 async def test_the_name_is_the_affiliates_own():
-    """Another name is 404, whatever it is spelled with."""
+    """Any other name is a 404."""
     async with partner_of(affiliate="me-2") as partner:
         assert (await partner.get("/api/esim/me-2/packages"))["status"] == "success"
         for name in ("sandbox", "me", "%25", "a b", "é"):

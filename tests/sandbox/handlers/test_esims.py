@@ -56,7 +56,7 @@ async def test_apply_by_reference_alone_can_be_forbidden():
 
 
 async def test_a_travel_date_is_asked_for_where_the_package_needs_it(partner):
-    """A travel-date package is not applied without startDate; a date that is none is refused for every package."""
+    """A travel-date package is not applied without startDate; an invalid date is refused for every package."""
     dated = (await partner.buy(partner.kind("travel_date")))["data"]["items"][0]["esimId"]
     assert (await partner.post("/api/esim/apply", {"esimId": dated}, status=400))["status"] == "failed"
     assert (await partner.get("/api/esim", esimId=dated))["data"]["status"] == "NEW"
@@ -121,7 +121,7 @@ async def test_unlimited_usage_stays_unlimited(partner):
 
 
 async def test_usage_is_refused_where_it_cannot_be_checked(partner):
-    """A package without usage check is 400 and says so in its notes; an unknown ICCID is 404; none is 400."""
+    """A package without usage check is a 400, an unknown ICCID a 404, a missing one a 400."""
     esim = await partner.applied(partner.kind("no_usage_check"))
     assert esim["withUsageCheck"] is False
     assert esim["notes"]
@@ -172,7 +172,7 @@ async def test_days_of_usage_are_written_in_one_of_two_ways(written, form):
         assert [day["date"] for day in used["dataUsages"]] == [time.strftime(form, time.gmtime(used["startedAt"]))]
 
 
-async def test_usage_can_be_told_in_finer_units():
+async def test_usage_can_be_in_smaller_units():
     """Then data is in kilobytes and calls in seconds; unlimited stays the same number."""
     async with partner_of(usage_units="KB") as partner:
         esim = await partner.applied("esim-greece-30days-1gb-all")

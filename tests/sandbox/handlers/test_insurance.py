@@ -1,4 +1,4 @@
-"""The sandbox's insurance catalogue and orders, over real sockets with a plain HTTP client."""
+"""The insurance catalogue and its orders."""
 
 import aiohttp
 import pytest
@@ -163,7 +163,7 @@ async def test_one_order_is_asked_for_by_exactly_one_name(partner):
 
 
 async def test_orders_are_listed_newest_first(partner):
-    """The list can be narrowed by status, whose letters count, and by limit."""
+    """The list can be filtered by status, which is case-sensitive, and limited."""
     orders = [(await insure(partner))["data"] for _ in range(3)][::-1]
     path = "/api/insurance/orders"
     assert (await partner.get(path))["data"]["orders"] == orders

@@ -1,4 +1,4 @@
-"""The sandbox's insurance policies, over real sockets with a plain HTTP client, under a clock that is moved."""
+"""Insurance policies."""
 
 import time
 from datetime import UTC, datetime, timedelta
@@ -23,7 +23,7 @@ BODY = {"startDate": "11/05/2030", "endDate": "18/05/2030", "mobile": "966512345
 
 @pytest.fixture(autouse=True)
 def at(monkeypatch):
-    """Set the clock to noon; give a way to set it again."""
+    """Set the clock to noon; return a way to set it again."""
 
     def move(moment):
         monkeypatch.setattr(time, "time", moment.timestamp)
@@ -33,7 +33,7 @@ def at(monkeypatch):
 
 
 async def reserved(partner, package_id=WEEK, **more: object):
-    """Order one policy; give its id."""
+    """Order one policy; return its id."""
     order = await partner.buy(package_id, path="/api/insurance/order", **more)
     return order["data"]["items"][0]["policyId"]
 
@@ -164,7 +164,7 @@ async def test_what_is_not_asked_for_is_not_looked_at(partner):
 
 
 async def test_an_insurer_is_an_object(partner):
-    """Anything else is 400, and so is none."""
+    """Anything else is a 400, as is a missing one."""
     body = {"policyId": await reserved(partner), **BODY}
     assert await partner.post(APPLY, body, status=400) == {"error": '"insurer" is required'}
     for wrong in (None, [], "Noura", 5):
@@ -173,7 +173,7 @@ async def test_an_insurer_is_an_object(partner):
 
 
 async def test_an_unknown_policy_is_404(partner):
-    """So it is for reading and for applying; none is 400."""
+    """Reading and applying it is a 404; a missing id is a 400."""
     assert (await apply(partner, "nothing", status=404))["status"] == "failed"
     assert (await partner.get(POLICY, status=404, policyId="nothing"))["status"] == "failed"
     assert await partner.get(POLICY, status=400) == {"error": '"policyId" is required'}
@@ -195,7 +195,7 @@ async def test_policies_are_listed_newest_first(partner):
 
 
 async def test_a_late_application_is_done_as_of_its_time(partner, at):
-    """What is due before the start is issued then, though nobody looks until the stay is over."""
+    """A delayed application is carried out as of its time, even if nothing happens until after the stay."""
     policy_id = await reserved(partner)
     partner.sandbox.fail("POST", APPLY, "book_late", seconds=60.0)
     with pytest.raises(aiohttp.ServerDisconnectedError):

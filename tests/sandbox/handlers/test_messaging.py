@@ -1,4 +1,4 @@
-"""The sandbox's messages and links, over real sockets with a plain HTTP client."""
+"""The endpoints of messages and links."""
 
 from urllib.parse import parse_qs, urlsplit
 

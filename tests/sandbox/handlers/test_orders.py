@@ -1,4 +1,4 @@
-"""What the sandbox's API answers, seen over real sockets with a plain HTTP client."""
+"""The endpoints of eSIM orders."""
 
 from decimal import Decimal
 

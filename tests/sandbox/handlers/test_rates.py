@@ -1,4 +1,4 @@
-"""The sandbox's exchange rates, over real sockets with a plain HTTP client."""
+"""The endpoints of exchange rates."""
 
 import pytest
 from support.partner import partner_of
@@ -38,7 +38,7 @@ async def test_a_rate_at_a_moment_is_always_the_same(partner):
 
 
 async def test_no_target_is_every_one_and_no_source_the_dollar(partner):
-    """Without anything the newest rates of all are told, at one time."""
+    """Without parameters, the current rates of all currencies in US dollars are returned."""
     everything = await rates(partner)
     assert len(everything) > 100
     assert {rate["source"] for rate in everything} == {"USD"}
@@ -112,7 +112,7 @@ async def test_both_shapes_and_both_readings_of_the_pair():
 CORRUPTIONS = ["missing_field", "null_field", "wrong_type", "extra_field"]
 
 
-async def test_a_bare_answer_can_be_spoiled_too():
+async def test_a_response_without_envelope_can_be_corrupted():
     """A fault that spoils a field finds it in an answer without envelope."""
     for fault in CORRUPTIONS:
         async with partner_of(rates_envelope=False) as partner:

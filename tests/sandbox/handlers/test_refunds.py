@@ -1,4 +1,4 @@
-"""The sandbox's refund requests, over real sockets with a plain HTTP client."""
+"""Refund requests."""
 
 import pytest
 from support.partner import partner_of
@@ -8,7 +8,7 @@ ASK, DECIDE, READ = "/_sandbox/refunds", "/_sandbox/refunds/decide", "/api/refun
 
 
 async def bought(partner):
-    """Buy one eSIM; give its id."""
+    """Buy one eSIM; return its id."""
     return (await partner.buy(PLAIN))["data"]["items"][0]["esimId"]
 
 
@@ -57,7 +57,7 @@ async def test_a_second_open_request_is_409_with_the_first_ones_id(partner, firs
 
 
 async def test_a_refunded_esim_is_422(partner):
-    """It is refused at once; one whose request was rejected or cancelled may ask again."""
+    """A refunded eSIM is refused; after a rejected or cancelled request, another one is possible."""
     esim_id = await bought(partner)
     for status, reason in (("REJECTED", "used up"), ("CANCELLED", ""), ("REFUNDED", "")):
         refund_id = (await partner.post(ASK, {"esimId": esim_id}))["refundId"]

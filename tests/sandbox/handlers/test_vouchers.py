@@ -1,4 +1,4 @@
-"""The sandbox's vouchers, over real sockets with a plain HTTP client."""
+"""The endpoints of vouchers."""
 
 import time
 from contextlib import suppress
@@ -20,13 +20,13 @@ FIELDS = {
 
 @pytest.fixture
 def tomorrow(monkeypatch):
-    """Give a way to let a day pass."""
+    """Return a function that sets the system clock a day ahead."""
     true = time.time
     return lambda: monkeypatch.setattr(time, "time", lambda: true() + 86_400)
 
 
 async def mint(partner, *, status=201, **body: object):
-    """Make vouchers; give what is answered."""
+    """Make vouchers; return what is answered."""
     answer = await partner.post(PATH, {"packageId": PLAIN, **body}, status=status)
     return answer["data"] if status == 201 else answer
 
@@ -99,7 +99,7 @@ async def test_a_used_reference_is_409(partner):
 
 
 async def test_a_batch_the_balance_does_not_cover_is_409():
-    """Of two vouchers that are too dear together, none is made."""
+    """If the balance covers only a part of the batch, none is minted."""
     async with partner_of(balance="2.00") as partner:
         count = int(2 / partner.sandbox.price(PLAIN)) + 1
         assert "balance" in (await mint(partner, quantity=count, status=409))["message"]
@@ -191,7 +191,7 @@ async def test_a_revoked_voucher_is_cancelled_with_its_esim(partner):
 
 
 async def test_a_redeemed_voucher_stays(partner):
-    """The control plane redeems it: its eSIM gets a profile, and it can neither be revoked nor redeemed again."""
+    """The control API redeems it: its eSIM gets a profile, and it can neither be revoked nor redeemed again."""
     voucher = (await mint(partner))["vouchers"][0]
     redeemed = await partner.post("/_sandbox/vouchers/redeem", {"code": voucher["code"].lower()})
     assert (redeemed["status"], redeemed["redeemedAt"]) == ("REDEEMED", redeemed["updatedAt"])
@@ -202,7 +202,7 @@ async def test_a_redeemed_voucher_stays(partner):
 
 
 async def test_a_late_batch_is_minted_when_it_is_due(partner, tomorrow):
-    """A batch whose answer is lost is there once it is due, paid, and not before."""
+    """A delayed batch is minted and paid when it is due, not before."""
     partner.sandbox.fail("POST", PATH, "book_late", seconds=60.0)
     with pytest.raises(aiohttp.ServerDisconnectedError):
         await mint(partner, referenceId="late", quantity=2)
@@ -255,7 +255,7 @@ async def test_a_late_revocation_finds_its_voucher(partner, tomorrow):
 @pytest.mark.parametrize(("when", "minted"), [("before", 0), ("after", 2)])
 @pytest.mark.parametrize("fault", ["drop", "reset", "truncated", "garbled", "409", "429", "500_empty", "503", "524"])
 async def test_a_broken_answer_mints_and_takes_money_only_after(partner, fault, when, minted):
-    """Of a batch that is hit before it is done nothing stays, of one that is hit after all."""
+    """The batch is minted only with when=after."""
     partner.sandbox.fail("POST", PATH, fault, when=when)
     with suppress(aiohttp.ClientError):
         async with partner.session.post(PATH, json={"packageId": PLAIN, "quantity": 2}) as response:

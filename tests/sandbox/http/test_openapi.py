@@ -37,7 +37,7 @@ LOOSER = {"affiliates.packages": "$.data.packages[0].packages[1].validity: '15'"
 
 
 def samples() -> Iterator[tuple[str, dict]]:
-    """Give the documented request and answer of each row."""
+    """Yield the documented request and response of each row."""
     for name in ROWS:
         yield name, json.loads((SAMPLES / f"{name}.json").read_text("utf-8"))
 
@@ -49,14 +49,14 @@ def test_the_document_is_valid():
 
 
 def test_every_part_is_used():
-    """No component stands there for nothing."""
+    """Every component is referenced."""
     text = json.dumps(DOCUMENT)
     for kind in ("parameters", "responses", "schemas"):
         assert not [name for name in DOCUMENT["components"][kind] if f'"#/components/{kind}/{name}"' not in text]
 
 
-def test_every_operation_is_told():
-    """Each operation has a name of its own and one line of what it does, and refuses nonsense and a bad token."""
+def test_every_operation_is_documented():
+    """Each operation has an id and a summary, and the error responses of invalid requests and tokens."""
     operations = Description().operations
     assert len({operation["operationId"] for operation in operations.values()}) == len(operations)
     for name, operation in operations.items():
@@ -123,7 +123,7 @@ INVALID_RESPONSES = [
 
 
 def test_wrong_answers_are_seen():
-    """An answer of the sandbox is held to every field that is described, its type, and to no other field."""
+    """A response must have every field that is described, with its type, and no other."""
     for answer in INVALID_RESPONSES:
         api, operation = Description(strict(DOCUMENT)), ("GET", "/api/balance")
         assert not api.wrong_answer(operation, 200, {"status": "success", "data": {"balance": 1, "currency": "USD"}})
@@ -175,7 +175,7 @@ async def test_the_sandbox_serves_its_description(sandbox):
 
 
 def is_read(operation: str, status: int, answer: object) -> bool:
-    """Tell whether a row of the client reads an answer; two rows may share a path."""
+    """Return whether a row of the client reads a response; two rows may share a path."""
     response = HttpResponse(status, {}, json.dumps(answer, default=float).encode())
     for row in ROWS.values():
         if anonymous(f"{row.method} {row.path}") == anonymous(operation):
@@ -266,7 +266,7 @@ async def visit_insurance(visitor):
 
 @pytest.mark.parametrize("visitor", [{}, OTHERWISE], indirect=True, ids=["usual", "otherwise"])
 async def test_answers_of_the_sandbox(visitor):
-    """Every success of the sandbox has just the fields that are described, whatever it is told of open questions."""
+    """Every success has exactly the fields that are described, whatever the options say."""
     for path in ("health", "balance", "currencies", "rates", "compatible-devices", "esim/countries"):
         await visitor.get(f"/api/{path}")
     await visitor.get("/api/esim/packages", pageSize="300")
@@ -306,7 +306,7 @@ def test_answers_to_anything(half):
 
 
 def test_answers_that_are_not_as_described_are_found():
-    """The same requests find an answer that lies."""
+    """The same requests find a response that is not as described."""
     lie = {"method": "GET", "path": "/api/balance", "fault": "wrong_type", "times": None}
     with Sandbox(packages=300, faults=[lie]) as sandbox:
         assert (

@@ -1,4 +1,4 @@
-"""The sandbox answers whatever comes in a documented shape, and never with an error of its own."""
+"""Whatever is sent is answered in a documented shape, and never with an internal error."""
 
 import json
 from io import BytesIO
@@ -36,7 +36,7 @@ ERRORS = ({"error"}, {"message", "status"}, {"message", "status", "code"}, {"mes
 
 
 async def answered(partner, method, url, **given: object):
-    """Send something wrong; insist that it is answered well."""
+    """Send an invalid request; assert that the response has a documented shape, and return its status."""
     async with partner.session.request(method, url, **given) as response:
         body = await response.json()
         assert response.status < 500 or body == {"message": "Unknown error", "status": "failed"}, body
@@ -52,7 +52,7 @@ async def partner():
 
 
 async def test_bodies(partner):
-    """A body that is no JSON, of another type, or with a field of another type is refused or does no harm."""
+    """A body that is not JSON, or has a value of another type, is refused or harmless."""
     for method, path in [route for route in ROUTES if route[0] != "GET"]:
         headers = {"Content-Type": "application/json"}
         for body in BODIES:
@@ -67,7 +67,7 @@ async def test_bodies(partner):
 
 
 async def test_queries(partner):
-    """Repeated keys, empty names, wild numbers and bytes that are no text are refused or do no harm."""
+    """Repeated keys, empty names, extreme numbers and invalid encodings are refused or harmless."""
     for path in [path for method, path in ROUTES if method == "GET"]:
         for query in QUERIES:
             await answered(partner, "GET", URL(f"{partner.sandbox.url}{path}?{query}", encoded=True))
@@ -77,7 +77,7 @@ PATH_SEGMENTS = ["%00", "%ff", "%ED%A0%80", "%2F", "..", "a" * 4000, "%F0%9F%98%
 
 
 async def test_names_in_paths(partner):
-    """Whatever stands where a name belongs is no voucher and no affiliate."""
+    """Any text in a path is refused as an unknown voucher or affiliate."""
     for part in PATH_SEGMENTS:
         for method, path in [route for route in ROUTES if "{" in route[1]]:
             start, _, end = path.partition("{")
@@ -91,6 +91,6 @@ async def test_a_huge_body_is_413(partner):
 
 
 async def test_a_token_that_is_no_text_is_401(partner):
-    """Bytes of no encoding are just another wrong token."""
+    """A token with invalid bytes is an invalid token."""
     for token in ["Bearer \xff", "Bearer \udcff", "B\xe9arer", "Bearer", ""]:
         assert await answered(partner, "GET", "/api/balance", headers={"Authorization": token}) == 401

@@ -1,4 +1,4 @@
-"""Waiting for requests to reach the sandbox, and how long its answers take."""
+"""Waiting for requests."""
 
 import asyncio
 import threading
@@ -14,7 +14,7 @@ BALANCE, HEALTH = "/api/balance", "/api/health"
 
 
 def ask_in_thread(sandbox):
-    """Send a request that may end in any way, from a thread; give the thread."""
+    """Send a request that may end in any way, from a thread; return the thread."""
 
     def ask():
         with suppress(OSError):
@@ -103,7 +103,7 @@ async def test_who_stops_waiting_is_forgotten():
         await waiting
 
 
-async def test_nobody_waits_for_a_sandbox_that_stopped():
+async def test_waiting_ends_with_the_sandbox():
     """The end of the sandbox ends the wait with an error."""
     async with Sandbox(packages=20) as sandbox:
         waiting = asyncio.create_task(sandbox.arrived(f"GET {HEALTH}"))
