@@ -13,7 +13,7 @@ from referencing.jsonschema import DRAFT202012
 
 import roamify_async
 
-DOCUMENT = json.loads((Path(roamify_async.__file__).parent / "sandbox" / "openapi.json").read_text("utf-8"))
+DOCUMENT = json.loads((Path(roamify_async.__file__).parent / "sandbox" / "http" / "openapi.json").read_text("utf-8"))
 
 SOMETIMES = {
     "Package": {"apnUsername", "apnPassword", "throttle"},
