@@ -27,8 +27,8 @@ async def test_path(opened, name, path):
     async with Raw(answering(answer(json.dumps({"status": "success", "data": {"packages": [GROUP]}})))) as server:
         client = await opened(server.url)
         (destination,) = await client.affiliates.packages(name)
-        (asked,) = server.requests
-    assert asked.line == f"GET /api/esim/{path}/packages HTTP/1.1"
+        (request,) = server.requests
+    assert request.line == f"GET /api/esim/{path}/packages HTTP/1.1"
     (package,) = destination.packages
     assert (destination.region, package.price, package.with_sms) == ("local", Decimal("1.10"), True)
 

@@ -86,7 +86,7 @@ async def failure(call, kind):
     return caught.value
 
 
-class Wire:
+class ScriptedTransport:
     """Replaces the transport's ``send``: returns results one by one, repeats the last, and records the timeouts."""
 
     def __init__(self, *outcomes: AttemptResult) -> None:
@@ -368,11 +368,11 @@ LIMITS = {
 async def test_precedence_of_timeouts(monkeypatch, row, arguments, given, limits):
     """The caller's timeouts take precedence over the endpoint's, and those over the default, each by itself."""
     async with AsyncRoamify(TOKEN, settings=Settings(timeouts=given)) as client:
-        wire = Wire(came(body='{"data": {"id": "o1", "total": 1, "balance": 1}}'))
-        monkeypatch.setattr(client._engine.transport, "send", wire)
+        transport = ScriptedTransport(came(body='{"data": {"id": "o1", "total": 1, "balance": 1}}'))
+        monkeypatch.setattr(client._engine.transport, "send", transport)
         resource, name = row.split(".")
         await getattr(getattr(client, resource), name)(*arguments)
-    (timeouts,) = wire.timeouts
+    (timeouts,) = transport.timeouts
     assert (timeouts.connect, timeouts.read, timeouts.total) == limits
 
 
@@ -380,10 +380,10 @@ async def test_precedence_of_timeouts(monkeypatch, row, arguments, given, limits
 async def test_long_timeout(monkeypatch, given, total):
     """An attempt may take longer than the default deadline if its timeout says so."""
     async with AsyncRoamify(TOKEN, settings=Settings(timeouts=Timeouts(total=given))) as client:
-        wire = Wire(came(body=MONEY))
-        monkeypatch.setattr(client._engine.transport, "send", wire)
+        transport = ScriptedTransport(came(body=MONEY))
+        monkeypatch.setattr(client._engine.transport, "send", transport)
         await client.account.balance()
-    assert wire.timeouts[0].total == pytest.approx(total)
+    assert transport.timeouts[0].total == pytest.approx(total)
 
 
 # ---------------------------------------------------------------- the limiter
@@ -974,12 +974,12 @@ async def buying(monkeypatch):
     async with AsyncRoamify(TOKEN, settings=Settings(**RAISE)) as client:
 
         async def buy(*outcomes: AttemptResult):
-            wire = Wire(*outcomes)
-            monkeypatch.setattr(client._engine.transport, "send", wire)
+            transport = ScriptedTransport(*outcomes)
+            monkeypatch.setattr(client._engine.transport, "send", transport)
             try:
-                return wire, await client.orders.create([OrderItem("p1")])
+                return transport, await client.orders.create([OrderItem("p1")])
             except RoamifyError as error:
-                return wire, error
+                return transport, error
 
         yield buy
 
@@ -989,33 +989,33 @@ TOO_SOON = came(429, "{}", retry_after="0")
 
 async def test_purchase_lost_after_a_refusal(buying):
     """A purchase that was refused, sent again and lost is in doubt."""
-    wire, error = await buying(TOO_SOON, NoResponse("lost", "maybe", "reset"))
+    transport, error = await buying(TOO_SOON, NoResponse("lost", "maybe", "reset"))
     assert type(error) is PurchaseInDoubtError
     assert type(error.reason) is ConnectionLostError
-    assert (error.sent, len(wire.timeouts)) == ("answered", 2)
+    assert (error.sent, len(transport.timeouts)) == ("answered", 2)
 
 
 @pytest.mark.parametrize(("unsent", "kind"), [(UNSENT, ConnectError), (LATE_UNSENT, RequestTimeoutError)])
 async def test_purchase_never_sent(buying, unsent, kind):
     """A purchase that never left was not bought."""
-    wire, error = await buying(unsent)
+    transport, error = await buying(unsent)
     assert type(error) is kind
-    assert (error.sent, len(wire.timeouts)) == ("no", 5)
+    assert (error.sent, len(transport.timeouts)) == ("no", 5)
     assert error.package_ids == ("p1",)
 
 
 @pytest.mark.parametrize(("unsent", "kind"), [(UNSENT, ConnectError), (LATE_UNSENT, RequestTimeoutError)])
 async def test_purchase_never_sent_after_a_refusal(buying, unsent, kind):
     """Nor was one that was refused with a 429 and then never left."""
-    wire, error = await buying(TOO_SOON, unsent)
+    transport, error = await buying(TOO_SOON, unsent)
     assert type(error) is kind
-    assert len(wire.timeouts) == 5
+    assert len(transport.timeouts) == 5
 
 
 async def test_purchase_sent_at_last(buying):
     """A purchase that did not leave is sent again, and its response counts."""
-    wire, order = await buying(UNSENT, LATE_UNSENT, TOO_SOON, came())
-    assert (order.id, len(wire.timeouts)) == ("o1", 4)
+    transport, order = await buying(UNSENT, LATE_UNSENT, TOO_SOON, came())
+    assert (order.id, len(transport.timeouts)) == ("o1", 4)
 
 
 # ---------------------------------------------------------------- secrets

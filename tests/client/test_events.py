@@ -48,7 +48,7 @@ async def test_other_path(opened, arguments):
     async with Raw(answering(NO_ROUTE, answer(json.dumps(EVENTS)))) as server:
         client = await opened(server.url)
         assert (await client.esims.events(**arguments)).iccid == ICCID
-    first, second = (asked.line.split(" ")[1].partition("?") for asked in server.requests)
+    first, second = (request.line.split(" ")[1].partition("?") for request in server.requests)
     assert (first[0], second[0], first[2]) == ("/api/esim/event", "/api/esim/events", second[2])
 
 

@@ -110,7 +110,7 @@ WRONG: dict[str, WrongCall] = {
     "an end on the first day": (apply(end_date=date(2027, 7, 1)), ValueError, "end_date must be after start_date"),
     "no start": (apply(start_date=None), TypeError, "start_date must be a date"),
     "an end in words": (apply(end_date="next week"), ValueError, "end_date must be a date like 2027-07-01"),
-    "an end like on the wire": (apply(end_date="07/07/2027"), ValueError, "end_date must be a date like 2027-07-01"),
+    "an end as it is sent": (apply(end_date="07/07/2027"), ValueError, "end_date must be a date like 2027-07-01"),
     "a start with a time": (apply(start_date=datetime(2027, 7, 1, tzinfo=UTC)), TypeError, "start_date .* a datetime"),
     "a mobile with a plus": (apply(mobile="+966501234567"), ValueError, r"mobile must be 8 to 15 digits .*without \+"),
     "a mobile with spaces": (apply(mobile="966 50 1234567"), ValueError, "mobile must be 8 to 15 digits"),
@@ -124,7 +124,7 @@ WRONG: dict[str, WrongCall] = {
     "no first name": (insurer(first_name=" "), ValueError, "first_name must be a name"),
     "no last name": (insurer(last_name=""), ValueError, "last_name must be a name"),
     "no nationality": (insurer(nationality=""), ValueError, "nationality must not be empty"),
-    "a birth to come": (insurer(date_of_birth=date(2999, 1, 1)), ValueError, "date_of_birth must be a day in the past"),
+    "a future birth": (insurer(date_of_birth=date(2999, 1, 1)), ValueError, "date_of_birth must be a day in the past"),
     "a birth long ago": (insurer(date_of_birth=date(1800, 1, 1)), ValueError, "at most 120 years ago"),
     "a birth in words": (insurer(date_of_birth="1.7.1990"), ValueError, "date_of_birth must be a datetime.date"),
     "a birth with a time": (insurer(date_of_birth=datetime(1990, 7, 1, tzinfo=UTC)), TypeError, "date_of_birth must"),
@@ -249,7 +249,7 @@ def scripted() -> Scripted:
 
 def count(server: Raw, route: str) -> int:
     """Return the number of requests of a kind."""
-    return sum(asked.line.partition("?")[0].removesuffix(" HTTP/1.1") == route for asked in server.requests)
+    return sum(request.line.partition("?")[0].removesuffix(" HTTP/1.1") == route for request in server.requests)
 
 
 def booked(*packages: str, reference_id: str = "r", age: int = 0) -> bytes:
@@ -293,7 +293,7 @@ async def test_order_is_resent_after_proven_absence(scripted):
     async with scripted({ORDER: [b"", booked(WEEK)], FOUND: [failed(404), booked(WEEK)]}) as (server, client):
         allowed = client.with_settings(on_doubt="look_up_then_resend", reconcile_window=0)
         assert (await allowed.insurance.order([OrderItem(WEEK)], reference_id="r")).id == "o-1"
-    sent = [asked.body for asked in server.requests if asked.line.startswith(ORDER)]
+    sent = [request.body for request in server.requests if request.line.startswith(ORDER)]
     assert len(sent) == 2
     assert sent[0] == sent[1]
 

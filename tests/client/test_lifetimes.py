@@ -390,16 +390,16 @@ CALLS = {
 
 
 @pytest.mark.parametrize("call", CALLS)
-@pytest.mark.parametrize("way", ["awaiting", "blocking"])
-async def test_before_and_after(way, call, sandbox):
+@pytest.mark.parametrize("mode", ["async", "sync"])
+async def test_before_and_after(mode, call, sandbox):
     """Every kind of call opens a new client, and raises on a closed one."""
-    make = AsyncRoamify if way == "awaiting" else Roamify
+    make = AsyncRoamify if mode == "async" else Roamify
     client = make(sandbox.token, base_url=sandbox.url, settings=QUICK)
     view = client.with_settings(user_agent="view")
-    either = client if way == "awaiting" else InThread(client)
-    other = view if way == "awaiting" else InThread(view)
+    either = client if mode == "async" else InThread(client)
+    other = view if mode == "async" else InThread(view)
     assert await CALLS[call](either)
-    await (client.aclose() if way == "awaiting" else asyncio.to_thread(client.close))
+    await (client.aclose() if mode == "async" else asyncio.to_thread(client.close))
     for closed in (either, other):
         with pytest.raises(ConfigurationError, match="closed: make a new one"):
             await CALLS[call](closed)
@@ -504,8 +504,8 @@ def test_closed_by_many_threads_at_once(served):
             return "closed"
 
         with ThreadPoolExecutor(16) as pool:
-            told = [pool.submit(work) for work in [use, close] * 8]
-            assert all("closed" in each.result(20) for each in told)
+            outcomes = [pool.submit(work) for work in [use, close] * 8]
+            assert all("closed" in each.result(20) for each in outcomes)
         assert threads() == []
 
 
@@ -674,7 +674,7 @@ EXITS = {
             pass
         print(roamify.account.balance().balance)
     """,
-    "awaiting client": """
+    "async client": """
         client = AsyncRoamify(token, base_url=url)
         items = client.packages.iter(page_size=10)
         async def main():
@@ -700,16 +700,16 @@ def test_exit(name, served):
 
 
 FORKS = {
-    "blocking": """
+    "sync": """
         def use():
             return roamify.account.balance()
     """,
-    "blocking view": """
+    "sync view": """
         view = roamify.with_settings(user_agent="view")
         def use():
             return next(view.packages.iter())
     """,
-    "awaiting": """
+    "async": """
         client = AsyncRoamify(token, base_url=url)
         def use():
             return loop.run_until_complete(client.account.balance())
@@ -751,7 +751,7 @@ def test_fork(name, served):
     """
     code, out, err, _ = script(textwrap.dedent(FORKS[name]) + textwrap.dedent(tail), served)
     assert (code, err) == (0, "")
-    who = "AsyncRoamify" if name == "awaiting" else "Roamify"
+    who = "AsyncRoamify" if name == "async" else "Roamify"
     child = [f"this {who} was made before a fork: make one in each process", "1000", "0"]
     assert out.splitlines() == [*child, *child]
 

@@ -38,8 +38,8 @@ async def test_any_receipt(opened, body, receipt):
     async with Raw(answering(answer(body))) as server:
         client = await opened(server.url)
         assert await client.esims.send_sms(ICCID, "Καλώς ήρθες") == receipt
-        (asked,) = server.requests
-    assert (asked.line, json.loads(asked.body)) == (
+        (request,) = server.requests
+    assert (request.line, json.loads(request.body)) == (
         "POST /api/esim/sms HTTP/1.1",
         {"iccid": ICCID, "message": "Καλώς ήρθες"},
     )

@@ -95,13 +95,13 @@ def test_with_a_total_that_is_too_low():
 @given(st.lists(st.tuples(st.integers(0, 60), st.integers(0, 30), st.integers(0, 2000))), st.integers(1, 20))
 def test_window_is_kept(pages, size):
     """Each page is requested once, the next one always, and none beyond the window."""
-    window, asked = PrefetchWindow(size=size, page_size=50), []
+    window, requested = PrefetchWindow(size=size, page_size=50), []
     for number, (count, total_pages, total) in enumerate(pages, 1):
-        asked += window.next()
-        assert number in asked
-        assert len(asked) - (number - 1) <= size
+        requested += window.next()
+        assert number in requested
+        assert len(requested) - (number - 1) <= size
         window.observe(page_of(*map(str, range(count)), total_pages=total_pages or None, total=total or None))
-    assert asked == list(range(1, len(asked) + 1))
+    assert requested == list(range(1, len(requested) + 1))
 
 
 @given(st.lists(st.lists(st.sampled_from("abcdef"), max_size=4), max_size=12), st.integers(1, 4))

@@ -83,7 +83,7 @@ async def test_responses(opened, body):
         exact = json.loads(body, parse_float=Decimal)
         assert await client.rates.get(source="USD", target="EUR") == exact
         assert await client.rates.currencies() == exact
-        assert [asked.line.split(" ")[1] for asked in server.requests] == [
+        assert [request.line.split(" ")[1] for request in server.requests] == [
             "/api/rates?source=USD&target=EUR",
             "/api/currencies",
         ]

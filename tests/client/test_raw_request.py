@@ -169,10 +169,10 @@ async def test_paths(path):
         AsyncRoamify("secret-token", base_url=f"{server.url}/base") as client,
     ):
         assert await client.request("GET", path) == {"a": Decimal("1.10")}
-        (asked,) = server.requests
-        assert asked.line == f"GET /base{path.replace('Å', '%C3%85')} HTTP/1.1"
-        assert asked.get("Authorization") == "Bearer secret-token"
-        assert asked.get("Host") == server.url.removeprefix("http://")
+        (request,) = server.requests
+        assert request.line == f"GET /base{path.replace('Å', '%C3%85')} HTTP/1.1"
+        assert request.get("Authorization") == "Bearer secret-token"
+        assert request.get("Host") == server.url.removeprefix("http://")
 
 
 @pytest.mark.parametrize(
@@ -272,7 +272,7 @@ async def test_no_body(opened):
         client = await opened(server.url)
         assert await client.request("DELETE", "/api/x") == {}
         assert await client.request("HEAD", "/api/x") == {}
-        assert [asked.line.split(" ")[0] for asked in server.requests] == ["DELETE", "HEAD"]
+        assert [request.line.split(" ")[0] for request in server.requests] == ["DELETE", "HEAD"]
 
 
 async def test_errors(sandbox, either):
@@ -312,8 +312,8 @@ async def test_settings(opened):
     async with Raw(answering(answer())) as server:
         client = await opened(server.url)
         await client.with_settings(user_agent="mine/1").request("GET", "/api/x", params={"a": 1})
-        (asked,) = server.requests
-        assert (asked.line, asked.get("User-Agent")) == ("GET /api/x?a=1 HTTP/1.1", "mine/1")
+        (request,) = server.requests
+        assert (request.line, request.get("User-Agent")) == ("GET /api/x?a=1 HTTP/1.1", "mine/1")
 
 
 FAR = datetime.max.replace(tzinfo=timezone(-timedelta(hours=5)))

@@ -20,8 +20,8 @@ async def test_get(opened, name, wrap):
     async with Raw(answering(answer(json.dumps(wrap(data))))) as server:
         client = await opened(server.url)
         refund = await client.refunds.get(REFUND)
-        (asked,) = server.requests
-    assert asked.line == f"GET /api/refund?refundId={REFUND} HTTP/1.1"
+        (request,) = server.requests
+    assert request.line == f"GET /api/refund?refundId={REFUND} HTTP/1.1"
     assert (refund.refund_id, refund.status, refund.iccid) == (REFUND, RefundStatus.PENDING, None)
     assert refund.created_at == datetime(2026, 11, 9, tzinfo=UTC)
     assert refund.raw == data
@@ -57,12 +57,12 @@ async def test_life(opened, key):
         client = await opened(sandbox.url, sandbox.token)
         order = await client.orders.create([OrderItem("esim-greece-30days-1gb-all")])
         body = {"esimId": order.items[0].esim_id, "reason": "not used"}
-        asked = await client.request("POST", "/_sandbox/refunds", json=body, response_type=Refund)
-        refund = await client.refunds.get(asked.refund_id)
-        assert refund == asked
+        requested = await client.request("POST", "/_sandbox/refunds", json=body, response_type=Refund)
+        refund = await client.refunds.get(requested.refund_id)
+        assert refund == requested
         assert (refund.status, refund.esim_id, refund.order_id) == (RefundStatus.PENDING, body["esimId"], order.id)
         assert (refund.product_type, refund.reason, refund.raw["amount"]) == ("esim", "not used", order.total)
-        decision = {"refundId": asked.refund_id, "status": "REJECTED", "reason": "It was used."}
+        decision = {"refundId": requested.refund_id, "status": "REJECTED", "reason": "It was used."}
         await client.request("POST", "/_sandbox/refunds/decide", json=decision)
-        refund = await client.refunds.get(asked.refund_id)
+        refund = await client.refunds.get(requested.refund_id)
         assert (refund.status, refund.rejection_reason) == (RefundStatus.REJECTED, "It was used.")

@@ -68,7 +68,7 @@ async def test_details(opened):
         assert isinstance(details, Usage)
         assert (details.iccid, details.allowed_data) == ("89", None)
         assert details.data_usages == (DataUsage(date=DAY, usage=Decimal("0.10")),)
-        assert [asked.line for asked in server.requests] == ["GET /api/esim/usage/details?iccid=89 HTTP/1.1"]
+        assert [request.line for request in server.requests] == ["GET /api/esim/usage/details?iccid=89 HTTP/1.1"]
 
 
 async def test_invalid_details():

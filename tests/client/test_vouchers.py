@@ -74,16 +74,16 @@ async def test_wrong_arguments(either, sandbox):
 # ---------------------------------------------------------------- batches
 
 
-def batch(*packages: str, asked: int = 2, created: datetime | None = NOW) -> VoucherBatch:
+def batch(*packages: str, requested: int = 2, created: datetime | None = NOW) -> VoucherBatch:
     """Return a batch of vouchers of these packages."""
     vouchers = tuple(Voucher(id=f"v-{n}", package_id=package, created_at=created) for n, package in enumerate(packages))
-    return VoucherBatch(reference_id="r", requested_quantity=asked, quantity=len(vouchers), vouchers=vouchers)
+    return VoucherBatch(reference_id="r", requested_quantity=requested, quantity=len(vouchers), vouchers=vouchers)
 
 
 @pytest.mark.parametrize(("minted", "missing"), [(0, 3), (1, 2), (3, 0), (4, 0)])
 def test_missing(minted, missing):
     """A batch shows how many vouchers are missing, also in its ``repr``."""
-    short = batch(*[PLAIN] * minted, asked=3)
+    short = batch(*[PLAIN] * minted, requested=3)
     assert short.missing == missing
     assert f"requested_quantity=3, quantity={minted}, missing={missing}," in repr(short)
 
@@ -145,15 +145,17 @@ def listed(*vouchers: dict[str, Any]) -> bytes:
     return answer(json.dumps({"status": "success", "data": {"referenceId": "r", "vouchers": vouchers}}))
 
 
-def minted(asked: int, *vouchers: dict[str, Any]) -> bytes:
+def minted(requested: int, *vouchers: dict[str, Any]) -> bytes:
     """Return the response to a purchase as the server sends it."""
-    batch = {"referenceId": "r", "requestedQuantity": asked, "quantity": len(vouchers), "vouchers": vouchers}
+    batch = {"referenceId": "r", "requestedQuantity": requested, "quantity": len(vouchers), "vouchers": vouchers}
     return answer(json.dumps({"status": "success", "data": batch}), 201)
 
 
 def count(server: Raw, route: str) -> int:
     """Return the number of requests of a kind."""
-    return sum(asked.line.startswith(f"{route} ") or asked.line.startswith(f"{route}?") for asked in server.requests)
+    return sum(
+        request.line.startswith(f"{route} ") or request.line.startswith(f"{route}?") for request in server.requests
+    )
 
 
 Scripted = Callable[..., AbstractAsyncContextManager[tuple[Raw, AsyncRoamify]]]
@@ -267,7 +269,7 @@ async def test_resent_after_proven_absence(scripted):
         allowed = client.with_settings(on_doubt="look_up_then_resend", reconcile_window=0)
         made = await allowed.vouchers.create(PLAIN, quantity=2, reference_id="r")
     assert made.quantity == 2
-    sent = [asked.body for asked in server.requests if asked.line.startswith(MINT)]
+    sent = [request.body for request in server.requests if request.line.startswith(MINT)]
     assert len(sent) == 2
     assert sent[0] == sent[1]
 
@@ -281,7 +283,7 @@ async def test_500_is_a_doubt(scripted):
         with pytest.raises(PurchaseInDoubtError) as caught:
             await client.vouchers.create(PLAIN, reference_id="r")
     assert isinstance(caught.value.reason, ServerError)
-    assert {asked.line.split("?")[0].split(" ")[1] for asked in server.requests} == {"/api/esim/vouchers"}
+    assert {request.line.split("?")[0].split(" ")[1] for request in server.requests} == {"/api/esim/vouchers"}
 
 
 async def test_generated_reference(scripted):
@@ -302,7 +304,7 @@ async def test_revoking_is_not_repeated(scripted):
     ):
         with pytest.raises(ServerError):
             await client.vouchers.revoke("v-1")
-    assert [asked.body for asked in server.requests] == [b"{}"]
+    assert [request.body for request in server.requests] == [b"{}"]
 
 
 # ---------------------------------------------------------------- against the sandbox
