@@ -90,7 +90,7 @@ class ScriptedTransport:
     """Replaces the transport's ``send``: returns results one by one, repeats the last, and records the timeouts."""
 
     def __init__(self, *outcomes: AttemptResult) -> None:
-        """Choose the outcomes."""
+        """Set the results."""
         self._outcomes = list(outcomes)
         self.timeouts: list[Timeouts] = []
 
@@ -178,7 +178,7 @@ async def test_refused_read(sandbox, client, clock, fault, kind):
 
 
 async def test_missing_is_not_repeated(sandbox, client, clock):
-    """So is a read of what does not exist."""
+    """A read of what does not exist is sent once."""
     error = await failure(client.orders.get(order_id="none"), NotFoundError)
     assert (error.message, error.status) == ("Order not found", 404)
     assert count(sandbox, "GET /api/esim/order") == 1
@@ -233,7 +233,7 @@ async def test_retry_after_seconds(sandbox, client, clock, fault):
 
 
 async def test_retry_after_date(sandbox, client, clock):
-    """So is a date."""
+    """A date in ``Retry-After`` is waited for."""
     sandbox.fail("GET", BALANCE, "429_date", seconds=30)
     await client.account.balance()
     (slept,) = clock.slept
@@ -590,7 +590,7 @@ class Shop:
     """One way to buy in a sandbox, and the requests and orders that result."""
 
     def __init__(self, sandbox, client, way) -> None:
-        """Choose the way."""
+        """Set the way to buy."""
         self.sandbox = sandbox
         self.client = client
         self.line = {"order": ORDER, "instant": INSTANT, "top-up": TOP_UP}[way]
@@ -609,7 +609,7 @@ class Shop:
         return self
 
     def buy(self, package_id=None, **facts: Any):
-        """Give the coroutine that buys."""
+        """Return the coroutine that buys."""
         package_id = package_id or self.package_id
         if self._way == "top-up":
             return self.client.topups.create(self._iccid, package_id, **facts)
@@ -733,7 +733,7 @@ async def test_purchase_always_429(shop, clock):
 
 
 async def test_purchase_429_beyond_the_deadline(shop, clock):
-    """So is one whose wait would exceed the caller's deadline."""
+    """A purchase whose wait would exceed the caller's deadline was not bought."""
     shop.fail("429", times=50, seconds=60)
     with anyio.fail_after(50):
         await failure(shop.buy(), RateLimitError)
@@ -1006,7 +1006,7 @@ async def test_purchase_never_sent(buying, unsent, kind):
 
 @pytest.mark.parametrize(("unsent", "kind"), [(UNSENT, ConnectError), (LATE_UNSENT, RequestTimeoutError)])
 async def test_purchase_never_sent_after_a_refusal(buying, unsent, kind):
-    """Nor was one that was refused with a 429 and then never left."""
+    """A purchase that was refused with a 429 and then never left was not bought."""
     transport, error = await buying(TOO_SOON, unsent)
     assert type(error) is kind
     assert len(transport.timeouts) == 5
@@ -1085,7 +1085,7 @@ async def test_no_token_in_errors_and_logs(caplog):
 
 
 def test_no_token_in_errors_of_the_sync_client(caplog):
-    """Nor is it in those of the synchronous client."""
+    """The token is in no error of the synchronous client."""
     caplog.set_level(logging.DEBUG)
     with nobody() as url, Roamify(TOKEN, base_url=url, settings=QUICK) as client:
         with pytest.raises(ConnectError) as caught:
@@ -1101,7 +1101,7 @@ def test_no_token_in_errors_of_the_sync_client(caplog):
     ids=["no URL", "clear text", "bad token"],
 )
 def test_no_token_in_errors_of_the_constructor(kind, token, base_url):
-    """Nor is it in the error of a client that cannot be created."""
+    """The token is not in the error of a client that cannot be created."""
 
     def make(given):
         try:
@@ -1183,7 +1183,7 @@ async def test_closing_a_view(sandbox, client):
 
 
 def test_closing_a_sync_view():
-    """So it is with the synchronous client."""
+    """Closing a synchronous view does nothing either."""
     with Sandbox(packages=100) as sandbox:
         with Roamify(sandbox.token, base_url=sandbox.url, settings=QUICK) as client:
             with client.with_settings(user_agent="view/1") as view:

@@ -101,7 +101,7 @@ class InBackground:
     """Runs a function in another thread; its error is raised at the end of the block."""
 
     def __init__(self, work: Callable[[], object]) -> None:
-        """Say what to do."""
+        """Set the function."""
         self._pool = ThreadPoolExecutor(1)
         self._work = work
 
@@ -241,7 +241,7 @@ def test_ctrl_c_while_an_iterator_waits(served):
 
 @interrupting
 def test_ctrl_c_between_two_items(served):
-    """So does Ctrl-C in the body of the loop."""
+    """Ctrl-C in the body of a loop over ``packages.iter`` cancels the requests of its pages."""
     served.fail("GET", PAGES, "slow", query={"page": "3"}, seconds=600)
 
     def walk_on() -> None:
@@ -532,7 +532,7 @@ def test_view_opens_first(served):
 
 
 async def test_async_view_opens_first(sandbox):
-    """So does a view of the asynchronous client; a view of a closed client is closed."""
+    """A view of an asynchronous client opens it too; a view of a closed client is closed."""
     roamify = AsyncRoamify(sandbox.token, base_url=sandbox.url)
     async with roamify.with_settings(user_agent="view") as view:
         assert (await view.account.balance()).balance == 1000
@@ -561,7 +561,7 @@ async def test_view_outlives_its_client(sandbox):
 
 
 def test_blocking_view_outlives_its_client(served):
-    """So does a synchronous view, whose thread ends with it."""
+    """A synchronous view keeps the thread of a client that was dropped; the thread ends with the view."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         view = blocking(served).with_settings(user_agent="view")
@@ -639,7 +639,7 @@ async def test_session_of_the_caller(sandbox):
 def script(body: str, served: Sandbox, *options: str) -> tuple[int, str, str, float]:
     """Run a program in a process of its own; return its exit code, output, errors and duration."""
     head = """
-        import asyncio, multiprocessing, os, sys, threading, warnings
+        import asyncio, multiprocessing, os, sys, threading, time, warnings
         from roamify_async import *
         token, url = sys.argv[1:]
         roamify = Roamify(token, base_url=url)
@@ -671,7 +671,7 @@ EXITS = {
             roamify.with_settings(user_agent="slow").devices.list()
         threading.Thread(target=call, daemon=True).start()
         while not roamify._engine.transport.state == "open":
-            pass
+            time.sleep(0.005)
         print(roamify.account.balance().balance)
     """,
     "async client": """

@@ -352,7 +352,7 @@ async def test_rate(rate):
 
 @simulated_time
 async def test_no_burst_after_a_pause():
-    """Nor is there a burst after a pause, however long."""
+    """After a pause, however long, there is no burst either."""
     limiter = Limiter(100, 4)
     await start_times(limiter, 3)
     await anyio.sleep(1000)
