@@ -264,7 +264,7 @@ async def test_retry_after_beyond_the_deadline(sandbox, client, clock):
 
 @pytest.mark.parametrize("scope", [anyio.fail_after, anyio.move_on_after])
 async def test_retry_after_beyond_the_callers_deadline(sandbox, client, clock, scope):
-    """Neither is one that would exceed a deadline around the call; the refusal is raised at once."""
+    """A wait that would exceed a deadline around the call is not started; the refusal is raised at once."""
     sandbox.fail("GET", BALANCE, "429", times=50, seconds=60)
     with scope(50):
         error = await failure(client.account.balance(), RateLimitError)
