@@ -660,7 +660,7 @@ def test_round_trip(order):
 
 @given(st.builds(TopUpPackage, package_id=st.text(), price=PRICES, day=st.none() | st.integers(0, 1000)))
 def test_round_trip_of_nested_values(package):
-    """So are nested values."""
+    """Nested values are read back too."""
     assert structure(parse(json.dumps(unstructure(package)).encode()), TopUpPackage) == package
 
 

@@ -133,7 +133,7 @@ def test_retry_after_beyond_the_time_left(left, decision):
 
 @pytest.mark.parametrize(("left", "decision"), [(1.01, Retry(1)), (1, Stop()), (0, Stop()), (-1, Stop())])
 def test_backoff_beyond_the_time_left(left, decision):
-    """Neither is a backoff that would not end in time."""
+    """A backoff that would not end in time is not started."""
     result = NoResponse("timeout", "maybe", "late")
     facts = {"tries": 1, "retries": Retries(wait=1), "chance": lambda: 0}
     assert decide(READ, result, time_left=left, **facts) == decision
