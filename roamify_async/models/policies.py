@@ -74,8 +74,8 @@ class Insurer:
     """The insured traveller: a citizen or resident of Saudi Arabia.
 
     The ``requirements`` of the package and of the policy say which of the optional fields are required; the server
-    ignores the others. The ``repr`` shows only the nationality, and errors do not
-    repeat the other values.
+    ignores the others. The ``repr`` shows only the nationality; errors do not repeat the other
+    values.
 
     Args:
         first_name: First name.
