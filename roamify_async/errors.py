@@ -11,11 +11,11 @@
     │   ├── AuthenticationError       401
     │   ├── PermissionDeniedError     403
     │   ├── NotFoundError             404
+    │   │   └── PackageNotFoundError  there is no such package; nothing was sent
     │   ├── ConflictError             409
     │   ├── UnprocessableError        422
     │   ├── RateLimitError            429
     │   └── ServerError               5xx
-    │                                 PackageNotFoundError is a NotFoundError: there is no such package
     ├── DecodeError                   the response is not as documented
     ├── PurchaseInDoubtError          money may have moved
     ├── PurchaseFailedError           booked, and then cancelled, refunded or failed
