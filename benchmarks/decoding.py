@@ -24,7 +24,7 @@ from .server import Serving, page_bodies
 
 def ours(body: bytes) -> PackagePage:
     """Read a page as the client does."""
-    return decode(Packages.page, HttpResponse(200, {}, body))
+    return decode(HttpResponse(200, {}, body), PackagePage, Packages.page.data_path)
 
 
 def _seconds(read: Callable[[bytes], Any], bodies: list[bytes]) -> float:

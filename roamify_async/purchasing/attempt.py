@@ -224,12 +224,14 @@ class Attempt(Generic[ResponseT, BookedT]):
 
     async def _look_first(self, *, look: bool) -> tuple[LookUpResult[BookedT] | None, RoamifyError | ValueError | None]:
         """Look up the reference and check the packages, at the same time."""
+        settings = self.engine.settings
         refusal: list[RoamifyError | ValueError] = []
         found: list[LookUpResult[BookedT]] = []
 
         async def check() -> None:
+            once = self.engine.view(settings.changed(retries=attrs.evolve(settings.retries, tries=1)))
             try:
-                await (self.reconciliation.check(self.engine, self.request) if self._check is None else self._check())
+                await (self.reconciliation.check(once, self.request) if self._check is None else self._check())
             except (PackageNotFoundError, ValueError) as error:
                 refusal.append(error)
             except RoamifyError as error:
@@ -239,7 +241,7 @@ class Attempt(Generic[ResponseT, BookedT]):
             found.append(await self._look(self.engine))
 
         calls: list[Callable[[], Awaitable[None]]] = []
-        calls += [check] if self.engine.settings.check_packages else []
+        calls += [check] if settings.check_packages else []
         calls += [look_up] if look else []
         if len(calls) == 1:
             await calls[0]()

@@ -325,9 +325,7 @@ class Books:
     """Orders at the server that no line says ordered of."""
 
 
-def compare(
-    lines: Iterable[BulkLine[Any, Any]], said: Decimal, state: Mapping[str, Any], balance: Decimal, plan: Plan
-) -> Books:
+def compare(lines: Iterable[BulkLine], said: Decimal, state: Mapping[str, Any], balance: Decimal, plan: Plan) -> Books:
     """Lay the journal's lines beside the server's orders."""
     by_reference: defaultdict[str, list[Any]] = defaultdict(list)
     for order in state["orders"]:
@@ -357,7 +355,7 @@ def compare(
     return books
 
 
-def _lay(line: BulkLine[Any, Any], orders: Sequence[Any], books: Books, owned: set[str]) -> None:
+def _lay(line: BulkLine, orders: Sequence[Any], books: Books, owned: set[str]) -> None:
     """Lay one line beside the orders under its reference."""
     name = f"line {line.position} ({line.reference_id}, {line.status})"
     found = line.error.found if isinstance(line.error, PurchaseInDoubtError) else ()

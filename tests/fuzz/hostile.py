@@ -24,7 +24,8 @@ from roamify_async import AsyncRoamify, RoamifyError
 from roamify_async._core.endpoint import Endpoint, Resource, endpoints
 from roamify_async._core.retry import is_success
 from roamify_async._http.messages import HttpResponse
-from roamify_async._serde.envelope import decode, status_error
+from roamify_async._serde.envelope import status_error
+from tests.support.endpoints import decoded
 
 SAMPLES: Final = Path(__file__).parents[1] / "samples"
 ROWS: Final[Mapping[str, Endpoint[..., Any]]] = {
@@ -398,7 +399,7 @@ def outcome(case: Case) -> object:
     if not is_success(case.status):
         return status_error(response)
     try:
-        return decode(ROWS[case.row], response)
+        return decoded(ROWS[case.row], response)
     except RoamifyError as error:
         return error
 
