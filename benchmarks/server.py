@@ -32,12 +32,12 @@ NOW: Final = 4_000_000_000
 
 def page_bodies(packages: int) -> list[bytes]:
     """Render the sandbox's catalogue as pages."""
-    from roamify_async.sandbox.making import destinations
-    from roamify_async.sandbox.packages import as_groups
+    from roamify_async.sandbox.data.generator import generate
+    from roamify_async.sandbox.data.packages import group_by_destination
 
-    every = [package for group in destinations(SEED, packages) for package in group.packages]
+    every = [package for destination in generate(SEED, packages) for package in destination.packages]
     starts = range(0, packages, SIZE)
-    return [enveloped(f'{{"packages":{as_groups(every[start : start + SIZE])}}}') for start in starts]
+    return [enveloped(f'{{"packages":{group_by_destination(every[start : start + SIZE])}}}') for start in starts]
 
 
 def enveloped(text: str) -> bytes:

@@ -148,5 +148,5 @@ def _or_new(make: Make, factory: Callable[[], Any]) -> Make:
 
 
 def _finite(number: Decimal) -> Decimal:
-    is_usable = number.is_finite() and -MAX_EXPONENT < number.adjusted() < MAX_EXPONENT
+    is_usable = number.is_finite() and (number.adjusted() < MAX_EXPONENT or not number)
     return number if is_usable else refuse(number, "a number")

@@ -17,8 +17,8 @@ NOT_APPLICABLE: Final = -1
 """JSON number that means "does not apply"."""
 NO_TIME: Final = (0, NOT_APPLICABLE, UNLIMITED)
 """JSON numbers that mean "no time"."""
-MAX_EXPONENT: Final = 40
-"""Power of ten from which a number is refused: no amount is as large, and arithmetic with it fails or does not end."""
+MAX_EXPONENT: Final = 1_000
+"""Power of ten from which a number is refused: arithmetic with far larger ones fails, or does not end."""
 MAX_NUMBER: Final = 10**MAX_EXPONENT
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -68,7 +68,7 @@ def read_flag(value: Any, _: object) -> bool:
 
 def read_number(value: Any, _: object) -> Decimal:
     """Return the exact value of a JSON number, or of a number in text."""
-    if value.__class__ is Decimal and -MAX_EXPONENT < value.adjusted() < MAX_EXPONENT:
+    if value.__class__ is Decimal and (value.adjusted() < MAX_EXPONENT or not value):
         return value
     if value.__class__ is int and -MAX_NUMBER < value < MAX_NUMBER:
         return Decimal(value)

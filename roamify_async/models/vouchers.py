@@ -166,8 +166,9 @@ class VoucherBatch:
         return Match.YES if fits and {voucher.package_id for voucher in self.vouchers} <= packages.keys() else Match.NO
 
     def falls_short(self, packages: Mapping[str, int]) -> bool:
-        """Return whether vouchers are missing."""
-        return len(self.vouchers) < sum(packages.values())
+        """Return whether vouchers are missing, and none is of another package."""
+        kinds = {voucher.package_id for voucher in self.vouchers}
+        return len(self.vouchers) < sum(packages.values()) and kinds <= packages.keys()
 
     def __repr__(self) -> str:
         """Show how many are missing as well."""

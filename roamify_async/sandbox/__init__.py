@@ -1,4 +1,4 @@
-"""A stand-in for Roamify's partner API on a loopback port: real HTTP, real state, and faults on demand."""
+"""A stand-in for Roamify's partner API on a loopback port: a real HTTP server with state and scripted faults."""
 
 from .sandbox import Sandbox
 

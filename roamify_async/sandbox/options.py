@@ -1,25 +1,31 @@
-"""How a sandbox is set up."""
+"""The options of a sandbox, each with its default, its validation and its documentation."""
 
-import math
+import json
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from decimal import Decimal
 from ipaddress import ip_address
 from os import PathLike
 from pathlib import Path
-from typing import Any, Final, Literal, cast
+from typing import Any, Final, Literal, TypedDict, cast
 from urllib.parse import urlsplit
 
-from attrs import Attribute, field, frozen
+from attrs import field, frozen
+from attrs.validators import and_, deep_iterable, deep_mapping, ge, in_, instance_of, matches_re, optional, or_
 
-from .arrivals import request_name
-from .faults import rule
-from .making import LARGEST, SMALLEST
-from .money import cents
+from .data.currencies import to_cents
+from .data.generator import LARGEST, SMALLEST
+from .faults.rules import FaultRule
+from .state.request_log import parse_endpoint
+from .validators import Validator, finite_number, integer, integer_between, must_be, parsed_by
 
 PageCounts = Literal["packages", "destinations"]
 PastEnd = Literal["empty", "last", "not_found"]
 DuplicateReference = Literal["accept", "conflict"]
+ReferenceFilter = Literal["exact", "prefix"]
+RepeatOrder = Literal["refuses", "returns", "orders"]
+TopUpOffers = Literal["all", "unused"]
 InstantOrderShows = Literal["items", "esims"]
 WebhookTypes = Literal["plain", "prefixed"]
 WebhookUsageList = Literal["data", "usage_data"]
@@ -30,172 +36,457 @@ SmsAnswer = Literal["data", "message"]
 LinkAgain = Literal["same", "new"]
 RefundKey = Literal["refundId", "id"]
 
-TOKEN: Final = "roamify_sandbox_not_a_real_token"  # noqa: S105 - opens nothing but a sandbox
-WEBHOOK_SECRET: Final = "whsec_sandbox_not_a_real_secret"  # noqa: S105 - signs nothing but a sandbox's events
-
-Validator = Callable[[Any, "Attribute[Any]", Any], None]
+TOKEN: Final = "roamify_sandbox_not_a_real_token"  # noqa: S105 - accepted by sandboxes only
+WEBHOOK_SECRET: Final = "whsec_sandbox_not_a_real_secret"  # noqa: S105 - signs events of sandboxes only
 
 
-def _one_of(*allowed: str) -> Validator:
-    def check(_options: object, attribute: "Attribute[Any]", value: object) -> None:
-        if value not in allowed:
-            raise ValueError(f"{attribute.name} must be one of {', '.join(map(repr, allowed))}, not {value!r}")
-
-    return check
-
-
-def _whole(least: int, most: int | None = None) -> Validator:
-    def check(_options: object, attribute: "Attribute[Any]", value: object) -> None:
-        fits = isinstance(value, int) and not isinstance(value, bool) and value >= least
-        if not fits or (most is not None and int(str(value)) > most):
-            bounds = f"from {least} to {most}" if most is not None else f"of {least} or more"
-            raise ValueError(f"{attribute.name} must be a whole number {bounds}, not {value!r}")
-
-    return check
-
-
-def _loops(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Return whether a host is this machine's loopback interface."""
     try:
         return host == "localhost" or ip_address(host).is_loopback
     except ValueError:
         return False
 
 
-def _loopback(_options: object, _attribute: object, value: str) -> None:
-    if not _loops(value):
-        raise ValueError(f"host must be a loopback address such as '127.0.0.1', not {value!r}")
-
-
-def receiver(url: object) -> str:
-    """Insist on the URL of a receiver on this machine: nothing of a sandbox leaves it; ValueError shows one."""
+def parse_receiver(url: object) -> str:
+    """Return the URL of a webhook receiver; raises ValueError unless it is on this machine."""
     if isinstance(url, str) and url.isascii() and url.isprintable():
         with suppress(ValueError):
             parts = urlsplit(url)
-            if parts.scheme in {"http", "https"} and _loops(parts.hostname or "") and parts.port != 0:
+            if parts.scheme in {"http", "https"} and is_loopback(parts.hostname or "") and parts.port != 0:
                 return url
-    raise ValueError(f"url must be one on this machine such as 'http://127.0.0.1:8000/roamify', not {url!r}")
+    raise ValueError(f"url must be on this machine, such as 'http://127.0.0.1:8000/roamify', not {url!r}")
 
 
-def _receiver(_options: object, attribute: "Attribute[Any]", value: object) -> None:
-    if value is not None:
-        _explained(attribute, receiver, value)
+def _loopback(_options: object, _attribute: object, value: str) -> None:
+    if not is_loopback(value):
+        raise ValueError(f"host must be a loopback address such as '127.0.0.1', not {value!r}")
 
 
-def _seconds(_options: object, attribute: "Attribute[Any]", value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < math.inf:
-        raise ValueError(f"{attribute.name} must be seconds, 0 or more, not {value!r}")
+def _endpoint_or_star(value: str) -> str:
+    return value if value == "*" else parse_endpoint(value)
 
 
 def _threshold(value: Decimal | str | int) -> int:
-    return cents(value, "low_balance")
+    return to_cents(value, "low_balance")
 
 
-def _waits(options: object, attribute: "Attribute[Any]", value: object) -> None:
-    if not isinstance(value, (list, tuple)):
-        raise ValueError(f"{attribute.name} must be a list of seconds such as (1, 5), not {value!r}")  # noqa: TRY004
-    for seconds in cast("Sequence[object]", value):
-        _seconds(options, attribute, seconds)
-
-
-def _by_request(latency: float | Mapping[str, float]) -> dict[str, float]:
+def _by_endpoint(latency: float | Mapping[str, float]) -> dict[str, float]:
     return dict(latency) if isinstance(latency, Mapping) else {"*": latency}
-
-
-def _latency(options: object, attribute: "Attribute[Any]", value: Mapping[str, object]) -> None:
-    for what, seconds in value.items():
-        _seconds(options, attribute, seconds)
-        if what != "*":
-            _explained(attribute, request_name, what)
-
-
-def _faults(_options: object, attribute: "Attribute[Any]", value: object) -> None:
-    scripted = cast("Sequence[Any]", value)
-    if not isinstance(value, (list, tuple)) or not all(isinstance(given, Mapping) for given in scripted):
-        raise ValueError(f"{attribute.name} must be a list of objects such as {{'fault': 'drop'}}, not {value!r}")
-    for given in scripted:
-        _explained(attribute, rule, given)
-
-
-def _explained(attribute: "Attribute[Any]", check: Callable[[Any], object], value: object) -> None:
-    try:
-        check(value)
-    except ValueError as error:
-        raise ValueError(f"{attribute.name}: {error}") from None
-
-
-def _flag(_options: object, attribute: "Attribute[Any]", value: object) -> None:
-    if not isinstance(value, bool):
-        raise ValueError(f"{attribute.name} must be True or False, not {value!r}")  # noqa: TRY004 - one kind of error
-
-
-def _count_or_flag(options: Any, attribute: "Attribute[Any]", value: object) -> None:
-    if not isinstance(value, bool):
-        _whole(0)(options, attribute, value)
-
-
-def _word(_options: object, attribute: "Attribute[Any]", value: object) -> None:
-    if not isinstance(value, str) or not value or not value.isascii() or not value.isprintable() or " " in value:
-        raise ValueError(f"{attribute.name} must be a non-empty text of plain letters without spaces")
-
-
-def _part(options: object, attribute: "Attribute[Any]", value: str) -> None:
-    _word(options, attribute, value)
-    if "/" in value:
-        raise ValueError(f"{attribute.name} must be one part of a path, not {value!r}")
-
-
-def _texts(_options: object, attribute: "Attribute[Any]", value: object) -> None:
-    entries = cast("Sequence[object]", value)
-    if value is not None and not (isinstance(value, (list, tuple)) and all(isinstance(one, str) for one in entries)):
-        raise ValueError(f"{attribute.name} must be a list of texts, or None for all, not {value!r}")
 
 
 def _path(path: str | PathLike[str] | None) -> Path | None:
     return None if path is None else Path(path)
 
 
+def _one_of(*allowed: str) -> Validator:
+    return must_be(f"one of {', '.join(map(repr, allowed))}", in_(allowed))
+
+
+_REFERENCE_CHANGES: Final[Mapping[str, Callable[[str, int], str]]] = {
+    "trim": lambda text, _: text.strip(),
+    "casefold": lambda text, _: text.casefold(),
+    "nfkc": lambda text, _: unicodedata.normalize("NFKC", text),
+    "cut": lambda text, length: text[:length],
+}
+
+_BOOL: Final = must_be("True or False", instance_of(bool))
+_SECONDS: Final = must_be("seconds, 0 or more", finite_number, ge(0))
+_WORD: Final = must_be("a non-empty text of printable ASCII without spaces", matches_re(r"[!-~]+"))
+_PATH_SEGMENT: Final = must_be("one segment of a path, in printable ASCII without spaces", matches_re(r"[!-.0-~]+"))
+_LIST: Final[Validator] = instance_of(cast("type[Sequence[object]]", (list, tuple)))
+_MAPPING: Final[Validator] = instance_of(cast("type[Mapping[str, object]]", Mapping))
+
+
+def _documented(
+    help: str, *, metavar: str = "", flag: str = "", repeated: bool = False, parse: Callable[[str], Any] | None = None
+) -> dict[str, Any]:
+    """Return the metadata of a field: its documentation, and what differs on the command line.
+
+    The flag is the field's name, and its parser that of the field's type, unless they are given here.
+    """
+    return {"help": help, "metavar": metavar, "flag": flag, "repeated": repeated, "parse": parse}
+
+
+def _parse_json(text: str) -> object:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise ValueError(f"{text!r} is not JSON: {error}") from None
+
+
+def _parse_totals(text: str) -> bool | int:
+    return {"yes": True, "no": False}[text] if text in {"yes", "no"} else int(text)
+
+
+def _parse_latency(text: str) -> tuple[str, float]:
+    endpoint, _, seconds = text.rpartition("=")
+    try:
+        return endpoint or "*", float(seconds)
+    except ValueError:
+        raise ValueError(f"{text!r} is neither seconds nor such as 'POST /api/esim/order=4'") from None
+
+
+def _parse_delays(text: str) -> list[float]:
+    try:
+        return [float(seconds) for seconds in text.split(",") if seconds]
+    except ValueError:
+        raise ValueError(f"{text!r} is not a list of seconds such as '1,5'") from None
+
+
 @frozen(kw_only=True)
 class Options:
-    """Every choice of a sandbox; ValueError for one that is not allowed."""
+    """Every option of a sandbox; raises ValueError for a value that is not allowed."""
 
-    packages: int = field(validator=_whole(SMALLEST, LARGEST))
-    seed: int = field(validator=_whole(0))
-    balance: int = field(converter=cents)
-    token: str = field(validator=_word, repr=False)
-    webhook_secret: str = field(validator=_word, repr=False)
-    host: str = field(validator=_loopback)
-    port: int = field(validator=_whole(0, 65_535))
-    latency: dict[str, float] = field(converter=_by_request, validator=_latency)
-    page_counts: PageCounts = field(validator=_one_of("packages", "destinations"))
-    totals: bool | int = field(validator=_count_or_flag)
-    past_end: PastEnd = field(validator=_one_of("empty", "last", "not_found"))
-    db: Path | None = field(converter=_path)
-    duplicate_reference: DuplicateReference = field(validator=_one_of("accept", "conflict"))
-    instant_order_shows: InstantOrderShows = field(validator=_one_of("items", "esims"))
-    apply_needs_esim_id: bool = field(validator=_flag)
-    event_path: EventPath = field(validator=_one_of("event", "events"))
-    event_envelope: bool = field(validator=_flag)
-    usage_dates: UsageDates = field(validator=_one_of("YYYYMMDD", "YYYY-MM-DD"))
-    usage_units: UsageUnits = field(validator=_one_of("MB", "KB"))
-    sms_answer: SmsAnswer = field(validator=_one_of("data", "message"))
-    link_again: LinkAgain = field(validator=_one_of("same", "new"))
-    refund_key: RefundKey = field(validator=_one_of("refundId", "id"))
-    rates_envelope: bool = field(validator=_flag)
-    rates_need_pair: bool = field(validator=_flag)
-    vouchers: bool = field(validator=_flag)
-    voucher_packages: Sequence[str] | None = field(validator=_texts)
-    voucher_mint_limit: int = field(validator=_whole(1, 10))
-    policy_takes: float = field(validator=_seconds)
-    affiliate: str = field(validator=_part)
-    compress: bool = field(validator=_flag)
-    faults: Sequence[Mapping[str, object]] = field(validator=_faults)
-    low_balance: int = field(converter=_threshold)
-    webhook_url: str | None = field(validator=_receiver)
-    webhook_timeout: float = field(validator=_seconds)
-    webhook_retry_after: Sequence[float] = field(validator=_waits)
-    webhook_types: WebhookTypes = field(validator=_one_of("plain", "prefixed"))
-    webhook_usage_list: WebhookUsageList = field(validator=_one_of("data", "usage_data"))
+    packages: int = field(
+        default=28_000,
+        validator=integer_between(SMALLEST, LARGEST),
+        metadata=_documented(f"Number of packages in the catalogue, from {SMALLEST} to {LARGEST}.", metavar="N"),
+    )
+    seed: int = field(
+        default=0,
+        validator=integer_between(0),
+        metadata=_documented(
+            "Seed of the catalogue and of faults with a probability; the same seed gives the same ones.", metavar="N"
+        ),
+    )
+    balance: int = field(
+        default=1000,
+        converter=to_cents,
+        metadata=_documented(
+            "Initial balance of the partner in US dollars, in whole cents, such as '25.50'.",
+            metavar="DOLLARS",
+            parse=str,
+        ),
+    )
+    token: str = field(
+        default=TOKEN,
+        validator=_WORD,
+        repr=False,
+        metadata=_documented("The access token that requests must send."),
+    )
+    webhook_secret: str = field(
+        default=WEBHOOK_SECRET,
+        validator=_WORD,
+        repr=False,
+        metadata=_documented("The secret that webhook events are signed with.", metavar="SECRET"),
+    )
+    host: str = field(
+        default="127.0.0.1",
+        validator=_loopback,
+        metadata=_documented("Loopback address to listen on, such as '127.0.0.1' or '::1'."),
+    )
+    port: int = field(
+        default=0,
+        validator=integer_between(0, 65_535),
+        metadata=_documented("TCP port to listen on; 0 chooses a free one."),
+    )
+    latency: dict[str, float] = field(
+        factory=dict[str, float],
+        converter=_by_endpoint,
+        validator=deep_mapping(key_validator=parsed_by(_endpoint_or_star), value_validator=_SECONDS),
+        metadata=_documented(
+            "Seconds before each response: one number for all endpoints, or a mapping from endpoints to numbers such as"
+            " {'POST /api/esim/order': 4, '*': 0.1}, in which '*' is every other endpoint.",
+            metavar="[ENDPOINT=]SECONDS",
+            repeated=True,
+            parse=_parse_latency,
+        ),
+    )
+    page_counts: PageCounts = field(
+        default="packages",
+        validator=_one_of("packages", "destinations"),
+        metadata=_documented("What `pageSize` of the catalogue counts."),
+    )
+    totals: bool | int = field(
+        default=False,
+        validator=must_be("True, False, or an integer of 0 or more", or_(instance_of(bool), and_(integer, ge(0)))),
+        metadata=_documented(
+            "Whether catalogue pages contain `total` and `totalPages`; an integer is sent as a (wrong) total.",
+            metavar="yes|no|N",
+            parse=_parse_totals,
+        ),
+    )
+    past_end: PastEnd = field(
+        default="empty",
+        validator=_one_of("empty", "last", "not_found"),
+        metadata=_documented("The response to a catalogue page after the last: an empty one, the last one, or 404."),
+    )
+    db: Path | None = field(
+        default=None,
+        converter=_path,
+        metadata=_documented(
+            "SQLite file that keeps balance, orders, eSIMs, delayed requests and the clock across restarts; without"
+            " it they are kept in memory.",
+            metavar="FILE",
+            parse=str,
+        ),
+    )
+    duplicate_reference: DuplicateReference = field(
+        default="accept",
+        validator=_one_of("accept", "conflict"),
+        metadata=_documented(
+            "The response to an eSIM order or top-up whose `referenceId` was used before: another order, or 409."
+            " (Vouchers and insurance always answer 409, as documented.)"
+        ),
+    )
+    credit_failures: bool = field(
+        default=True,
+        validator=_BOOL,
+        metadata=_documented(
+            "Whether the price of an order that is booked as CANCELLED, REFUNDED or FAILED is credited to the balance."
+        ),
+    )
+    reference_filter: ReferenceFilter = field(
+        default="exact",
+        validator=_one_of("exact", "prefix"),
+        metadata=_documented(
+            "Whether the `referenceId` of the lists of orders, eSIMs and vouchers must be equal, or only the beginning;"
+            " `limit` applies after the filter."
+        ),
+    )
+    reference_changes: Sequence[str] = field(
+        default=(),
+        validator=and_(
+            must_be("a list such as ('trim', 'cut:32')", _LIST),
+            deep_iterable(must_be("of trim, casefold, nfkc and cut:N", matches_re(r"trim|casefold|nfkc|cut:[1-9]\d*"))),
+        ),
+        metadata=_documented(
+            "How a `referenceId` is changed when an order is booked: 'trim' (white space at the ends is removed),"
+            " 'casefold' (upper case becomes lower case), 'nfkc' (Unicode is normalized) and 'cut:N' (only the first N"
+            " characters are kept), applied in the given order. Look-ups are not changed.",
+            metavar="CHANGE",
+            flag="reference-change",
+            repeated=True,
+            parse=str,
+        ),
+    )
+    repeat_order: RepeatOrder = field(
+        default="refuses",
+        validator=_one_of("refuses", "returns", "orders"),
+        metadata=_documented(
+            "The response to POST /api/esim/order with only a `referenceId` that was used before: 400, the existing"
+            " order, or another order of the same packages under this reference."
+        ),
+    )
+    topup_offers: TopUpOffers = field(
+        default="all",
+        validator=_one_of("all", "unused"),
+        metadata=_documented(
+            "Which top-up packages an eSIM is offered: all of its destination, or only those that it was not topped up"
+            " with before, so that a purchase removes its own package from the offers."
+        ),
+    )
+    instant_order_shows: InstantOrderShows = field(
+        default="items",
+        validator=_one_of("items", "esims"),
+        metadata=_documented("What an instant order contains when it is looked up."),
+    )
+    apply_needs_esim_id: bool = field(
+        default=False,
+        validator=_BOOL,
+        metadata=_documented("Whether applying by `referenceId` alone is refused."),
+    )
+    event_path: EventPath = field(
+        default="event",
+        validator=_one_of("event", "events"),
+        metadata=_documented("Which path serves eSIM events, /api/esim/event or /api/esim/events."),
+    )
+    event_envelope: bool = field(
+        default=False,
+        validator=_BOOL,
+        metadata=_documented("Whether eSIM events have the usual envelope."),
+    )
+    usage_dates: UsageDates = field(
+        default="YYYYMMDD",
+        validator=_one_of("YYYYMMDD", "YYYY-MM-DD"),
+        metadata=_documented("Format of the dates in usage details."),
+    )
+    usage_units: UsageUnits = field(
+        default="MB",
+        validator=_one_of("MB", "KB"),
+        metadata=_documented("Units of usage: megabytes and minutes, or kilobytes and seconds."),
+    )
+    sms_answer: SmsAnswer = field(
+        default="data",
+        validator=_one_of("data", "message"),
+        metadata=_documented("The key with the result in the response to a sent message."),
+    )
+    link_again: LinkAgain = field(
+        default="same",
+        validator=_one_of("same", "new"),
+        metadata=_documented("Whether a second link of an eSIM is the same one or a new one."),
+    )
+    refund_key: RefundKey = field(
+        default="refundId",
+        validator=_one_of("refundId", "id"),
+        metadata=_documented("The key of the id of a refund request."),
+    )
+    rates_envelope: bool = field(
+        default=True,
+        validator=_BOOL,
+        metadata=_documented("Whether currencies and rates have the usual envelope."),
+    )
+    rates_need_pair: bool = field(
+        default=False,
+        validator=_BOOL,
+        metadata=_documented("Whether rates without `source` and `target` are refused."),
+    )
+    vouchers: bool = field(
+        default=True,
+        validator=_BOOL,
+        metadata=_documented("Whether vouchers are enabled for the token; otherwise they answer 403."),
+    )
+    voucher_packages: Sequence[str] | None = field(
+        default=None,
+        validator=optional(
+            must_be("a list of package ids, or None for all", deep_iterable(instance_of(str), iterable_validator=_LIST))
+        ),
+        metadata=_documented(
+            "The packages that vouchers can be minted for; by default all.",
+            metavar="ID",
+            flag="voucher-package",
+            repeated=True,
+            parse=str,
+        ),
+    )
+    voucher_mint_limit: int = field(
+        default=10,
+        validator=integer_between(1, 10),
+        metadata=_documented(
+            "The most vouchers that one request mints, 1 to 10; fewer give partial batches.", metavar="N"
+        ),
+    )
+    policy_takes: float = field(
+        default=0.0,
+        validator=_SECONDS,
+        metadata=_documented("Seconds until an applied insurance policy is issued.", metavar="SECONDS"),
+    )
+    affiliate: str = field(
+        default="sandbox",
+        validator=_PATH_SEGMENT,
+        metadata=_documented("The `uniqueName` of the affiliate catalogue.", metavar="NAME"),
+    )
+    compress: bool = field(
+        default=True,
+        validator=_BOOL,
+        metadata=_documented("Whether long responses are compressed for clients that accept gzip."),
+    )
+    faults: Sequence[Mapping[str, object]] = field(
+        default=(),
+        validator=and_(
+            must_be(
+                "a list of objects such as {'fault': 'drop'}",
+                deep_iterable(_MAPPING, iterable_validator=_LIST),
+            ),
+            deep_iterable(parsed_by(FaultRule.from_json)),
+        ),
+        metadata=_documented(
+            "Faults to start with, as objects with the parameters of `fail()`, such as"
+            " {'method': 'POST', 'path': '/api/esim/order', 'fault': 'drop', 'when': 'after'}.",
+            metavar="JSON",
+            flag="fault",
+            repeated=True,
+            parse=_parse_json,
+        ),
+    )
+    low_balance: int = field(
+        default=100,
+        converter=_threshold,
+        metadata=_documented(
+            "Balance in US dollars from which on low-balance events are sent; 0 sends none.",
+            metavar="DOLLARS",
+            parse=str,
+        ),
+    )
+    webhook_url: str | None = field(
+        default=None,
+        validator=optional(parsed_by(parse_receiver)),
+        metadata=_documented(
+            "URL on this machine to send webhook events to, such as 'http://127.0.0.1:8000/roamify'.",
+            metavar="URL",
+            parse=str,
+        ),
+    )
+    webhook_timeout: float = field(
+        default=3.0,
+        validator=_SECONDS,
+        metadata=_documented("Seconds within which a receiver must acknowledge an event.", metavar="SECONDS"),
+    )
+    webhook_retry_after: Sequence[float] = field(
+        default=(1.0, 5.0),
+        validator=and_(must_be("a list of seconds such as (1, 5)", _LIST), deep_iterable(_SECONDS)),
+        metadata=_documented(
+            "Seconds before each retry of an event, such as (1, 5) for two retries.",
+            metavar="SECONDS,...",
+            parse=_parse_delays,
+        ),
+    )
+    webhook_types: WebhookTypes = field(
+        default="plain",
+        validator=_one_of("plain", "prefixed"),
+        metadata=_documented("Whether the types of eSIM events are `usage`, `status` or `esim_usage`, `esim_status`."),
+    )
+    webhook_usage_list: WebhookUsageList = field(
+        default="data",
+        validator=_one_of("data", "usage_data"),
+        metadata=_documented("Which object of a usage event contains `usage_list`."),
+    )
 
-    def delay(self, what: str) -> float:
-        """Tell the seconds before the answer to such a request."""
-        return self.latency.get(what, self.latency.get("*", 0.0))
+    def stored_reference(self, reference_id: str) -> str:
+        """Return the referenceId that is stored for a requested one."""
+        for change in self.reference_changes:
+            name, _, length = change.partition(":")
+            reference_id = _REFERENCE_CHANGES[name](reference_id, int(length or 0))
+        return reference_id
+
+    def latency_of(self, endpoint: str) -> float:
+        """Return the seconds before a response of this endpoint."""
+        return self.latency.get(endpoint, self.latency.get("*", 0.0))
+
+
+class OptionsKw(TypedDict, total=False):
+    """The keyword arguments of `Sandbox`, for type checkers; see `Options` for their documentation."""
+
+    packages: int
+    seed: int
+    balance: Decimal | str | int
+    token: str
+    webhook_secret: str
+    host: str
+    port: int
+    latency: float | Mapping[str, float]
+    page_counts: PageCounts
+    totals: bool | int
+    past_end: PastEnd
+    db: str | PathLike[str] | None
+    duplicate_reference: DuplicateReference
+    credit_failures: bool
+    reference_filter: ReferenceFilter
+    reference_changes: Sequence[str]
+    repeat_order: RepeatOrder
+    topup_offers: TopUpOffers
+    instant_order_shows: InstantOrderShows
+    apply_needs_esim_id: bool
+    event_path: EventPath
+    event_envelope: bool
+    usage_dates: UsageDates
+    usage_units: UsageUnits
+    sms_answer: SmsAnswer
+    link_again: LinkAgain
+    refund_key: RefundKey
+    rates_envelope: bool
+    rates_need_pair: bool
+    vouchers: bool
+    voucher_packages: Sequence[str] | None
+    voucher_mint_limit: int
+    policy_takes: float
+    affiliate: str
+    compress: bool
+    faults: Sequence[Mapping[str, object]]
+    low_balance: Decimal | str | int
+    webhook_url: str | None
+    webhook_timeout: float
+    webhook_retry_after: Sequence[float]
+    webhook_types: WebhookTypes
+    webhook_usage_list: WebhookUsageList

@@ -1,4 +1,4 @@
-"""Which handler serves which endpoint."""
+"""Which handler serves which endpoint, and how a request is dispatched."""
 
 import json
 import re
@@ -8,37 +8,53 @@ from typing import Final
 
 from attrs import evolve
 
-from . import affiliate, contacts, esims, insurance, orders, policies, rates, reading, refunds, vouchers
-from .answers import Answer, Refusal, failed, refused, success
-from .funds import watched
-from .store import TooPoorError
-from .world import Call, Handler, World
+from .context import Context, Handler, Request
+from .handlers import (
+    account,
+    affiliates,
+    countries,
+    devices,
+    esims,
+    insurance,
+    messaging,
+    orders,
+    packages,
+    rates,
+    refunds,
+    service,
+    topups,
+    vouchers,
+)
+from .http.errors import INSUFFICIENT_BALANCE, ApiError, error, failed
+from .http.responses import Response, success
+from .notifications import balance_alerts
+from .state.store import InsufficientBalanceError
 
 ROUTES: Final[dict[tuple[str, str], Handler]] = {
-    ("GET", "/api/health"): reading.health,
-    ("GET", "/api/balance"): reading.balance,
-    ("GET", "/api/compatible-devices"): reading.devices,
-    ("GET", "/api/esim/countries"): reading.countries,
-    ("GET", "/api/esim/packages"): reading.packages,
+    ("GET", "/api/health"): service.health,
+    ("GET", "/api/balance"): account.balance,
+    ("GET", "/api/compatible-devices"): devices.list_all,
+    ("GET", "/api/esim/countries"): countries.list_all,
+    ("GET", "/api/esim/packages"): packages.page,
     ("POST", "/api/esim/order"): orders.create,
     ("POST", "/api/esim/order/instant"): orders.create_instant,
-    ("POST", "/api/esim/order/topup"): orders.top_up,
+    ("POST", "/api/esim/order/topup"): topups.create,
     ("GET", "/api/esim/order"): orders.get,
-    ("GET", "/api/esim/orders"): orders.get_all,
+    ("GET", "/api/esim/orders"): orders.list_all,
     ("POST", "/api/esim/apply"): esims.apply,
     ("GET", "/api/esim"): esims.get,
-    ("GET", "/api/esims"): esims.get_all,
+    ("GET", "/api/esims"): esims.list_all,
     ("GET", "/api/esim/usage"): esims.usage,
     ("GET", "/api/esim/usage/details"): esims.usage_details,
     ("GET", "/api/esim/history"): esims.history,
     ("GET", "/api/esim/event"): esims.event,
     ("GET", "/api/esim/events"): esims.events,
-    ("POST", "/api/esim/sms"): contacts.sms,
-    ("POST", "/api/esim/link"): contacts.link,
-    ("GET", "/api/esim/topup/packages"): esims.top_up_packages,
-    ("GET", "/api/esim/{uniqueName}/packages"): affiliate.packages,
+    ("POST", "/api/esim/sms"): messaging.send_sms,
+    ("POST", "/api/esim/link"): messaging.link,
+    ("GET", "/api/esim/topup/packages"): topups.packages,
+    ("GET", "/api/esim/{uniqueName}/packages"): affiliates.packages,
     ("POST", "/api/esim/vouchers"): vouchers.create,
-    ("GET", "/api/esim/vouchers"): vouchers.get_all,
+    ("GET", "/api/esim/vouchers"): vouchers.list_all,
     ("GET", "/api/esim/voucher/{voucherId}"): vouchers.get,
     ("GET", "/api/esim/voucher/code/{code}"): vouchers.get_by_code,
     ("PUT", "/api/esim/voucher/{voucherId}/revoke"): vouchers.revoke,
@@ -50,67 +66,70 @@ ROUTES: Final[dict[tuple[str, str], Handler]] = {
     ("GET", "/api/insurance/package"): insurance.package,
     ("POST", "/api/insurance/order"): insurance.create,
     ("GET", "/api/insurance/order"): insurance.get,
-    ("GET", "/api/insurance/orders"): insurance.get_all,
-    ("POST", "/api/insurance/apply"): policies.apply,
-    ("GET", "/api/insurance/policy"): policies.get,
-    ("GET", "/api/insurance/policies"): policies.get_all,
+    ("GET", "/api/insurance/orders"): insurance.list_all,
+    ("POST", "/api/insurance/apply"): insurance.apply,
+    ("GET", "/api/insurance/policy"): insurance.policy,
+    ("GET", "/api/insurance/policies"): insurance.policies,
 }
-"""Every endpoint of the sandbox, by method and path; a name in braces stands for one part of a path."""
+"""Every endpoint, by method and path; names in braces are path parameters."""
 
-_FORMS: Final = {
+PUBLIC: Final = frozenset({"/api/health"})
+"""The paths that require no token."""
+
+_PATTERNS: Final = {
     (method, re.compile(re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", path))): handler
     for (method, path), handler in ROUTES.items()
     if "{" in path
 }
 
-PUBLIC: Final = frozenset({"/api/health"})
-"""The paths that need no token."""
 
-
-def serve(world: World, method: str, path: str, call: Call) -> Answer:
-    """Answer one request of the API, whole: nothing else happens meanwhile."""
-    fate = call.fate
-    with turn(world):
-        if fate.late_by:
-            world.store.postpone(json.dumps([method, path, call.query, call.body]), fate.late_by)
+def serve(context: Context, method: str, path: str, request: Request) -> Response:
+    """Return the response to one request; requests are served one at a time."""
+    modifiers = request.modifiers
+    with exclusive(context):
+        if modifiers.delayed_by:
+            context.store.delay(json.dumps([method, path, request.query, request.body]), modifiers.delayed_by)
             return success({})
-        with world.rehearsal() if fate.rehearsed else nullcontext():
-            return _answer(world, method, path, call)
+        with context.dry_run() if modifiers.dry_run else nullcontext(), context.store.lagging(modifiers.lag):
+            return _dispatch(context, method, path, request)
 
 
-def route(method: str, path: str) -> tuple[Handler, dict[str, object]]:
-    """Find who serves a request, and what its path names; a path without names comes before one with them."""
+def find_handler(method: str, path: str) -> tuple[Handler, dict[str, object]]:
+    """Return the handler of an endpoint and the path parameters; a literal path takes precedence over a pattern.
+
+    Raises the 404 for an unknown endpoint.
+    """
     handler = ROUTES.get((method, path))
     if handler and "{" not in path:
         return handler, {}
-    for (served, form), handler in _FORMS.items():
-        if served == method and (found := form.fullmatch(path)):
+    for (served, pattern), handler in _PATTERNS.items():
+        if served == method and (found := pattern.fullmatch(path)):
             return handler, {**found.groupdict()}
-    raise refused(404, f"Cannot {method} {path}")
+    raise error(404, f"Cannot {method} {path}")
 
 
 @contextmanager
-def turn(world: World) -> Generator[None, None, None]:
-    """Hold the world; what was to be done late and has come due is done before the block."""
-    with world.lock:
-        catch_up(world)
+def exclusive(context: Context) -> Generator[None, None, None]:
+    """Hold the lock of the sandbox; delayed requests that are due are carried out first."""
+    with context.lock:
+        carry_out_due(context)
         yield
 
 
-def catch_up(world: World) -> None:
-    """Do what was to be done late and has come due."""
-    while late := world.store.due():
-        with world.store.doing(late):
-            method, path, query, body = json.loads(late.request)
-            _answer(world, method, path, Call(query, body))
+def carry_out_due(context: Context) -> None:
+    """Carry out the delayed requests that are due."""
+    while delayed := context.store.due():
+        with context.store.carry_out(delayed):
+            method, path, query, body = json.loads(delayed.request)
+            _dispatch(context, method, path, Request(query, body))
 
 
-def _answer(world: World, method: str, path: str, call: Call) -> Answer:
+def _dispatch(context: Context, method: str, path: str, request: Request) -> Response:
     try:
-        handler, parts = route(method, path)
-        with watched(world):
-            return handler(world, evolve(call, path=parts))
-    except TooPoorError:
-        return failed(409, "Insufficient partner balance, please make sure your have enough balance and try again")
-    except Refusal as refusal:
-        return refusal.answer
+        handler, parameters = find_handler(method, path)
+        with balance_alerts(context):
+            return handler(context, evolve(request, path=parameters))
+    except InsufficientBalanceError:
+        return failed(409, INSUFFICIENT_BALANCE)
+    except ApiError as raised:
+        return raised.response

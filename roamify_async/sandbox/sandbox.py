@@ -1,161 +1,72 @@
-"""The sandbox as a test sees it: how it is set up, looked into, and made to fail."""
+"""The public class: how a test starts a sandbox, inspects it, and makes it fail."""
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from decimal import Decimal
-from os import PathLike
+from textwrap import fill
+from typing import Unpack
 
-from . import funds
-from .catalogue import Catalogue
-from .clock import span
-from .money import decimal
-from .options import (
-    TOKEN,
-    WEBHOOK_SECRET,
-    DuplicateReference,
-    EventPath,
-    InstantOrderShows,
-    LinkAgain,
-    Options,
-    PageCounts,
-    PastEnd,
-    RefundKey,
-    SmsAnswer,
-    UsageDates,
-    UsageUnits,
-    WebhookTypes,
-    WebhookUsageList,
-)
-from .packages import Json
-from .routes import turn
+from attrs import fields
+
+from .control.api import advance
+from .control.snapshot import snapshot
+from .data.catalogue import Catalogue
+from .data.currencies import to_decimal
+from .data.encoding import Json
+from .notifications import add_balance
+from .options import Options, OptionsKw
+from .routes import exclusive
 from .server import Server
-from .state import state
-from .steering import advance
+from .state.clock import parse_duration
 
 
 class Sandbox(Server):
-    """A stand-in for the partner API on a loopback port: `async with` in this loop, `with` in a thread of its own."""
+    """A stand-in for the partner API on a loopback port: a real HTTP server with state and scripted faults.
 
-    def __init__(
-        self,
-        *,
-        packages: int = 28_000,
-        seed: int = 0,
-        balance: Decimal | str | int = "1000.00",
-        token: str = TOKEN,
-        webhook_secret: str = WEBHOOK_SECRET,
-        host: str = "127.0.0.1",
-        port: int = 0,
-        latency: float | Mapping[str, float] = 0.0,
-        page_counts: PageCounts = "packages",
-        totals: bool | int = False,
-        past_end: PastEnd = "empty",
-        db: str | PathLike[str] | None = None,
-        duplicate_reference: DuplicateReference = "accept",
-        instant_order_shows: InstantOrderShows = "items",
-        apply_needs_esim_id: bool = False,
-        event_path: EventPath = "event",
-        event_envelope: bool = False,
-        usage_dates: UsageDates = "YYYYMMDD",
-        usage_units: UsageUnits = "MB",
-        sms_answer: SmsAnswer = "data",
-        link_again: LinkAgain = "same",
-        refund_key: RefundKey = "refundId",
-        rates_envelope: bool = True,
-        rates_need_pair: bool = False,
-        vouchers: bool = True,
-        voucher_packages: Sequence[str] | None = None,
-        voucher_mint_limit: int = 10,
-        policy_takes: float = 0.0,
-        affiliate: str = "sandbox",
-        compress: bool = True,
-        faults: Sequence[Mapping[str, object]] = (),
-        low_balance: Decimal | str | int = "100.00",
-        webhook_url: str | None = None,
-        webhook_timeout: float = 3.0,
-        webhook_retry_after: Sequence[float] = (1.0, 5.0),
-        webhook_types: WebhookTypes = "plain",
-        webhook_usage_list: WebhookUsageList = "data",
-    ) -> None:
-        """Choose how the sandbox behaves; ValueError for a choice that does not exist."""
-        options = Options(
-            packages=packages,
-            seed=seed,
-            balance=balance,
-            token=token,
-            webhook_secret=webhook_secret,
-            host=host,
-            port=port,
-            latency=latency,
-            page_counts=page_counts,
-            totals=totals,
-            past_end=past_end,
-            db=db,
-            duplicate_reference=duplicate_reference,
-            instant_order_shows=instant_order_shows,
-            apply_needs_esim_id=apply_needs_esim_id,
-            event_path=event_path,
-            event_envelope=event_envelope,
-            usage_dates=usage_dates,
-            usage_units=usage_units,
-            sms_answer=sms_answer,
-            link_again=link_again,
-            refund_key=refund_key,
-            rates_envelope=rates_envelope,
-            rates_need_pair=rates_need_pair,
-            vouchers=vouchers,
-            voucher_packages=voucher_packages,
-            voucher_mint_limit=voucher_mint_limit,
-            policy_takes=policy_takes,
-            affiliate=affiliate,
-            compress=compress,
-            faults=faults,
-            low_balance=low_balance,
-            webhook_url=webhook_url,
-            webhook_timeout=webhook_timeout,
-            webhook_retry_after=webhook_retry_after,
-            webhook_types=webhook_types,
-            webhook_usage_list=webhook_usage_list,
-        )
-        super().__init__(options)
+    Use it as `async with Sandbox(...)` in the current event loop, or as `with Sandbox(...)` in its own thread.
+    """
+
+    def __init__(self, **options: Unpack[OptionsKw]) -> None:
+        """Create a sandbox; raises ValueError for an option that is not allowed."""
+        super().__init__(Options(**options))
 
     @property
     def token(self) -> str:
-        """The token that it accepts."""
+        """The access token that requests must send."""
         return self._options.token
 
     @property
     def webhook_secret(self) -> str:
-        """The secret that it signs webhooks with."""
+        """The secret that webhook events are signed with."""
         return self._options.webhook_secret
 
     @property
     def catalogue(self) -> list[Json]:
-        """The destinations with the packages that they sell now, as the API serves them."""
-        return self._catalogue.shown
+        """The destinations with their packages on sale, as the API serves them now."""
+        return self._catalogue.json
 
     @property
     def kinds(self) -> dict[str, list[str]]:
-        """The package ids of each kind that are sold: plain, travel_date, unlimited, throttled, no_top_up, ..."""
+        """The ids of the packages on sale by kind: plain, travel_date, unlimited, throttled, no_top_up, ..."""
         return self._catalogue.kinds
 
     def price(self, package_id: str) -> Decimal:
-        """Tell the exact price of a package."""
-        return decimal(self._catalogue.packages[package_id].cents)
+        """Return the exact price of a package in US dollars."""
+        return to_decimal(self._catalogue.packages[package_id].cents)
 
     def package_json(self, package_id: str) -> str:
-        """Give a package as the very JSON text that the API serves."""
+        """Return a package as the exact JSON text that the API serves."""
         return self._catalogue.packages[package_id].text
 
     def state(self) -> Json:
-        """Tell the balance, all that is kept, from orders to refunds, and how many requests came for what."""
-        world = self._running()
-        with turn(world):
-            return state(world)
+        """Return the balance, all records from orders to refunds, and the number of requests by endpoint."""
+        context = self._running()
+        with exclusive(context):
+            return snapshot(context)
 
     def reset(self) -> None:
-        """Return to the start: balance, all that is kept, catalogue, faults, counts, time and webhooks."""
+        """Restore the initial state: balance, records, catalogue, faults, request counts, clock and webhooks."""
         self._running().reset()
 
     def fail(
@@ -170,14 +81,17 @@ class Sandbox(Server):
         probability: float = 1.0,
         seconds: float = 0.0,
     ) -> None:
-        """Script a fault for the next requests of that method and path, `*` for any, and of that query.
+        """Script a fault for the next requests that match, such as `fail("POST", "/api/esim/order", "drop")`.
 
-        None times is for ever.
+        *method* and *path* may be `*` for any; *query* are pairs that the query must contain. With *when* "after" the
+        request is carried out before the fault strikes, with "before" nothing is changed. *times* is the number of
+        requests, None for all; of those that match, a share of *probability* is hit. *seconds* is the duration of
+        faults that have one. `python -m roamify_async.sandbox --help` lists the faults.
         """
-        world = self._running()
-        given = {"method": method, "path": path, "query": query, "fault": fault, "when": when}
-        with world.lock:
-            world.faults.add(given | {"times": times, "probability": probability, "seconds": seconds})
+        context = self._running()
+        rule = {"method": method, "path": path, "query": query, "fault": fault, "when": when}
+        with context.lock:
+            context.faults.add(rule | {"times": times, "probability": probability, "seconds": seconds})
 
     def change_catalogue(
         self,
@@ -186,80 +100,102 @@ class Sandbox(Server):
         add: Iterable[str] = (),
         reprice: Mapping[str, Decimal | str | int] | None = None,
     ) -> None:
-        """Sell packages no more, or again, or at other prices, from now on; ValueError for one there is not."""
-        world = self._running()
-        with turn(world):
-            world.change_catalogue(remove, add, reprice)
+        """Take packages off sale, put them back on sale, or change their prices; ValueError for an unknown package."""
+        context = self._running()
+        with exclusive(context):
+            context.change_catalogue(remove, add, reprice)
+
+    def set_price(self, package_id: str, price: Decimal | str | int) -> None:
+        """Change the price of a package in US dollars; later orders are charged the new one."""
+        self.change_catalogue(reprice={package_id: price})
+
+    def scale_prices(self, factor: Decimal | str | float) -> None:
+        """Multiply the prices of all packages, such as by 1.1, rounded to cents."""
+        context = self._running()
+        with exclusive(context):
+            context.scale_prices(factor)
+
+    def add_destination(self, name: str, *, packages: int = 8, position: int = 0) -> None:
+        """Add a destination with new packages, such as `add_destination("Atlantis")`, while readers page through it.
+
+        At *position* 0 it precedes all others, so that every later page shifts; *packages* is the number of its
+        packages. It is kept in a `db` file until a reset.
+        """
+        context = self._running()
+        with exclusive(context):
+            context.add_destination(name, packages, position)
 
     def advance(self, by: float | str | timedelta) -> None:
-        """Move the sandbox's time forward, by seconds or by a text such as `4h`: eSIMs are installed, used and expire.
+        """Advance the clock, by seconds or a text such as `4h`: eSIMs are installed, used, and expire.
 
-        What was to come late has come then, and the partner is told of what happened.
+        Delayed requests that become due are carried out, and webhook events of what happens are sent.
         """
-        seconds = span(by.total_seconds() if isinstance(by, timedelta) else by)
-        world = self._running()
-        with turn(world):
-            advance(world, seconds)
+        seconds = parse_duration(by.total_seconds() if isinstance(by, timedelta) else by)
+        context = self._running()
+        with exclusive(context):
+            advance(context, seconds)
 
     def add_balance(self, amount: Decimal | str | int) -> None:
-        """Add dollars to the balance."""
-        world = self._running()
-        with turn(world):
-            funds.add(world, str(amount))
+        """Add US dollars to the balance."""
+        context = self._running()
+        with exclusive(context):
+            add_balance(context, str(amount))
 
     def deliveries(self) -> list[Json]:
-        """List the last webhook deliveries, oldest first: id, event, tries, last status, state and body."""
-        world = self._running()
-        with world.lock:
-            return [delivery.shown() for delivery in world.webhooks.recent()]
+        """Return the latest webhook deliveries, oldest first: id, event, tries, last status, state and body."""
+        context = self._running()
+        with context.lock:
+            return [delivery.to_json() for delivery in context.webhooks.recent()]
 
     def wait_delivered(self, timeout: float = 10.0) -> None:
-        """Block until every event is acknowledged, given up or dropped; errors as those of `wait_for`."""
+        """Block until every webhook event is acknowledged, given up or dropped.
+
+        Raises TimeoutError after *timeout* seconds, and RuntimeError in an event loop: await `delivered()` there.
+        """
         _refuse_to_block("wait_delivered", "delivered()")
-        world = self._running()
-        with world.lock:
-            future = world.webhooks.settled()
+        context = self._running()
+        with context.lock:
+            future = context.webhooks.settled()
         try:
             future.result(timeout)
         except TimeoutError:
             future.cancel()
             waiting = sum(delivery["state"] == "waiting" for delivery in self.deliveries())
-            raise TimeoutError(f"{timeout} s passed, and {waiting} events still wait to be delivered") from None
+            raise TimeoutError(f"{waiting} events are not delivered after {timeout} s") from None
 
     async def delivered(self) -> None:
-        """Wait until every event is acknowledged, given up or dropped."""
-        world = self._running()
-        with world.lock:
-            future = world.webhooks.settled()
+        """Wait until every webhook event is acknowledged, given up or dropped."""
+        context = self._running()
+        with context.lock:
+            future = context.webhooks.settled()
         await asyncio.wrap_future(future)
 
     def wait_for(self, what: str, count: int = 1, timeout: float = 10.0) -> None:
-        """Block until so many requests such as `POST /api/esim/order` have come since the start or reset.
+        """Block until *count* requests such as `POST /api/esim/order` were received since the start or reset.
 
-        TimeoutError after some seconds; RuntimeError in an event loop, which `arrived` is for.
+        Raises TimeoutError after *timeout* seconds, and RuntimeError in an event loop: await `arrived()` there.
         """
         _refuse_to_block("wait_for", "arrived(...)")
-        world = self._running()
-        with world.lock:
-            future = world.arrivals.expect(what, count)
+        context = self._running()
+        with context.lock:
+            future = context.requests.expect(what, count)
         try:
             future.result(timeout)
         except TimeoutError:
             future.cancel()
-            raise TimeoutError(
-                f"{timeout} s passed, and of {count} {what} came {world.arrivals.counts[what]}"
-            ) from None
+            received = context.requests.counts[what]
+            raise TimeoutError(f"received {received} of {count} requests {what} after {timeout} s") from None
 
     async def arrived(self, what: str, count: int = 1) -> None:
-        """Wait until so many requests such as `POST /api/esim/order` have come since the start or reset."""
-        world = self._running()
-        with world.lock:
-            future = world.arrivals.expect(what, count)
+        """Wait until *count* requests such as `POST /api/esim/order` were received since the start or reset."""
+        context = self._running()
+        with context.lock:
+            future = context.requests.expect(what, count)
         await asyncio.wrap_future(future)
 
     @property
     def _catalogue(self) -> Catalogue:
-        return self._world.catalogue if self._world else self._first_catalogue
+        return self._context.catalogue if self._context else self._initial_catalogue
 
 
 def _refuse_to_block(blocking: str, awaited: str) -> None:
@@ -268,3 +204,15 @@ def _refuse_to_block(blocking: str, awaited: str) -> None:
     except RuntimeError:
         return
     raise RuntimeError(f"{blocking} would block this event loop: await {awaited} instead")
+
+
+def _document_options() -> str:
+    lines = [
+        fill(f"{option.name}: {option.metadata['help']}", 116, initial_indent="        ", subsequent_indent=" " * 12)
+        for option in fields(Options)
+    ]
+    return "\n\n    All options are keyword arguments:\n\n" + "\n".join(lines) + "\n    "
+
+
+if Sandbox.__doc__:  # there are no docstrings under python -OO
+    Sandbox.__doc__ = Sandbox.__doc__.rstrip() + _document_options()

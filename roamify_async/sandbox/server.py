@@ -1,4 +1,4 @@
-"""A world as a running server, in the current event loop or in a thread of its own."""
+"""The HTTP server of a sandbox, in the current event loop or in its own thread."""
 
 import asyncio
 import socket
@@ -7,39 +7,39 @@ from concurrent.futures import Future
 from contextlib import suppress
 from functools import cached_property, partial
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 from aiohttp import web
 
-from .catalogue import Catalogue
-from .clock import Clock
-from .faults import Faults
-from .gate import handle
-from .making import destinations
+from .app import handle
+from .context import Context
+from .data.catalogue import Catalogue
+from .data.generator import generate
+from .faults.rules import Faults
 from .options import Options
-from .store import Store
-from .world import World
+from .state.clock import Clock
+from .state.store import Store
 
-_GRACE = 0.05  # seconds that requests under way have to end when the server stops
+_SHUTDOWN_TIMEOUT: Final = 0.05  # seconds that requests in progress have to finish
 
 
 class Server:
-    """A world on a loopback port while its block lasts; each block begins with a new one."""
+    """A server on a loopback port, running within its `with` or `async with` block; each block starts afresh."""
 
     def __init__(self, options: Options) -> None:
-        """Take the options; nothing runs yet."""
+        """Create a server; nothing runs yet."""
         self._options = options
-        self._world: World | None = None
+        self._context: Context | None = None
         self._runner: web.ServerRunner | None = None
-        self._courier: asyncio.Task[None] | None = None
-        self._door: socket.socket | None = None
+        self._delivery: asyncio.Task[None] | None = None
+        self._socket: socket.socket | None = None
         self._port = 0
         self._thread: threading.Thread | None = None
         self._stop: Future[None] = Future()
 
     @property
     def url(self) -> str:
-        """Where it listens, without a slash at the end."""
+        """The base URL, without a trailing slash."""
         self._running()
         host = self._options.host
         return f"http://[{host}]:{self._port}" if ":" in host else f"http://{host}:{self._port}"
@@ -50,7 +50,7 @@ class Server:
         return self
 
     async def __aexit__(self, *_exc: object) -> None:
-        await self._end()
+        await self._shut_down()
 
     def __enter__(self) -> Self:
         self._refuse_second_start()
@@ -61,7 +61,7 @@ class Server:
         try:
             started.result()
         except BaseException:
-            # Also on Ctrl-C while the catalogue is made: the thread is told to end before it is waited for.
+            # Also on Ctrl-C while the catalogue is generated: stop the thread before waiting for it.
             self._stop.set_result(None)
             self._thread.join()
             self._thread = None
@@ -77,16 +77,16 @@ class Server:
             self._thread = None
 
     @cached_property
-    def _first_catalogue(self) -> Catalogue:
-        return Catalogue(destinations(self._options.seed, self._options.packages))
+    def _initial_catalogue(self) -> Catalogue:
+        return Catalogue(generate(self._options.seed, self._options.packages))
 
-    def _running(self) -> World:
-        if self._world is None:
+    def _running(self) -> Context:
+        if self._context is None:
             raise RuntimeError("the sandbox is not running: use it inside its `with` or `async with` block")
-        return self._world
+        return self._context
 
     def _refuse_second_start(self) -> None:
-        if self._world is not None:
+        if self._context is not None:
             raise RuntimeError("the sandbox is running already")
 
     def _run(self, started: "Future[None]") -> None:
@@ -95,55 +95,55 @@ class Server:
     async def _serve(self, started: "Future[None]") -> None:
         try:
             await self._start()
-        except BaseException as error:  # noqa: BLE001 - it is raised in the thread that waits for the start
+        except BaseException as error:  # noqa: BLE001 - raised in the thread that waits for the start
             started.set_exception(error)
             return
         started.set_result(None)
         try:
             await asyncio.wrap_future(self._stop)
         finally:
-            await self._end()
+            await self._shut_down()
 
     async def _start(self) -> None:
         options = self._options
         catalogue = f"seed={options.seed} packages={options.packages}"
         store = Store(options.db, Clock(), catalogue=catalogue, balance=options.balance)
-        self._world = World(options, self._first_catalogue, store, Faults(options.seed, options.faults))
-        server = web.Server(partial(handle, self._world), access_log=None)
-        self._runner = web.ServerRunner(server, handle_signals=False, shutdown_timeout=_GRACE)
+        self._context = Context(options, self._initial_catalogue, store, Faults(options.seed, options.faults))
+        server = web.Server(partial(handle, self._context), access_log=None)
+        self._runner = web.ServerRunner(server, handle_signals=False, shutdown_timeout=_SHUTDOWN_TIMEOUT)
         try:
             await self._runner.setup()
-            self._door = _listen(options.host, options.port)
-            await web.SockSite(self._runner, self._door).start()
+            self._socket = _listen(options.host, options.port)
+            await web.SockSite(self._runner, self._socket).start()
         except BaseException:
-            await self._end()
+            await self._shut_down()
             raise
-        self._courier = asyncio.create_task(self._world.webhooks.run())
-        self._port = int(self._door.getsockname()[1])
+        self._delivery = asyncio.create_task(self._context.webhooks.run())
+        self._port = int(self._socket.getsockname()[1])
 
-    async def _end(self) -> None:
-        if self._door:
-            await _close_door(self._door)
-            self._door = None
+    async def _shut_down(self) -> None:
+        if self._socket:
+            await _stop_accepting(self._socket)
+            self._socket = None
         if self._runner:
             await self._runner.cleanup()
             self._runner = None
-        if self._courier:
-            self._courier.cancel()
-            await asyncio.wait([self._courier])
-            self._courier = None
-        if self._world:
-            self._world.close()
-            self._world = None
+        if self._delivery:
+            self._delivery.cancel()
+            await asyncio.wait([self._delivery])
+            self._delivery = None
+        if self._context:
+            self._context.close()
+            self._context = None
 
 
 def _listen(host: str, port: int) -> socket.socket:
     return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
 
 
-async def _close_door(door: socket.socket) -> None:
-    # A connection that is accepted in the very turn in which a server closes is lost with a logged error, so
-    # accepting ends a turn earlier.
+async def _stop_accepting(listener: socket.socket) -> None:
+    # A connection accepted in the same iteration of the loop in which the server closes would fail with a logged
+    # error, so the server stops accepting one iteration earlier.
     with suppress(NotImplementedError):
-        asyncio.get_running_loop().remove_reader(door)
+        asyncio.get_running_loop().remove_reader(listener)
     await asyncio.sleep(0)

@@ -11,7 +11,7 @@ import attrs
 import pytest
 
 from roamify_async import PurchaseInDoubtError
-from roamify_async.sandbox.faults import rule
+from roamify_async.sandbox.faults.rules import FaultRule
 from tests.chaos import bulk as chaos
 from tests.chaos.bulk import compare, faults, judge, kills
 from tests.chaos.driver import Plan, requests, twins
@@ -32,6 +32,8 @@ PLAN = Plan(
 )
 
 
+@pytest.mark.long
+@pytest.mark.timeout(300)
 @pytest.mark.skipif(os.name != "posix", reason="processes are killed as POSIX does it")
 def test_nothing_is_bought_twice_or_lost(capsys):
     """A driver and a server that are killed in turn end with books that agree."""
@@ -39,6 +41,8 @@ def test_nothing_is_bought_twice_or_lost(capsys):
     assert chaos.main(arguments) == 0, capsys.readouterr().out
 
 
+@pytest.mark.long
+@pytest.mark.timeout(300)
 @pytest.mark.skipif(os.name != "posix", reason="processes are killed as POSIX does it")
 def test_a_blind_look_up_is_found_out(capsys):
     """Where no look-up sees anything, what is sent again is bought twice, and the books tell."""
@@ -62,7 +66,7 @@ def test_faults_hit_their_share():
     scripted = faults(0.2, 0.6, chaos.Random(1))
     left, hit = 1.0, []
     for fault in scripted:
-        assert rule(json.loads(json.dumps(fault))).times is None
+        assert FaultRule.from_json(json.loads(json.dumps(fault))).times is None
         hit.append(left * fault["probability"])
         left -= hit[-1]
     assert hit == pytest.approx([0.2 / len(hit)] * len(hit))

@@ -1,4 +1,4 @@
-"""The catalogue of an affiliate: a name in a path, and other words than the catalogue's."""
+"""The catalogue of an affiliate."""
 
 import json
 from decimal import Decimal
@@ -23,18 +23,18 @@ GROUP = {"id": "g", "countryCode": "GR", "region": "local", "packages": [{"id": 
     ],
 )
 async def test_path(opened, name, path):
-    """The name is one segment of the path, whatever stands in it."""
+    """The name is quoted as one segment of the path."""
     async with Raw(answering(answer(json.dumps({"status": "success", "data": {"packages": [GROUP]}})))) as server:
         client = await opened(server.url)
         (destination,) = await client.affiliates.packages(name)
-        (asked,) = server.requests
-    assert asked.line == f"GET /api/esim/{path}/packages HTTP/1.1"
+        (request,) = server.requests
+    assert request.line == f"GET /api/esim/{path}/packages HTTP/1.1"
     (package,) = destination.packages
     assert (destination.region, package.price, package.with_sms) == ("local", Decimal("1.10"), True)
 
 
 @pytest.mark.parametrize("name", ["", " ", ".", "..", "a/b", "/", "../order", 5, None])
-async def test_no_name(name):
+async def test_invalid_name(name):
     """A name that would lead to another path is refused before anything is sent."""
     async with Raw(answering(answer())) as server, AsyncRoamify("secret-token", base_url=server.url) as client:
         with pytest.raises(TypeError if name in (5, None) else ValueError, match="unique_name must"):
@@ -42,8 +42,8 @@ async def test_no_name(name):
         assert server.connections == 0
 
 
-async def test_wrong_answer():
-    """A price that is none is named."""
+async def test_invalid_price():
+    """A price that is no number is named with its path."""
     body = json.dumps({"data": {"packages": [GROUP, {"packages": [{"id": "p", "price": "free"}]}]}})
     async with Raw(answering(answer(body))) as server, AsyncRoamify("secret-token", base_url=server.url) as client:
         with pytest.raises(DecodeError) as caught:
@@ -52,7 +52,7 @@ async def test_wrong_answer():
 
 
 async def test_catalogue(opened):
-    """An affiliate's catalogue has what is sold, with links of its own; another name is not found."""
+    """An affiliate's catalogue has the packages on sale, with links of its own; an unknown name is not found."""
     async with Sandbox(packages=300, affiliate="trips") as sandbox:
         client = await opened(sandbox.url, sandbox.token)
         destinations = await client.affiliates.packages("trips")

@@ -1,4 +1,4 @@
-"""How clients begin, live and end: awaiting ones in their loop, blocking ones in scripts, threads and notebooks."""
+"""How clients open and close: asynchronous ones in their loop, synchronous ones in scripts, threads and notebooks."""
 
 import asyncio
 import contextvars
@@ -31,15 +31,15 @@ def served():
 
 
 def threads() -> set[str]:
-    """Name the library's threads."""
+    """Return the names of the library's threads."""
     return {thread.name for thread in threading.enumerate() if thread.name.startswith("roamify_async")}
 
 
-# ---------------------------------------------------------------- awaiting
+# ---------------------------------------------------------------- asynchronous
 
 
 async def test_opens_at_first_use(sandbox):
-    """An awaiting client needs no block: it opens at the first call and ends with ``aclose``."""
+    """An asynchronous client opens at its first call and ends with ``aclose``."""
     roamify = AsyncRoamify(sandbox.token, base_url=sandbox.url)
     assert repr(roamify) == f"<AsyncRoamify {sandbox.url.removeprefix('http://')} new>"
     await roamify.account.balance()
@@ -50,7 +50,7 @@ async def test_opens_at_first_use(sandbox):
 
 
 async def test_dropped_unclosed(sandbox):
-    """A client that is dropped open warns once, says what to do, and leaves no connection behind."""
+    """A client that is dropped open warns once, and says what to do."""
     roamify = AsyncRoamify(sandbox.token, base_url=sandbox.url)
     await roamify.account.balance()
     with warnings.catch_warnings(record=True) as caught:
@@ -64,17 +64,17 @@ async def test_dropped_unclosed(sandbox):
     ]
 
 
-def test_settings_of_another_kind():
-    """Settings that are none are refused where the client is made."""
+def test_invalid_settings():
+    """Other objects than settings are refused when the client is created."""
     with pytest.raises(TypeError, match="settings must be Settings, not dict"):
         AsyncRoamify("token", settings={"concurrency": 3})  # type: ignore[arg-type]
 
 
-# ---------------------------------------------------------------- blocking
+# ---------------------------------------------------------------- synchronous
 
 
-def test_blocking_opens_at_first_use(served):
-    """A blocking client needs no block, and leaves no thread behind after ``close``."""
+def test_sync_opens_at_first_use(served):
+    """A synchronous client opens at its first call, and leaves no thread after ``close``."""
     roamify = Roamify(served.token, base_url=served.url)
     assert threads() == set()
     assert roamify.account.balance().balance == 1000
@@ -87,8 +87,8 @@ def test_blocking_opens_at_first_use(served):
         roamify.account.balance()
 
 
-def test_blocking_never_opened(served):
-    """A client that was never used closes at once; in a block it opens at entry."""
+def test_sync_never_opened(served):
+    """A client that was never used closes at once; a block opens it at entry."""
     roamify = Roamify(served.token, base_url=served.url)
     roamify.close()
     with pytest.raises(ConfigurationError, match="closed"), roamify:
@@ -98,14 +98,14 @@ def test_blocking_never_opened(served):
     assert threads() == set()
 
 
-async def test_blocking_where_a_loop_runs(served):
-    """A blocking call works in a thread whose event loop runs, as in a notebook's cell."""
+async def test_sync_while_a_loop_runs(served):
+    """A blocking call works in a thread with a running event loop, as in a notebook."""
     with Roamify(served.token, base_url=served.url) as roamify:
         assert roamify.account.balance().balance == 1000
 
 
-def test_blocking_in_many_threads(served):
-    """Calls from many threads share one client, and each gets its own answer."""
+def test_sync_in_many_threads(served):
+    """Threads share one client, and each gets its own results."""
     with Roamify(served.token, base_url=served.url) as roamify, ThreadPoolExecutor(16) as pool:
         ids = [package.package_id for package in roamify.packages.iter()][:64]
         found = list(pool.map(lambda package_id: roamify.packages.get(package_id).package_id, ids))
@@ -113,7 +113,7 @@ def test_blocking_in_many_threads(served):
         assert threads() == {"roamify_async"}
 
 
-def test_blocking_sees_context(served, monkeypatch):
+def test_sync_keeps_context_variables(served, monkeypatch):
     """The coroutine of a blocking call sees the caller's context variables."""
     seen = []
     who = contextvars.ContextVar("who", default="nobody")
@@ -130,8 +130,8 @@ def test_blocking_sees_context(served, monkeypatch):
     assert seen == ["me"]
 
 
-def test_blocking_dropped_unclosed(served):
-    """A blocking client that is dropped open warns, and its thread ends."""
+def test_sync_dropped_unclosed(served):
+    """A synchronous client that is dropped open warns, and its thread ends."""
     roamify = Roamify(served.token, base_url=served.url)
     roamify.account.balance()
     (thread,) = (thread for thread in threading.enumerate() if thread.name == "roamify_async")
@@ -146,8 +146,8 @@ def test_blocking_dropped_unclosed(served):
     ]
 
 
-def test_blocking_closed_under_a_call(served):
-    """Closing the client ends a call of another thread with an error, not with a hang."""
+def test_sync_closed_during_a_call(served):
+    """Closing the client ends a call in another thread with an error."""
     served.fail("GET", "/api/balance", "slow", seconds=30)
     roamify = Roamify(served.token, base_url=served.url)
     roamify._mode.open()
@@ -160,7 +160,7 @@ def test_blocking_closed_under_a_call(served):
 
 
 def test_iterator_left_early(served):
-    """An iterator that is left after one item, dropped, or met by close leaves nothing behind."""
+    """An iterator that is left early, dropped or closed with its client leaves no thread behind."""
     with Roamify(served.token, base_url=served.url) as roamify:
         for _ in roamify.packages.iter(page_size=10):
             break
@@ -178,7 +178,7 @@ def test_iterator_left_early(served):
 
 
 def script(body: str, served: Sandbox) -> subprocess.Popen[str]:
-    """Run a program of its own against the sandbox."""
+    """Start a program that uses the sandbox."""
     head = """
         import os, signal, sys, threading
         from roamify_async import *
@@ -196,7 +196,7 @@ def script(body: str, served: Sandbox) -> subprocess.Popen[str]:
 
 
 def interrupted(body: str, served: Sandbox, path: str) -> tuple[int, str, str]:
-    """Run a program, send it Ctrl-C once a request of it has come, and give how it ended."""
+    """Run a program, send it Ctrl-C once its request has arrived, and return how it ended."""
     process = script(body, served)
     served.wait_for(path)
     process.send_signal(signal.SIGINT)
@@ -205,7 +205,7 @@ def interrupted(body: str, served: Sandbox, path: str) -> tuple[int, str, str]:
 
 
 def test_ctrl_c(served):
-    """Ctrl-C ends a blocking call, its clean-up is waited for, and the client goes on to work."""
+    """Ctrl-C ends a blocking call, waits for its clean-up, and leaves the client usable."""
     served.fail("GET", "/api/balance", "slow", seconds=60)
     body = """
         try:

@@ -1,4 +1,4 @@
-"""Events of an eSIM: with and without an envelope, and from the path of either documentation."""
+"""Events of an eSIM, with and without an envelope, from the paths of both documentations."""
 
 import json
 
@@ -18,7 +18,7 @@ from roamify_async.sandbox import Sandbox
 
 PACKAGE = "esim-greece-30days-1gb-all"
 ICCID = "8985100000000001234"
-TOLD = {
+EVENTS = {
     "iccid": ICCID,
     "esimId": "e",
     "referenceId": "r",
@@ -29,32 +29,32 @@ NO_ROUTE = answer("<pre>Cannot GET /api/esim/event</pre>", 404, Content_Type="te
 NO_ESIM = answer('{"message": "eSIM not found", "status": "failed"}', 404)
 
 
-@pytest.mark.parametrize("body", [TOLD, {"status": "success", "data": TOLD}, {"data": TOLD}])
+@pytest.mark.parametrize("body", [EVENTS, {"status": "success", "data": EVENTS}, {"data": EVENTS}])
 async def test_envelope(opened, body):
-    """The object is read where it stands: at the top, as documented, or in an envelope."""
+    """The events are read with or without an envelope."""
     async with Raw(answering(answer(json.dumps(body)))) as server:
         client = await opened(server.url)
-        told = await client.esims.events(iccid=ICCID)
-    assert (told.iccid, told.esim_id, told.reference_id) == (ICCID, "e", "r")
-    assert str(told.events[0].status) == "PAUSED"
-    assert told.events[0].time_stamp == told.events[0].date_time
-    assert told.events[1] == EsimEvent(status=EventStatus.UNKNOWN)
-    assert [str(place) for place in told.locations] == ["{'name': 'Greece', 'km': Decimal('1.5')}", "Crete"]
+        events = await client.esims.events(iccid=ICCID)
+    assert (events.iccid, events.esim_id, events.reference_id) == (ICCID, "e", "r")
+    assert str(events.events[0].status) == "PAUSED"
+    assert events.events[0].time_stamp == events.events[0].date_time
+    assert events.events[1] == EsimEvent(status=EventStatus.UNKNOWN)
+    assert [str(place) for place in events.locations] == ["{'name': 'Greece', 'km': Decimal('1.5')}", "Crete"]
 
 
 @pytest.mark.parametrize("arguments", [{"iccid": ICCID}, {"esim_id": "e"}, {"reference_id": "r"}])
 async def test_other_path(opened, arguments):
-    """A server that does not know the path is asked by the older one, with the same question."""
-    async with Raw(answering(NO_ROUTE, answer(json.dumps(TOLD)))) as server:
+    """If the server does not know the path, the older path is requested with the same query."""
+    async with Raw(answering(NO_ROUTE, answer(json.dumps(EVENTS)))) as server:
         client = await opened(server.url)
         assert (await client.esims.events(**arguments)).iccid == ICCID
-    first, second = (asked.line.split(" ")[1].partition("?") for asked in server.requests)
+    first, second = (request.line.split(" ")[1].partition("?") for request in server.requests)
     assert (first[0], second[0], first[2]) == ("/api/esim/event", "/api/esim/events", second[2])
 
 
 @pytest.mark.parametrize("body", ['{"message": "eSIM not found"}', '{"error": "eSIM not found"}'])
 async def test_missing_esim(opened, body):
-    """A 404 of the API's own is about the eSIM, and nothing else is asked."""
+    """A 404 of the API itself is about the eSIM, and raised at once."""
     async with Raw(answering(answer(body, 404))) as server:
         client = await opened(server.url)
         with pytest.raises(NotFoundError, match=r"eSIM not found \[404, GET /api/esim/event\]"):
@@ -71,7 +71,7 @@ async def test_missing_esim(opened, body):
     ],
 )
 async def test_neither_path(second, kind, path):
-    """Where neither path is known, the error is that of the documented one; else that of the one that is known."""
+    """If the server knows neither path, the error is that of the documented one; otherwise that of the known one."""
     async with Raw(answering(NO_ROUTE, second)) as server, AsyncRoamify("secret-token", base_url=server.url) as client:
         with pytest.raises(kind) as caught:
             await client.esims.events(iccid=ICCID)
@@ -79,7 +79,7 @@ async def test_neither_path(second, kind, path):
 
 
 async def test_other_failures(client, sandbox):
-    """Every other failure is given as it is."""
+    """Every other failure is raised as it is."""
     sandbox.fail("GET", "/api/esim/event", "500", times=5)
     with pytest.raises(ServerError) as caught:
         await client.esims.events(iccid=ICCID)
@@ -87,8 +87,8 @@ async def test_other_failures(client, sandbox):
 
 
 @pytest.mark.parametrize("arguments", [{}, {"iccid": ICCID, "esim_id": "e"}, {"reference_id": ""}])
-async def test_one_question(arguments):
-    """Exactly one of the three says which eSIM is meant."""
+async def test_exactly_one_id(arguments):
+    """Exactly one id must be given."""
     async with AsyncRoamify("secret-token") as client:
         with pytest.raises(ValueError, match=r"exactly one of iccid, esim_id, reference_id|must not be empty"):
             await client.esims.events(**arguments)
@@ -96,7 +96,7 @@ async def test_one_question(arguments):
 
 @pytest.mark.parametrize("options", [{}, {"event_path": "events"}, {"event_envelope": True}])
 async def test_life(opened, options):
-    """What happens to an eSIM is told under each of its names, whichever documentation the server follows."""
+    """The events of an eSIM are returned for each of its ids, from either path."""
     async with Sandbox(packages=300, **options) as sandbox:
         client = await opened(sandbox.url, sandbox.token)
         (bought,) = (await client.orders.create([OrderItem(PACKAGE)], reference_id="r")).items

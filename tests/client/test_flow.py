@@ -1,4 +1,4 @@
-"""The documented flow, in both clients, against the sandbox over real sockets."""
+"""The documented flow with both clients, against the sandbox."""
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -9,7 +9,7 @@ from roamify_async import OrderItem
 
 
 async def test_flow(either, sandbox):
-    """Countries, packages, order, apply, usage, top-up packages, top-up, balance: exact to the cent."""
+    """Countries, packages, order, apply, usage, top-up and balance agree to the cent."""
     before = (await either.account.balance()).balance
     greece = next(c for c in await either.countries.list() if c.name == "Greece")
     cheapest = min(await either.packages.list(country=greece.name), key=lambda package: package.price)
@@ -30,8 +30,8 @@ async def test_flow(either, sandbox):
     assert Decimal(sandbox.state()["balance"]) == after
 
 
-async def test_buying_without_the_date_that_is_needed(either, sandbox):
-    """A package that needs a date is refused before it is paid for; with the date, it is bought."""
+async def test_missing_start_date(either, sandbox):
+    """A package that needs a start date is refused without one before it is bought."""
     package = sandbox.kinds["travel_date"][0]
     with pytest.raises(ValueError, match=f"{package} needs a start_date"):
         await either.esims.buy(package)
@@ -40,7 +40,7 @@ async def test_buying_without_the_date_that_is_needed(either, sandbox):
     assert esim.status == "READY"
 
 
-async def test_buying_while_the_catalogue_is_down(either, sandbox):
-    """That the catalogue cannot be asked keeps nobody from buying."""
+async def test_catalogue_fails(either, sandbox):
+    """``esims.buy`` works while the catalogue cannot be read."""
     sandbox.fail("GET", "/api/esim/packages", "500", times=None)
     assert len(await either.esims.buy(sandbox.kinds["plain"][0])) == 1

@@ -1,6 +1,6 @@
-"""How clients end, whatever meets them: Ctrl-C, forks, other threads and loops, the collector, the interpreter's exit.
+"""How clients end: by Ctrl-C, forks, other threads and loops, garbage collection and the interpreter's exit.
 
-Each case runs over real sockets and leaves no thread, task or socket behind.
+Each test runs over sockets and leaves no thread, task or socket behind.
 """
 
 import asyncio
@@ -47,7 +47,7 @@ forking = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this sy
 
 
 def sockets() -> int:
-    """Count the sockets that this process has open, where the system tells."""
+    """Return the number of open sockets of this process, where the system tells."""
     links = Path("/proc/self/fd")
     if not links.is_dir():
         return 0
@@ -55,13 +55,13 @@ def sockets() -> int:
 
 
 def threads() -> list[threading.Thread]:
-    """List the library's threads."""
+    """Return the library's threads."""
     return [thread for thread in threading.enumerate() if thread.name == "roamify_async"]
 
 
 @pytest.fixture(autouse=True)
 def nothing_left() -> Iterator[None]:
-    """Fail where a test leaves a thread or a socket behind."""
+    """Fail if a test leaves a thread or a socket behind."""
     gc.collect()
     before, open_before = set(threading.enumerate()), sockets()
     yield
@@ -83,25 +83,25 @@ def served(nothing_left) -> Iterator[Sandbox]:
 
 
 def blocking(served: Sandbox) -> Roamify:
-    """Make a blocking client."""
+    """Create a synchronous client."""
     return Roamify(served.token, base_url=served.url, settings=QUICK)
 
 
 def until(served: Sandbox, line: str, count: int = 1) -> None:
-    """Wait until so many requests have come."""
+    """Wait until this many requests have arrived."""
     served.wait_for(line, count)
 
 
 def ctrl_c() -> None:
-    """Press Ctrl-C."""
+    """Send SIGINT to the main thread."""
     signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
 
 
-class Aside:
-    """Does something in another thread meanwhile; what goes wrong there is raised at the end."""
+class InBackground:
+    """Runs a function in another thread; its error is raised at the end of the block."""
 
     def __init__(self, work: Callable[[], object]) -> None:
-        """Say what to do."""
+        """Set the function."""
         self._pool = ThreadPoolExecutor(1)
         self._work = work
 
@@ -116,7 +116,7 @@ class Aside:
 
 
 def in_loop(roamify: Roamify, function: Callable[[], object]) -> Any:
-    """Run a function in a blocking client's own thread."""
+    """Run a function in the thread of a synchronous client."""
 
     async def call() -> object:
         return function()
@@ -125,7 +125,7 @@ def in_loop(roamify: Roamify, function: Callable[[], object]) -> Any:
 
 
 def settled(roamify: Roamify) -> None:
-    """Wait until no page is under way any more."""
+    """Wait until no page is being fetched."""
     while in_loop(roamify, lambda: len(roamify._engine.transport._tasks)):
         pass
 
@@ -133,8 +133,8 @@ def settled(roamify: Roamify) -> None:
 # ---------------------------------------------------------------- Ctrl-C
 
 
-class Held:
-    """Work whose clean-up ends when it is told to."""
+class BlockedWork:
+    """A call whose clean-up ends when the test releases it."""
 
     def __init__(self) -> None:
         """Begin with nothing done."""
@@ -157,61 +157,61 @@ class Held:
                     continue
             self.steps.append("cleaned up")
 
-    def let_go(self) -> None:
+    def release(self) -> None:
         """Let the clean-up end."""
-        self.steps.append("let go")
+        self.steps.append("released")
         self._loop.call_soon_threadsafe(self._end.set)
 
 
 @interrupting
 def test_ctrl_c_waits_for_the_clean_up(served):
-    """Ctrl-C cancels the call and returns when its clean-up is over, not before."""
-    held = Held()
+    """Ctrl-C cancels the call and returns once its clean-up is done."""
+    held = BlockedWork()
 
-    def aside() -> None:
+    def background() -> None:
         assert held.begun.wait(10)
         ctrl_c()
         assert held.cleaning.wait(10)
-        held.let_go()
+        held.release()
 
     with Roamify(served.token, base_url=served.url) as roamify:
-        with Aside(aside), pytest.raises(KeyboardInterrupt):
+        with InBackground(background), pytest.raises(KeyboardInterrupt):
             roamify._mode.run(held)
-        assert held.steps == ["let go", "cleaned up"]
+        assert held.steps == ["released", "cleaned up"]
         assert roamify.account.balance().balance == 1000
 
 
 @interrupting
 def test_second_ctrl_c_leaves_at_once(served):
     """A second Ctrl-C does not wait for the clean-up; closing the client does."""
-    held = Held()
+    held = BlockedWork()
 
-    def aside() -> None:
+    def background() -> None:
         assert held.begun.wait(10)
         ctrl_c()
         assert held.cleaning.wait(10)
         ctrl_c()
 
     with Roamify(served.token, base_url=served.url) as roamify:
-        with Aside(aside), pytest.raises(KeyboardInterrupt):
+        with InBackground(background), pytest.raises(KeyboardInterrupt):
             roamify._mode.run(held)
         assert held.steps == []
         assert roamify.account.balance().balance == 1000
-        held.let_go()
-    assert held.steps == ["let go", "cleaned up"]
+        held.release()
+    assert held.steps == ["released", "cleaned up"]
 
 
 @interrupting
 def test_ctrl_c_in_a_list(served):
-    """Ctrl-C in ``packages.list`` ends the pages that are under way."""
+    """Ctrl-C in ``packages.list`` cancels the requests of its pages."""
     served.fail("GET", PAGES, "slow", query={"page": "3"}, seconds=600)
 
-    def aside() -> None:
+    def background() -> None:
         until(served, f"GET {PAGES}", 3)
         ctrl_c()
 
     with blocking(served) as roamify:
-        with Aside(aside), pytest.raises(KeyboardInterrupt):
+        with InBackground(background), pytest.raises(KeyboardInterrupt):
             roamify.packages.list(page_size=10)
         assert in_loop(roamify, lambda: len(roamify._engine.transport._tasks)) == 0
         assert roamify.account.balance().balance == 1000
@@ -219,11 +219,11 @@ def test_ctrl_c_in_a_list(served):
 
 @interrupting
 def test_ctrl_c_while_an_iterator_waits(served):
-    """Ctrl-C while ``packages.iter`` waits for a page ends the pages that are under way."""
+    """Ctrl-C while ``packages.iter`` waits for a page cancels the requests of its pages."""
     served.fail("GET", PAGES, "slow", query={"page": "3"}, seconds=600)
     seen = []
 
-    def aside() -> None:
+    def background() -> None:
         until(served, f"GET {PAGES}", 3)
         ctrl_c()
 
@@ -232,7 +232,7 @@ def test_ctrl_c_while_an_iterator_waits(served):
             seen.append(package)  # noqa: PERF402 -- what came before the interruption counts
 
     with blocking(served) as roamify:
-        with Aside(aside), pytest.raises(KeyboardInterrupt):
+        with InBackground(background), pytest.raises(KeyboardInterrupt):
             walk_on()
         assert seen
         assert in_loop(roamify, lambda: len(roamify._engine.transport._tasks)) == 0
@@ -241,7 +241,7 @@ def test_ctrl_c_while_an_iterator_waits(served):
 
 @interrupting
 def test_ctrl_c_between_two_items(served):
-    """Ctrl-C in the body of a loop over ``packages.iter`` ends the pages that are under way."""
+    """Ctrl-C in the body of a loop over ``packages.iter`` cancels the requests of its pages."""
     served.fail("GET", PAGES, "slow", query={"page": "3"}, seconds=600)
 
     def walk_on() -> None:
@@ -257,10 +257,10 @@ def test_ctrl_c_between_two_items(served):
 
 @interrupting
 def test_second_ctrl_c_in_an_iterator(served, monkeypatch):
-    """A second Ctrl-C while an iterator cleans up is one as well, and the client goes on to work."""
-    held = Held()
+    """A second Ctrl-C while an iterator cleans up raises ``KeyboardInterrupt``, and the client stays usable."""
+    held = BlockedWork()
 
-    def aside() -> None:
+    def background() -> None:
         assert held.begun.wait(10)
         ctrl_c()
         assert held.cleaning.wait(10)
@@ -270,23 +270,23 @@ def test_second_ctrl_c_in_an_iterator(served, monkeypatch):
         try:
             with monkeypatch.context() as patched:
                 patched.setattr(roamify._engine.transport, "send", held)
-                with Aside(aside), pytest.raises(KeyboardInterrupt):
+                with InBackground(background), pytest.raises(KeyboardInterrupt):
                     next(roamify.packages.iter())
         finally:
-            held.let_go()
+            held.release()
         assert roamify.account.balance().balance == 1000
 
 
 @interrupting
 def test_ctrl_c_before_the_call_has_begun(served, monkeypatch):
-    """Ctrl-C before the call's coroutine has begun, while the loop is busy, keeps it from being sent."""
+    """Ctrl-C before the call has started in a busy loop prevents it from being sent."""
     stopped, submitted, free = threading.Event(), threading.Semaphore(0), threading.Event()
 
     def busy() -> None:
         stopped.set()
         free.wait(20)
 
-    def aside() -> None:
+    def background() -> None:
         submitted.acquire()
         ctrl_c()
         submitted.acquire(timeout=1)  # the cancellation waits behind the call
@@ -305,7 +305,7 @@ def test_ctrl_c_before_the_call_has_begun(served, monkeypatch):
 
         with monkeypatch.context() as patched:
             patched.setattr(loop, "call_soon_threadsafe", submit)
-            with Aside(aside), pytest.raises(KeyboardInterrupt):
+            with InBackground(background), pytest.raises(KeyboardInterrupt):
                 roamify.orders.create([OrderItem(PACKAGE)], reference_id="r-1")
         roamify.account.balance()
         assert served.state()["requests"] == {BALANCE: 1}
@@ -316,7 +316,7 @@ def test_ctrl_c_before_the_call_has_begun(served, monkeypatch):
 
 
 async def test_async_iterator_left(client):
-    """An async iterator that is left after one item, or dropped unfinished, is closed; it never holds the client up."""
+    """An asynchronous iterator that is left early or dropped is closed, and does not block the client."""
     async for _ in client.packages.iter(page_size=10):
         break
     items = client.packages.iter(page_size=10)
@@ -331,7 +331,7 @@ async def test_async_iterator_left(client):
 
 
 def test_iterator_collected_in_the_clients_thread(served):
-    """A blocking iterator that the collector finds in the client's own thread is closed there, soon."""
+    """An iterator that is garbage-collected in the client's own thread is closed there."""
     served.fail("GET", PAGES, "slow", query={"page": "3"}, seconds=600)
     with blocking(served) as roamify:
         items = roamify.packages.iter(page_size=10)
@@ -345,7 +345,7 @@ def test_iterator_collected_in_the_clients_thread(served):
 
 
 def test_iterator_outlives_its_client(served):
-    """An iterator that is met by ``close`` says so at its next item, and can be closed and collected afterwards."""
+    """An iterator whose client was closed raises at its next item, and can be closed and collected."""
     roamify = blocking(served)
     one, other, never = (roamify.packages.iter(page_size=10) for _ in range(3))
     next(one)
@@ -360,7 +360,7 @@ def test_iterator_outlives_its_client(served):
 
 
 def test_close_under_an_iteration(served):
-    """Closing the client under another thread's loop ends that with an error that says so."""
+    """Closing the client ends an iteration in another thread with an error."""
     served.fail("GET", PAGES, "slow", query={"page": "3"}, seconds=600)
     roamify = blocking(served)
     with ThreadPoolExecutor(1) as pool:
@@ -371,35 +371,35 @@ def test_close_under_an_iteration(served):
             walk.result(20)
 
 
-# ---------------------------------------------------------------- before, after and elsewhere
+# ---------------------------------------------------------------- before open, after close, in other loops
 
 
 async def walk(client: Any) -> Any:
-    """Take the first item of a stream, with either client."""
+    """Return the first item of an iterator, with either client."""
     if isinstance(client, InThread):
         return await asyncio.to_thread(lambda: next(client._target.packages.iter()))
     return await anext(client.packages.iter())
 
 
 CALLS = {
-    "row": lambda client: client.account.balance(),
-    "operation": lambda client: client.packages.list(),
+    "endpoint": lambda client: client.account.balance(),
+    "method": lambda client: client.packages.list(),
     "purchase": lambda client: client.orders.create([OrderItem(PACKAGE)]),
-    "stream": walk,
+    "iterator": walk,
 }
 
 
 @pytest.mark.parametrize("call", CALLS)
-@pytest.mark.parametrize("way", ["awaiting", "blocking"])
-async def test_before_and_after(way, call, sandbox):
-    """Every kind of call opens a client that is not open, and says that a closed one is."""
-    make = AsyncRoamify if way == "awaiting" else Roamify
+@pytest.mark.parametrize("mode", ["async", "sync"])
+async def test_before_and_after(mode, call, sandbox):
+    """Every kind of call opens a new client, and raises on a closed one."""
+    make = AsyncRoamify if mode == "async" else Roamify
     client = make(sandbox.token, base_url=sandbox.url, settings=QUICK)
     view = client.with_settings(user_agent="view")
-    either = client if way == "awaiting" else InThread(client)
-    other = view if way == "awaiting" else InThread(view)
+    either = client if mode == "async" else InThread(client)
+    other = view if mode == "async" else InThread(view)
     assert await CALLS[call](either)
-    await (client.aclose() if way == "awaiting" else asyncio.to_thread(client.close))
+    await (client.aclose() if mode == "async" else asyncio.to_thread(client.close))
     for closed in (either, other):
         with pytest.raises(ConfigurationError, match="closed: make a new one"):
             await CALLS[call](closed)
@@ -407,7 +407,7 @@ async def test_before_and_after(way, call, sandbox):
 
 @pytest.mark.parametrize("call", CALLS)
 def test_second_loop(call, served):
-    """Every kind of call in a second ``asyncio.run`` says that the client belongs to another loop."""
+    """Every kind of call raises in a second event loop."""
     client = AsyncRoamify(served.token, base_url=served.url, settings=QUICK)
 
     async def first() -> None:
@@ -425,26 +425,26 @@ def test_second_loop(call, served):
 
 @pytest.mark.parametrize("call", [*CALLS])
 def test_on_its_own_loop(call, served):
-    """Every kind of blocking call on the client's own loop says what to do, and harms nothing."""
+    """Every kind of blocking call raises in the client's own loop, and harms nothing."""
     with blocking(served) as roamify:
-        blocked = {**CALLS, "stream": lambda client: next(client.packages.iter())}[call]
+        blocked = {**CALLS, "iterator": lambda client: next(client.packages.iter())}[call]
         with pytest.raises(ConfigurationError, match="own event loop"):
             in_loop(roamify, lambda: blocked(roamify))
         assert blocked(roamify)
 
 
 def test_one_client_in_several_loops(served):
-    """A blocking client does not mind whose loop runs: in a worker thread of one, and in two of them in turn."""
+    """A synchronous client can be called while any loop runs, and from its worker threads."""
     with blocking(served) as roamify:
 
         async def directly() -> Any:
             return roamify.account.balance().balance
 
-        async def aside() -> Any:
+        async def in_threads() -> Any:
             return await asyncio.gather(*(asyncio.to_thread(lambda: roamify.account.balance().balance) for _ in "abc"))
 
         assert asyncio.run(directly()) == 1000
-        assert asyncio.run(aside()) == [1000] * 3
+        assert asyncio.run(in_threads()) == [1000] * 3
         assert asyncio.run(directly()) == 1000
         assert len(threads()) == 1
 
@@ -453,7 +453,7 @@ def test_one_client_in_several_loops(served):
 
 
 def test_opened_by_many_threads_at_once(served):
-    """However many threads use a fresh client first, it has one thread."""
+    """A client that many threads use first at the same time starts one thread."""
     for _ in range(5):
         roamify, barrier = blocking(served), threading.Barrier(16)
 
@@ -469,8 +469,8 @@ def test_opened_by_many_threads_at_once(served):
         assert threads() == []
 
 
-def test_no_loop_can_be_made(served, monkeypatch):
-    """Where no event loop can be made, the call says why, and does not wait for one; later calls try again."""
+def test_no_event_loop(served, monkeypatch):
+    """If no event loop can be created, the call raises the reason; later calls try again."""
 
     def run(*_: object, **__: object) -> None:
         raise OSError("too many open files")
@@ -485,7 +485,7 @@ def test_no_loop_can_be_made(served, monkeypatch):
 
 
 def test_closed_by_many_threads_at_once(served):
-    """Many threads may close a client at once, while others use it: nothing hangs, and all are told the same."""
+    """Many threads may close a client while others use it; all calls raise, and none hangs."""
     for _ in range(5):
         roamify, barrier = blocking(served), threading.Barrier(16)
         roamify.account.balance()
@@ -504,8 +504,8 @@ def test_closed_by_many_threads_at_once(served):
             return "closed"
 
         with ThreadPoolExecutor(16) as pool:
-            told = [pool.submit(work) for work in [use, close] * 8]
-            assert all("closed" in each.result(20) for each in told)
+            outcomes = [pool.submit(work) for work in [use, close] * 8]
+            assert all("closed" in each.result(20) for each in outcomes)
         assert threads() == []
 
 
@@ -513,12 +513,12 @@ def test_closed_by_many_threads_at_once(served):
 
 
 def dropped(caught: list[warnings.WarningMessage]) -> list[str]:
-    """Give the texts of the warnings."""
+    """Return the texts of warnings."""
     return [str(warning.message) for warning in caught]
 
 
 def test_view_opens_first(served):
-    """A view that is used first opens what it shares with its client, and closing it closes nothing."""
+    """A view that is used first opens its client, and closing it closes nothing."""
     roamify = blocking(served)
     with roamify.with_settings(user_agent="view") as view:
         assert view.account.balance().balance == 1000
@@ -532,7 +532,7 @@ def test_view_opens_first(served):
 
 
 async def test_async_view_opens_first(sandbox):
-    """So does one of the awaiting client, and a view of a closed client is closed."""
+    """A view of an asynchronous client opens it too; a view of a closed client is closed."""
     roamify = AsyncRoamify(sandbox.token, base_url=sandbox.url)
     async with roamify.with_settings(user_agent="view") as view:
         assert (await view.account.balance()).balance == 1000
@@ -544,7 +544,7 @@ async def test_async_view_opens_first(sandbox):
 
 
 async def test_view_outlives_its_client(sandbox):
-    """A view keeps alive what it shares with a client that was dropped; it is the last that warns."""
+    """A view keeps the connections of a client that was dropped, and warns when it is dropped itself."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         view = AsyncRoamify(sandbox.token, base_url=sandbox.url).with_settings(user_agent="view")
@@ -561,7 +561,7 @@ async def test_view_outlives_its_client(sandbox):
 
 
 def test_blocking_view_outlives_its_client(served):
-    """So does a blocking view, and its thread ends with it."""
+    """A synchronous view keeps the thread of a client that was dropped; the thread ends with the view."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         view = blocking(served).with_settings(user_agent="view")
@@ -579,7 +579,7 @@ def test_blocking_view_outlives_its_client(served):
 
 
 def test_blocking_expression(served):
-    """A blocking client made in an expression lives until its call ends; then its thread ends, and only it warns."""
+    """A synchronous client in an expression lives until its call ends; then its thread ends, and it warns."""
     for _ in range(3):
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
@@ -594,7 +594,7 @@ def test_blocking_expression(served):
 
 
 async def test_expression(sandbox):
-    """Every kind of call on an awaiting client made in an expression gives its answer, and warns once."""
+    """Every kind of call works on an asynchronous client in an expression, which warns once."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         for call in CALLS.values():
@@ -609,7 +609,7 @@ async def test_expression(sandbox):
 
 
 async def test_session_of_the_caller(sandbox):
-    """A caller's session has no say in addresses, cookies, and what is an error; it stays open."""
+    """A caller's session does not affect URLs, cookies and errors, and stays open."""
 
     async def cookie(connection: Connection) -> None:
         while await connection.request():
@@ -637,9 +637,9 @@ async def test_session_of_the_caller(sandbox):
 
 
 def script(body: str, served: Sandbox, *options: str) -> tuple[int, str, str, float]:
-    """Run a program of its own; give its exit code, what it printed, what it complained of, and its seconds."""
+    """Run a program in a process of its own; return its exit code, output, errors and duration."""
     head = """
-        import asyncio, multiprocessing, os, sys, threading, warnings
+        import asyncio, multiprocessing, os, sys, threading, time, warnings
         from roamify_async import *
         token, url = sys.argv[1:]
         roamify = Roamify(token, base_url=url)
@@ -671,10 +671,10 @@ EXITS = {
             roamify.with_settings(user_agent="slow").devices.list()
         threading.Thread(target=call, daemon=True).start()
         while not roamify._engine.transport.state == "open":
-            pass
+            time.sleep(0.005)
         print(roamify.account.balance().balance)
     """,
-    "awaiting client": """
+    "async client": """
         client = AsyncRoamify(token, base_url=url)
         items = client.packages.iter(page_size=10)
         async def main():
@@ -682,7 +682,7 @@ EXITS = {
             print((await client.account.balance()).balance)
         asyncio.run(main())
     """,
-    "in the middle of a block": """
+    "inside a block": """
         with roamify:
             print(roamify.account.balance().balance)
             sys.exit(0)
@@ -692,7 +692,7 @@ EXITS = {
 
 @pytest.mark.parametrize("name", EXITS)
 def test_exit(name, served):
-    """However a program leaves its client, it ends at once, in order, and without a word."""
+    """However a program leaves its client, it exits at once and without messages."""
     served.fail("GET", "/api/compatible-devices", "slow", seconds=600)
     code, out, err, seconds = script(EXITS[name], served)
     assert (code, out.strip(), err) == (0, "1000", "")
@@ -700,16 +700,16 @@ def test_exit(name, served):
 
 
 FORKS = {
-    "blocking": """
+    "sync": """
         def use():
             return roamify.account.balance()
     """,
-    "blocking view": """
+    "sync view": """
         view = roamify.with_settings(user_agent="view")
         def use():
             return next(view.packages.iter())
     """,
-    "awaiting": """
+    "async": """
         client = AsyncRoamify(token, base_url=url)
         def use():
             return loop.run_until_complete(client.account.balance())
@@ -720,12 +720,12 @@ FORKS = {
 @forking
 @pytest.mark.parametrize("name", FORKS)
 def test_fork(name, served):
-    """A forked child is told to make its own client; it ends as it likes, and its parent's connections live on."""
+    """A forked child must create its own client; however it ends, its parent's connections live on."""
     tail = """
         loop = asyncio.new_event_loop()
         warnings.simplefilter("ignore", DeprecationWarning)
         use()
-        for way in ("exit", "collected"):
+        for end in ("exit", "collected"):
             child = os.fork()
             if not child:
                 try:
@@ -733,7 +733,7 @@ def test_fork(name, served):
                 except ConfigurationError as error:
                     print(error, flush=True)
                 roamify.close()
-                if way == "collected":
+                if end == "collected":
                     import gc
                     del use
                     globals().update(roamify=None, client=None, view=None)
@@ -751,14 +751,14 @@ def test_fork(name, served):
     """
     code, out, err, _ = script(textwrap.dedent(FORKS[name]) + textwrap.dedent(tail), served)
     assert (code, err) == (0, "")
-    who = "AsyncRoamify" if name == "awaiting" else "Roamify"
+    who = "AsyncRoamify" if name == "async" else "Roamify"
     child = [f"this {who} was made before a fork: make one in each process", "1000", "0"]
     assert out.splitlines() == [*child, *child]
 
 
 @forking
 def test_pool_of_forks(served):
-    """The workers of a forked pool are told so, each can make its own client, and the parent goes on to work."""
+    """The workers of a forked pool can create their own clients, and the parent stays usable."""
     body = """
         warnings.simplefilter("ignore", DeprecationWarning)
         def work(number):
@@ -778,7 +778,7 @@ def test_pool_of_forks(served):
 
 
 def test_uvloop(served):
-    """Where uvloop is installed, the blocking client runs in it."""
+    """The synchronous client runs in uvloop if that is installed."""
     pytest.importorskip("uvloop")
     with Roamify(served.token, base_url=served.url) as roamify:
         loop = roamify._mode.open().loop

@@ -1,4 +1,4 @@
-"""Links to an eSIM and text messages: made once, and read whatever the answer is."""
+"""Links and text messages: created once, and read from any response."""
 
 import json
 
@@ -34,19 +34,19 @@ ICCID = "8985100000000001234"
     ],
 )
 async def test_any_receipt(opened, body, receipt):
-    """A message that was taken is never an error, whatever the answer says, and is sent once."""
+    """A message that was accepted is never an error, whatever the response, and is sent once."""
     async with Raw(answering(answer(body))) as server:
         client = await opened(server.url)
         assert await client.esims.send_sms(ICCID, "Καλώς ήρθες") == receipt
-        (asked,) = server.requests
-    assert (asked.line, json.loads(asked.body)) == (
+        (request,) = server.requests
+    assert (request.line, json.loads(request.body)) == (
         "POST /api/esim/sms HTTP/1.1",
         {"iccid": ICCID, "message": "Καλώς ήρθες"},
     )
 
 
 async def hang_up(connection):
-    """Read a request, and say nothing."""
+    """Close the connection after a request."""
     await connection.request()
 
 
@@ -60,7 +60,7 @@ async def hang_up(connection):
     ],
 )
 async def test_sent_once(opened, call, play, kind, sent):
-    """What may have been done is not done again: the caller hears how far it got."""
+    """A message or link that may have been created is not requested again."""
     async with Raw(play) as server:
         client = await opened(server.url)
         with pytest.raises(kind) as caught:
@@ -70,9 +70,9 @@ async def test_sent_once(opened, call, play, kind, sent):
 
 @pytest.mark.parametrize("code", ["0412", "000000", 412])
 async def test_access_code(opened, code):
-    """The access code is text, with the zeros that it begins with, and does not show in logs."""
-    told = {"link": "https://esims.link/x", "accessCode": code}
-    async with Raw(answering(answer(json.dumps({"status": "success", "data": told})))) as server:
+    """The access code is text with its zeros, and stays out of the ``repr``."""
+    data = {"link": "https://esims.link/x", "accessCode": code}
+    async with Raw(answering(answer(json.dumps({"status": "success", "data": data})))) as server:
         client = await opened(server.url)
         link = await client.esims.link(esim_id="e")
     assert link == EsimLink(link="https://esims.link/x", access_code=str(code))
@@ -80,8 +80,8 @@ async def test_access_code(opened, code):
     assert json.loads(server.requests[0].body) == {"esimId": "e"}
 
 
-async def test_link_that_is_missing():
-    """An answer without a link is no link."""
+async def test_missing_link():
+    """A response without a link is a ``DecodeError``."""
     async with (
         Raw(answering(answer('{"status": "success", "data": {"key": "K"}}'))) as server,
         AsyncRoamify("secret-token", base_url=server.url) as client,
@@ -92,8 +92,8 @@ async def test_link_that_is_missing():
 
 
 @pytest.mark.parametrize(("iccid", "message"), [("", "hi"), (ICCID, ""), (ICCID, "  ")])
-async def test_nothing_to_send(iccid, message):
-    """A message needs a receiver and a text."""
+async def test_required_arguments(iccid, message):
+    """A message needs a receiver and a text, and a link exactly one id."""
     async with AsyncRoamify("secret-token") as client:
         with pytest.raises(ValueError, match="must not be empty"):
             await client.esims.send_sms(iccid, message)
@@ -103,7 +103,7 @@ async def test_nothing_to_send(iccid, message):
 
 @pytest.mark.parametrize("options", [{}, {"sms_answer": "message", "link_again": "new"}])
 async def test_travellers(opened, options):
-    """A message reaches the eSIM each time it is sent, and a link is made for it, in either reading of the contract."""
+    """A message is delivered each time it is sent, and a link is created, for either reading of the contract."""
     async with Sandbox(packages=300, **options) as sandbox:
         client = await opened(sandbox.url, sandbox.token)
         (esim,) = await client.esims.buy("esim-greece-30days-1gb-all")

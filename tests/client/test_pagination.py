@@ -31,82 +31,82 @@ PATH = "/api/esim/packages"
 
 
 def served_ids(sandbox: Sandbox) -> list[str]:
-    """Give the ids of the sandbox's own list, in its order."""
+    """Return the ids of the sandbox's catalogue, in its order."""
     return [package["packageId"] for group in sandbox.catalogue for package in group["packages"]]
 
 
 def page_of(*ids: str, **facts: Any) -> PackagePage:
-    """Make a page."""
+    """Return a page."""
     packages = tuple(Package(package_id=one, price=1) for one in ids)
     return PackagePage(groups=(DestinationGroup(destination=Destination(id="d"), packages=packages),), **facts)
 
 
-# ---------------------------------------------------------------- the plan
+# ---------------------------------------------------------------- the prefetch window
 
 
-def learned(plan: PrefetchWindow, *pages: PackagePage) -> range:
-    """Take pages that were asked for, and give what is asked for next."""
+def observed(window: PrefetchWindow, *pages: PackagePage) -> range:
+    """Consume pages, and return the pages to request next."""
     for page in pages:
-        plan.next()
-        plan.observe(page)
-    return plan.next()
+        window.next()
+        window.observe(page)
+    return window.next()
 
 
 FULL = [f"{n}" for n in range(50)]
 
 
-def test_plan_begins_with_one():
-    """The first page is asked for alone: a search may well have no more."""
+def test_first_page_alone():
+    """The first page is requested alone, since a search may have only one."""
     assert list(PrefetchWindow(size=16, page_size=50).next()) == [1]
 
 
-def test_plan_after_a_full_page():
-    """After a full page the whole window is asked for; what was asked for is not asked again."""
-    plan = PrefetchWindow(size=4, page_size=50)
-    assert list(learned(plan, page_of(*FULL))) == [2, 3, 4, 5]
-    assert list(plan.next()) == []
-    plan.observe(page_of(*FULL))
-    assert list(plan.next()) == [6]
+def test_after_a_full_page():
+    """After a full page the whole window is requested, each page once."""
+    window = PrefetchWindow(size=4, page_size=50)
+    assert list(observed(window, page_of(*FULL))) == [2, 3, 4, 5]
+    assert list(window.next()) == []
+    window.observe(page_of(*FULL))
+    assert list(window.next()) == [6]
 
 
-def test_plan_after_a_short_page():
-    """After a page that is short by every meaning of its size, only the next one is asked for."""
-    assert list(learned(PrefetchWindow(size=4, page_size=50), page_of("a"))) == [2]
+def test_after_a_short_page():
+    """After a page that is short by every meaning of its size, only the next page is requested."""
+    assert list(observed(PrefetchWindow(size=4, page_size=50), page_of("a"))) == [2]
 
 
 @pytest.mark.parametrize("facts", [{"total_pages": 3}, {"total": 101}, {"total": 150, "total_pages": 3}])
-def test_plan_with_totals(facts):
-    """A total says how far to ask ahead, and no further."""
-    plan = PrefetchWindow(size=16, page_size=50)
-    assert list(learned(plan, page_of(*FULL, **facts))) == [2, 3]
-    plan.observe(page_of(*FULL, **facts))
-    plan.observe(page_of(*FULL, **facts))
-    assert list(plan.next()) == [4]
+def test_with_totals(facts):
+    """A total limits how many pages are requested ahead."""
+    window = PrefetchWindow(size=16, page_size=50)
+    assert list(observed(window, page_of(*FULL, **facts))) == [2, 3]
+    window.observe(page_of(*FULL, **facts))
+    window.observe(page_of(*FULL, **facts))
+    assert list(window.next()) == [4]
 
 
-def test_plan_with_a_total_that_is_too_low():
-    """Once a full page has come from behind the total, the total is not believed any more."""
-    plan = PrefetchWindow(size=4, page_size=50)
-    assert list(learned(plan, page_of(*FULL, total_pages=1))) == [2]
-    plan.observe(page_of(*FULL, total_pages=1))
-    assert list(plan.next()) == [3, 4, 5, 6]
+def test_with_a_total_that_is_too_low():
+    """A total is ignored once a full page comes from beyond it."""
+    window = PrefetchWindow(size=4, page_size=50)
+    assert list(observed(window, page_of(*FULL, total_pages=1))) == [2]
+    window.observe(page_of(*FULL, total_pages=1))
+    assert list(window.next()) == [3, 4, 5, 6]
 
 
 @given(st.lists(st.tuples(st.integers(0, 60), st.integers(0, 30), st.integers(0, 2000))), st.integers(1, 20))
-def test_plan_stays_within_its_window(pages, window):
-    """Whatever pages come, each is asked for once, the needed one always, and never more than the window ahead."""
-    plan, asked = PrefetchWindow(size=window, page_size=50), []
+def test_window_is_kept(pages, size):
+    """Each page is requested once, the next one always, and none beyond the window."""
+    window, requested = PrefetchWindow(size=size, page_size=50), []
     for number, (count, total_pages, total) in enumerate(pages, 1):
-        asked += plan.next()
-        assert number in asked
-        assert len(asked) - (number - 1) <= window
-        plan.observe(page_of(*map(str, range(count)), total_pages=total_pages or None, total=total or None))
-    assert asked == list(range(1, len(asked) + 1))
+        requested += window.next()
+        assert number in requested
+        assert len(requested) - (number - 1) <= size
+        window.observe(page_of(*map(str, range(count)), total_pages=total_pages or None, total=total or None))
+    assert requested == list(range(1, len(requested) + 1))
 
 
 @given(st.lists(st.lists(st.sampled_from("abcdef"), max_size=4), max_size=12), st.integers(1, 4))
-def test_recent_remembers_so_many_pages(pages, most):
-    """An id is new where none of the last pages had it."""
+def test_recent_ids(pages, most):
+    """An id is new if none of the last pages had it."""
     recent = RecentIds(most)
     for number, ids in enumerate(pages):
         before = {one for page in pages[max(0, number - most) : number] for one in page}
@@ -128,16 +128,18 @@ def test_recent_ids_of_one_page():
 @pytest.mark.parametrize("totals", [False, True, 3, 100_000])
 @pytest.mark.parametrize("past_end", ["empty", "last", "not_found"])
 @pytest.mark.parametrize("page_counts", ["packages", "destinations"])
-async def test_complete_whatever_pages_mean(page_counts, past_end, totals):
-    """The catalogue arrives complete and in order under every reading of the contract, in both clients."""
+async def test_complete(page_counts, past_end, totals):
+    """The catalogue is complete and in order for every reading of the contract, with both clients."""
     async with Sandbox(packages=400, page_counts=page_counts, past_end=past_end, totals=totals) as sandbox:
         wanted, size = served_ids(sandbox), 20 if page_counts == "packages" else 3
         async with AsyncRoamify(sandbox.token, base_url=sandbox.url, settings=QUICK) as roamify:
             catalogue = await roamify.packages.list(page_size=size)
             assert [package.package_id for package in catalogue] == wanted
-            assert [home.id for home in catalogue.destinations] == [group["id"] for group in sandbox.catalogue]
-            homes = {group["id"]: {p["packageId"] for p in group["packages"]} for group in sandbox.catalogue}
-            assert all(package.package_id in homes[package.destination.id] for package in catalogue)
+            assert [destination.id for destination in catalogue.destinations] == [
+                group["id"] for group in sandbox.catalogue
+            ]
+            packages_of = {group["id"]: {p["packageId"] for p in group["packages"]} for group in sandbox.catalogue}
+            assert all(package.package_id in packages_of[package.destination.id] for package in catalogue)
             assert [package.package_id for package in await collect(roamify, page_size=size)] == wanted
         blocking = Roamify(sandbox.token, base_url=sandbox.url, settings=QUICK)
         assert [package.package_id for package in await collect(InThread(blocking), page_size=size)] == wanted
@@ -145,20 +147,20 @@ async def test_complete_whatever_pages_mean(page_counts, past_end, totals):
 
 
 async def test_split_destinations_are_one(sandbox, client):
-    """A destination that is split over pages is one value for all its packages."""
+    """A destination that is split over pages is one object for all its packages."""
     catalogue = await client.packages.list(page_size=3)
     assert len({id(package.destination) for package in catalogue}) == len(catalogue.destinations)
 
 
-async def test_a_small_search_asks_for_little(sandbox, client):
-    """A search that fits on one page costs two requests: the page, and the empty one behind it."""
+async def test_small_search(sandbox, client):
+    """A search that fits on one page takes two requests: the page and the empty one after it."""
     await client.packages.list(country="Greece")
     assert sandbox.state()["requests"][f"GET {PATH}"] == 2
 
 
 @pytest.mark.parametrize("page", [1, 2, 5])
 async def test_missing_page(page, either, sandbox):
-    """A page that never comes fails the whole call after its tries, with its number; in ``list`` and in ``iter``."""
+    """A page that cannot be fetched fails the whole call, and is named in the error."""
     sandbox.fail("GET", PATH, "503", query={"page": str(page)}, times=10)
     with pytest.raises(ServerError, match=f"page {page}") as caught:
         await either.packages.list(page_size=50)
@@ -170,14 +172,14 @@ async def test_missing_page(page, either, sandbox):
 
 @pytest.mark.parametrize("fault", ["drop", "503", "429", "502_html", "500_empty", "truncated", "garbled", "reset"])
 async def test_page_that_fails_four_times(fault, client, sandbox):
-    """A page that comes with the fifth try is no loss."""
+    """A page that is returned by the fifth attempt is not lost."""
     sandbox.fail("GET", PATH, fault, query={"page": "3"}, times=4)
     assert [package.package_id for package in await client.packages.list()] == served_ids(sandbox)
 
 
 @pytest.mark.parametrize("fault", ["404", "400", "422"])
 async def test_refused_page_in_the_middle(fault):
-    """A page that is refused is the end only if the page behind it is refused or empty as well."""
+    """A refused page ends the list only if the page after it is refused or empty too."""
     whole = [page_of(*(f"{n}-{m}" for m in range(50))) for n in range(1, 6)]
 
     async def fetch(number: int) -> PackagePage:
@@ -207,8 +209,8 @@ async def read(fetch, window: int = 4, size: int = 50):
             yield page
 
 
-async def test_refused_behind_the_end():
-    """A refusal at the first page is an error; behind the last page it is the end."""
+async def test_refused_after_the_end():
+    """A refusal of the first page is an error; after the last page it is the end."""
 
     async def fetch(number: int) -> PackagePage:
         if number > pages:
@@ -222,8 +224,8 @@ async def test_refused_behind_the_end():
         await anext(read(fetch))
 
 
-async def test_error_behind_the_end():
-    """A page behind the end that fails, asked for ahead, spoils nothing."""
+async def test_error_after_the_end():
+    """A page after the end that was requested ahead and failed has no effect."""
 
     async def fetch(number: int) -> PackagePage:
         if number > 4:
@@ -233,8 +235,8 @@ async def test_error_behind_the_end():
     assert len([page async for page in read(fetch, window=8)]) == 3
 
 
-async def test_pages_that_are_ready():
-    """A page that has come is ready to be handed over with the one before it; an error, or one on its way, is not."""
+async def test_is_ready():
+    """A page is ready once it has arrived without an error."""
     came = asyncio.Event()
 
     async def fetch(number: int) -> PackagePage:
@@ -258,8 +260,8 @@ async def test_pages_that_are_ready():
     assert ready == [True, False, False]
 
 
-async def test_iterator_hands_over_what_is_ready(sandbox, client, monkeypatch):
-    """An iterator gives several pages at a time where they have come, each package once and in order."""
+async def test_iterator_batches(sandbox, client, monkeypatch):
+    """An iterator passes on pages that are ready in batches, each package once and in order."""
     monkeypatch.setattr(PagePrefetcher, "is_ready", property(lambda pages: pages._window.consumed % 4))
     sizes = [len(batch) async for batch in client.packages.iter(page_size=20)._batches]
     assert [package.package_id async for package in client.packages.iter(page_size=20)] == served_ids(sandbox)
@@ -269,7 +271,7 @@ async def test_iterator_hands_over_what_is_ready(sandbox, client, monkeypatch):
 
 
 async def test_endless_list(monkeypatch):
-    """A server that never ends is an error after ten thousand pages, not a list that was cut."""
+    """A list that does not end raises an error after ``MAX_PAGES`` pages."""
     monkeypatch.setattr(pagination, "MAX_PAGES", 50)
 
     async def fetch(number: int) -> PackagePage:
@@ -287,7 +289,7 @@ async def test_endless_list(monkeypatch):
 
 
 async def test_window_slides():
-    """A page is asked for as soon as one is taken, however slow another is: there are no lock-step windows."""
+    """A page is requested as soon as one is consumed, however slow others are."""
     started: list[int] = []
     gates = {number: asyncio.Event() for number in range(1, 40)}
 
@@ -310,7 +312,7 @@ async def test_window_slides():
 
 
 async def test_slow_consumer():
-    """While nobody takes pages, no more than the window is fetched."""
+    """No more than the window is fetched while no page is consumed."""
     started: list[int] = []
 
     async def fetch(number: int) -> PackagePage:
@@ -326,18 +328,18 @@ async def test_slow_consumer():
     await pages.aclose()
 
 
-# ---------------------------------------------------------------- how a reading ends
+# ---------------------------------------------------------------- how an iteration ends
 
 
 async def under_way(client: AsyncRoamify) -> int:
-    """Count the page requests that the client has under way."""
+    """Return the number of pages that the client is fetching."""
     await asyncio.sleep(0)
     return len(client._engine.transport._tasks)
 
 
 @pytest.fixture
 async def slow():
-    """Serve the fifth page never, so that some are always under way."""
+    """Run a sandbox that never sends the fifth page, so that requests are under way."""
     async with Sandbox(packages=300) as sandbox:
         sandbox.fail("GET", PATH, "slow", query={"page": "5"}, seconds=600)
         yield sandbox
@@ -373,14 +375,14 @@ async def leave_by_closing(items, server):
 
 
 async def leave_by_dropping(items, server):
-    """Take some and let go."""
+    """Take some items and drop the iterator."""
     for _ in range(25):
         await anext(items)
     await server.arrived(f"GET {PATH}", 10)
 
 
 async def leave_by_cancelling(items, server):
-    """Cancel the one who waits for the page that never comes."""
+    """Cancel the task that waits for the fifth page."""
     task = asyncio.ensure_future(collected(items))
     await server.arrived(f"GET {PATH}", 10)
     task.cancel()
@@ -389,7 +391,7 @@ async def leave_by_cancelling(items, server):
 
 
 async def collected(items):
-    """Take all."""
+    """Return all items."""
     return [item async for item in items]
 
 
@@ -397,7 +399,7 @@ async def collected(items):
     "leave", [leave_by_break, leave_by_error, leave_by_closing, leave_by_dropping, leave_by_cancelling]
 )
 async def test_stopping_early(leave, slow):
-    """However the caller stops, what is in flight ends, and the client goes on to work."""
+    """However an iteration is left, its requests are cancelled and the client stays usable."""
     async with AsyncRoamify(slow.token, base_url=slow.url, settings=QUICK) as roamify:
         await leave(roamify.packages.iter(page_size=20), slow)
         assert slow.state()["requests"][f"GET {PATH}"] >= 10
@@ -422,8 +424,8 @@ async def test_aclose_of_an_iterator(slow):
         assert (await roamify.account.balance()).balance == 1000
 
 
-async def test_client_closed_under_a_reading(slow):
-    """Closing the client ends its readings with a ``ConfigurationError``, and leaves no task behind."""
+async def test_client_closed_during_an_iteration(slow):
+    """Closing the client ends an iteration with a ``ConfigurationError``, and leaves no task behind."""
     roamify = AsyncRoamify(slow.token, base_url=slow.url, settings=QUICK)
     items = roamify.packages.iter(page_size=20)
     await anext(items)
@@ -435,7 +437,7 @@ async def test_client_closed_under_a_reading(slow):
 
 
 async def test_list_is_cancelled(slow):
-    """Cancelling ``list`` ends the pages that are under way."""
+    """Cancelling ``list`` cancels its requests."""
     async with AsyncRoamify(slow.token, base_url=slow.url, settings=QUICK) as roamify:
         task = asyncio.create_task(roamify.packages.list(page_size=20))
         await slow.arrived(f"GET {PATH}", 10)
@@ -445,8 +447,8 @@ async def test_list_is_cancelled(slow):
         assert await under_way(roamify) == 0
 
 
-async def test_deadline_of_the_caller(client, sandbox):
-    """A page's ``Retry-After`` beyond the caller's deadline raises at once, although the page is fetched ahead."""
+async def test_callers_deadline(client, sandbox):
+    """A ``Retry-After`` beyond the caller's deadline raises at once, also for pages that are fetched ahead."""
     import anyio
 
     sandbox.fail("GET", PATH, "429", seconds=3000, query={"page": "3"})
@@ -455,8 +457,8 @@ async def test_deadline_of_the_caller(client, sandbox):
 
 
 @pytest.mark.parametrize("concurrency", [0, -1, 1.5, True, "4"])
-async def test_concurrency_of_nothing(concurrency, client, sandbox):
-    """A concurrency that is no whole number from 1 up is refused before anything is sent."""
+async def test_invalid_concurrency(concurrency, client, sandbox):
+    """A concurrency that is not an integer from 1 is refused before anything is sent."""
     with pytest.raises((TypeError, ValueError), match="concurrency must be"):
         await client.packages.list(concurrency=concurrency)
     with pytest.raises((TypeError, ValueError), match="concurrency must be"):
@@ -465,7 +467,7 @@ async def test_concurrency_of_nothing(concurrency, client, sandbox):
 
 
 async def test_concurrency_limits(slow):
-    """No more pages are under way than ``concurrency`` says."""
+    """No more pages are fetched at the same time than ``concurrency`` allows."""
     async with AsyncRoamify(slow.token, base_url=slow.url, settings=QUICK) as roamify:
         items = roamify.packages.iter(page_size=20, concurrency=3)
         for _ in range(80):
@@ -480,7 +482,7 @@ async def test_concurrency_limits(slow):
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
 async def test_faulty_pages(seed):
-    """With one answer in twenty faulty the catalogue arrives complete: five faults in a row hit no page."""
+    """The catalogue is complete although one response in twenty is faulty."""
     async with Sandbox(packages=600, seed=seed) as sandbox:
         for fault in ("drop", "503", "502_html", "truncated", "garbled", "reset", "429", "500_empty"):
             sandbox.fail("GET", PATH, fault, probability=0.05 / 8, times=None)

@@ -1,4 +1,4 @@
-"""Exchange rates: what may be asked together, and answers that are left as they came."""
+"""Exchange rates: which parameters go together, and responses that are returned as parsed."""
 
 import json
 from datetime import UTC, date, datetime, timedelta, timezone
@@ -33,7 +33,7 @@ LATER = NOON + timedelta(days=3)
     ],
 )
 def test_queries(arguments, query):
-    """Times go out in UTC, and only what was said."""
+    """Times are sent in UTC, without parameters that are not set."""
     assert encode(GetRates(**arguments), "GET", "/api/rates").query == query
 
 
@@ -52,7 +52,7 @@ def test_queries(arguments, query):
     ],
 )
 async def test_contradictions(arguments, problem):
-    """What the API would refuse is refused before anything is sent."""
+    """Parameters that the API would refuse are refused before anything is sent."""
     async with Raw(answering(answer("[]"))) as server, AsyncRoamify("secret-token", base_url=server.url) as client:
         with pytest.raises(ValueError, match=problem):
             await client.rates.get(**arguments)
@@ -60,8 +60,8 @@ async def test_contradictions(arguments, problem):
 
 
 @pytest.mark.parametrize("value", ["2026-01-02T00:00:00Z", date(2026, 1, 2), 1767312000])
-def test_no_moments(value):
-    """A moment is a ``datetime``: of anything else the time or the zone is a guess."""
+def test_invalid_times(value):
+    """A time must be a ``datetime``."""
     with pytest.raises(TypeError, match="datetime must be a datetime with a time zone"):
         GetRates(datetime=value)
 
@@ -76,21 +76,21 @@ def test_no_moments(value):
         "1.10",
     ],
 )
-async def test_answers(opened, body):
-    """What is not documented is given as it came, its numbers exact."""
+async def test_responses(opened, body):
+    """An undocumented response is returned as parsed, with exact numbers."""
     async with Raw(answering(answer(body))) as server:
         client = await opened(server.url)
         exact = json.loads(body, parse_float=Decimal)
         assert await client.rates.get(source="USD", target="EUR") == exact
         assert await client.rates.currencies() == exact
-        assert [asked.line.split(" ")[1] for asked in server.requests] == [
+        assert [request.line.split(" ")[1] for request in server.requests] == [
             "/api/rates?source=USD&target=EUR",
             "/api/currencies",
         ]
 
 
-async def test_no_json(opened):
-    """An answer that is no JSON is asked for again, then an error."""
+async def test_not_json(opened):
+    """A response that is not JSON is requested again, and is then an error."""
     async with Raw(answering(answer("<html>"), answer("[1]"), answer("<html>"))) as server:
         client = await opened(server.url)
         assert await client.rates.currencies() == [1]
@@ -101,18 +101,18 @@ async def test_no_json(opened):
 
 @pytest.mark.parametrize("envelope", [True, False])
 async def test_history(opened, envelope):
-    """Rates of now, of a moment and of a time come as the server writes them, with an envelope if it has one."""
+    """Current and past rates are returned as the server sends them, with or without an envelope."""
     async with Sandbox(packages=300, rates_envelope=envelope) as sandbox:
         client = await opened(sandbox.url, sandbox.token)
 
-        async def asked(**arguments: Any) -> Any:
-            told = await client.rates.get(source="USD", target="EUR", **arguments)
-            return told["data"] if envelope else told
+        async def get(**arguments: Any) -> Any:
+            rates = await client.rates.get(source="USD", target="EUR", **arguments)
+            return rates["data"] if envelope else rates
 
-        (now,), (then,) = await asked(), await asked(datetime=NOON)
+        (now,), (then,) = await get(), await get(datetime=NOON)
         assert isinstance(now["rate"], Decimal)
         assert then["time"] == "2026-01-02T12:00:00Z"
-        days = await asked(start=NOON, end=LATER, interval="day")
+        days = await get(start=NOON, end=LATER, interval="day")
         assert [day["time"][:10] for day in days] == ["2026-01-02", "2026-01-03", "2026-01-04", "2026-01-05"]
         assert days[0]["rate"] == then["rate"]
         with pytest.raises(BadRequestError):
@@ -122,6 +122,6 @@ async def test_history(opened, envelope):
 
 
 def test_end_before_start():
-    """A time that ends before it begins is refused."""
+    """An end before the start is refused."""
     with pytest.raises(ValueError, match="end must not be before start"):
         GetRates(start=datetime(2027, 7, 2, tzinfo=UTC), end=datetime(2027, 7, 1, tzinfo=UTC), interval="day")

@@ -1,4 +1,4 @@
-"""Calls to any path: the same engine, and a token that goes nowhere else."""
+"""Calls of any path: the same engine, and a token that is sent to no other host."""
 
 import json
 from datetime import UTC, date, datetime, timedelta, timezone
@@ -27,17 +27,17 @@ from roamify_async._core.raw_request import build_request
 from roamify_async._http.credentials import Credentials
 
 NAIVE = datetime(2026, 1, 1)  # noqa: DTZ001
-ACCESS = Credentials("https://api.example", "secret-token")
+CREDENTIALS = Credentials("https://api.example", "secret-token")
 PACKAGE = "esim-greece-30days-1gb-all"
 
 
-def made(*arguments: Any):
-    """Make the row and the request of a call."""
-    return build_request(ACCESS, *arguments)
+def build(*arguments: Any):
+    """Return the endpoint and the request of a call."""
+    return build_request(CREDENTIALS, *arguments)
 
 
 async def test_reads(either):
-    """A body comes as it is, or as the values that the caller names, from the envelope if there is one."""
+    """The body is returned as parsed, or as the response type, which is read from the envelope if there is one."""
     body = await either.request("GET", "/api/balance")
     assert body == {"status": "success", "data": {"balance": body["data"]["balance"], "currency": "USD"}}
     assert isinstance(body["data"]["balance"], Decimal | int)
@@ -47,8 +47,8 @@ async def test_reads(either):
     assert await either.request("GET", "/api/balance", response_type=object) == body
 
 
-async def test_changes(sandbox, either):
-    """A body goes out with the wire's names, and what is made is read as the same values that rows give."""
+async def test_writes(sandbox, either):
+    """A body is sent under JSON names, and the response is read like an endpoint's."""
     wanted = CreateOrder([OrderItem(PACKAGE, 2)], reference_id="by-hand")
     order = await either.request("POST", "/api/esim/order", json=wanted, response_type=Order)
     assert isinstance(order, Order)
@@ -70,8 +70,8 @@ async def test_changes(sandbox, either):
     ],
 )
 def test_params(params, query):
-    """Parameters are written as the API's own calls write them, without what is ``None``."""
-    _, request = made("GET", "/api/x", params, None, dict)
+    """Parameters are encoded as in the API's own calls, without those that are ``None``."""
+    _, request = build("GET", "/api/x", params, None, dict)
     assert (request.query, request.body) == (query, None)
 
 
@@ -92,8 +92,8 @@ def test_params(params, query):
     ],
 )  # fmt: skip
 def test_bodies(method, body, text):
-    """A body goes out with exact numbers, ISO dates and the wire's names; one that is missing is an empty object."""
-    _, request = made(method, "/api/x", None, body, dict)
+    """A body has exact numbers, ISO dates and JSON names; a missing one is ``{}``."""
+    _, request = build(method, "/api/x", None, body, dict)
     sent = None if request.body is None else request.body.decode().replace(", ", ",").replace(": ", ":")
     assert sent == text
     if isinstance(body, dict) and "price" in body:
@@ -101,26 +101,26 @@ def test_bodies(method, body, text):
 
 
 @pytest.mark.parametrize("body", [Decimal("0.1234567890123456789"), Decimal("1e-400"), float("nan"), NAIVE])
-def test_bodies_that_lose_something(body):
-    """A number that would lose digits, and a time without a zone, are refused before anything is sent."""
+def test_bodies_that_lose_information(body):
+    """A number that would lose digits, and a time without a time zone, are refused before anything is sent."""
     with pytest.raises(ValueError, match=r"digits|JSON compliant|time zone"):
-        made("POST", "/api/x", None, {"value": body}, dict)
+        build("POST", "/api/x", None, {"value": body}, dict)
 
 
 @pytest.mark.parametrize("body", [{1, 2}, {"key": object()}, b"bytes"])
-def test_bodies_that_are_no_json(body):
-    """What JSON does not know is a ``TypeError`` that says what it knows."""
+def test_bodies_that_are_not_json(body):
+    """Values that JSON does not know raise a ``TypeError``."""
     with pytest.raises(TypeError, match="json must consist of JSON types, Decimals, dates and requests"):
-        made("POST", "/api/x", None, body, dict)
+        build("POST", "/api/x", None, body, dict)
 
 
 @pytest.mark.parametrize("value", [[1], {}, b"x", object(), Enum("Colour", "RED")])
-def test_params_that_are_none(value):
-    """A parameter that has no text of its own is a ``TypeError`` that names it."""
+def test_invalid_params(value):
+    """A parameter without a text form raises a ``TypeError`` that names it."""
     with pytest.raises(TypeError, match=r"params\['a'\] must be"):
-        made("GET", "/api/x", {"a": value}, None, dict)
+        build("GET", "/api/x", {"a": value}, None, dict)
     with pytest.raises(ValueError, match="no time zone"):
-        made("GET", "/api/x", {"a": NAIVE}, None, dict)
+        build("GET", "/api/x", {"a": NAIVE}, None, dict)
 
 
 OTHER_HOSTS = [
@@ -152,7 +152,7 @@ OTHER_PATHS = [
 
 @pytest.mark.parametrize("path", OTHER_HOSTS + OTHER_PATHS)
 async def test_no_other_host(path):
-    """What is not a path of the API is refused before anything is sent: the token goes to one host."""
+    """Anything but a path of the API is refused before anything is sent, since the token is sent along."""
     async with Raw(answering(answer())) as server, AsyncRoamify("secret-token", base_url=server.url) as client:
         with pytest.raises(ValueError, match=r"^path must"):
             await client.request("GET", path)
@@ -163,16 +163,16 @@ async def test_no_other_host(path):
     "path", ["/api/a b".replace(" ", "%20"), "/api/Åland", "/", "/@evil.example", "/a//b", "/...", "/a..b"]
 )
 async def test_paths(path):
-    """Every other path goes to the client's own host, percent-encoded once, below the base URL's own path."""
+    """Other paths are percent-encoded once, below the path of the base URL."""
     async with (
         Raw(answering(answer('{"a": 1.10}'))) as server,
         AsyncRoamify("secret-token", base_url=f"{server.url}/base") as client,
     ):
         assert await client.request("GET", path) == {"a": Decimal("1.10")}
-        (asked,) = server.requests
-        assert asked.line == f"GET /base{path.replace('Å', '%C3%85')} HTTP/1.1"
-        assert asked.get("Authorization") == "Bearer secret-token"
-        assert asked.get("Host") == server.url.removeprefix("http://")
+        (request,) = server.requests
+        assert request.line == f"GET /base{path.replace('Å', '%C3%85')} HTTP/1.1"
+        assert request.get("Authorization") == "Bearer secret-token"
+        assert request.get("Host") == server.url.removeprefix("http://")
 
 
 @pytest.mark.parametrize(
@@ -186,32 +186,32 @@ async def test_paths(path):
     ],
 )
 def test_wrong_arguments(method, path, kind):
-    """A method that is none, and a path that is no text, are refused."""
+    """An unknown method, and a path that is not text, are refused."""
     with pytest.raises(kind, match="must be"):
-        made(method, path, None, None, dict)
+        build(method, path, None, None, dict)
 
 
 def test_token_in_a_path():
-    """The token is refused in a path, which logs and errors show, and is not echoed."""
+    """The token is refused in a path, which is logged, and is not repeated."""
     with pytest.raises(ValueError, match="the token") as caught:
-        made("GET", "/api/ secret-token", None, None, dict)
+        build("GET", "/api/ secret-token", None, None, dict)
     assert "secret" not in str(caught.value)
 
 
 @pytest.mark.parametrize("kind", [object(), 5, "Order", OrderItem("p"), type("Plain", (), {})])
-def test_answers_that_cannot_be_read(kind):
-    """An answer that nothing can be read as is refused before anything is sent."""
+def test_invalid_response_types(kind):
+    """A response type that nothing can be read as is refused before anything is sent."""
     with pytest.raises(TypeError, match="response_type must be"):
-        made("GET", "/a", None, None, kind)
+        build("GET", "/a", None, None, kind)
 
 
 @pytest.mark.parametrize(
     ("method", "kind"),
     [("GET", READ), ("head", READ), ("POST", ACTION), ("PUT", ACTION), ("PATCH", ACTION), ("DELETE", ACTION)],
 )
-def test_kinds(method, kind):
-    """Only what reads may be repeated."""
-    row, request = made(method, "/a", None, None, dict)
+def test_safety(method, kind):
+    """Only GET and HEAD are reads."""
+    row, request = build(method, "/a", None, None, dict)
     assert row.safety is kind
     assert row.method == request.method == method.upper()
 
@@ -233,8 +233,8 @@ def test_kinds(method, kind):
         (None, object, None),
     ],
 )  # fmt: skip
-async def test_answers(opened, body, kind, value):
-    """The answer is what the caller names, read from the envelope where there is one."""
+async def test_response_types(opened, body, kind, value):
+    """The response has the requested type, read from the envelope if there is one."""
     async with Raw(answering(answer(json.dumps(body)))) as server:
         client = await opened(server.url)
         got = await client.request("GET", "/api/x", response_type=kind)
@@ -243,7 +243,7 @@ async def test_answers(opened, body, kind, value):
 
 
 async def test_text(opened):
-    """What is no JSON is text where anything will do, and else an error that has it."""
+    """A response that is not JSON is text for ``object``, and otherwise an error with the text."""
     async with Raw(answering(answer("up", 200, Content_Type="text/plain"))) as server:
         client = await opened(server.url)
         assert await client.request("GET", "/api/x", response_type=object) == "up"
@@ -254,7 +254,7 @@ async def test_text(opened):
 
 
 async def test_wrong_shape(opened):
-    """An answer that is not what the caller names is a ``DecodeError`` that says where."""
+    """A response that is not of the requested type is a ``DecodeError`` with the path."""
     async with Raw(answering(answer('{"status": "success", "data": {"balance": []}}'), answer("[1]"))) as server:
         client = await opened(server.url)
         with pytest.raises(DecodeError) as caught:
@@ -265,18 +265,18 @@ async def test_wrong_shape(opened):
 
 
 async def test_no_body(opened):
-    """An answer that has no body by the rules of HTTP is an empty object."""
+    """A response without a body by the rules of HTTP is ``{}``."""
     gone = b"HTTP/1.1 204 No Content\r\n\r\n"
     head = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"
     async with Raw(answering(gone, head)) as server:
         client = await opened(server.url)
         assert await client.request("DELETE", "/api/x") == {}
         assert await client.request("HEAD", "/api/x") == {}
-        assert [asked.line.split(" ")[0] for asked in server.requests] == ["DELETE", "HEAD"]
+        assert [request.line.split(" ")[0] for request in server.requests] == ["DELETE", "HEAD"]
 
 
-async def test_refusals(sandbox, either):
-    """A refusal is the error of its status; a read is asked for again, and nothing else is."""
+async def test_errors(sandbox, either):
+    """An error status raises its error; only reads are sent again."""
     with pytest.raises(NotFoundError) as caught:
         await either.request("GET", "/api/nowhere")
     assert (caught.value.method, caught.value.path) == ("GET", "/api/nowhere")
@@ -290,7 +290,7 @@ async def test_refusals(sandbox, either):
 
 
 async def test_lost_actions(sandbox, either):
-    """An action whose line went dead is not sent again; one that never left is."""
+    """An action whose connection was lost is not sent again."""
     sandbox.fail("POST", "/api/esim/order", "drop", when="after")
     with pytest.raises(ConnectionLostError) as caught:
         await either.request("POST", "/api/esim/order", json=CreateOrder([OrderItem(PACKAGE)], reference_id="r"))
@@ -299,7 +299,7 @@ async def test_lost_actions(sandbox, either):
 
 
 async def test_actions_that_never_left(opened):
-    """An action that found nobody was certainly not sent, and says so."""
+    """An action that was never sent says so."""
     with nobody() as url:
         client = await opened(url)
         with pytest.raises(ConnectError) as caught:
@@ -308,19 +308,19 @@ async def test_actions_that_never_left(opened):
 
 
 async def test_settings(opened):
-    """A view's settings hold for these calls as for all."""
+    """The settings of a view apply."""
     async with Raw(answering(answer())) as server:
         client = await opened(server.url)
         await client.with_settings(user_agent="mine/1").request("GET", "/api/x", params={"a": 1})
-        (asked,) = server.requests
-        assert (asked.line, asked.get("User-Agent")) == ("GET /api/x?a=1 HTTP/1.1", "mine/1")
+        (request,) = server.requests
+        assert (request.line, request.get("User-Agent")) == ("GET /api/x?a=1 HTTP/1.1", "mine/1")
 
 
 FAR = datetime.max.replace(tzinfo=timezone(-timedelta(hours=5)))
 
 
 @pytest.mark.parametrize(
-    ("given", "error", "told"),
+    ("arguments", "error", "message"),
     [
         ({"params": [("a", "b")]}, TypeError, "params must be a dict"),
         ({"params": "a=b"}, TypeError, "params must be a dict"),
@@ -332,13 +332,13 @@ FAR = datetime.max.replace(tzinfo=timezone(-timedelta(hours=5)))
         ({"json": {"a": FAR}}, ValueError, "out of range in UTC"),
     ],
 )
-async def test_what_cannot_be_written(either, sandbox, given, error, told):
-    """What no query and no JSON can hold is a clear error before anything is sent."""
-    with pytest.raises(error, match=told):
-        await either.request("POST", "/api/esim/sms", **given)
+async def test_unencodable_arguments(either, sandbox, arguments, error, message):
+    """Values that a query or JSON cannot hold are refused before anything is sent."""
+    with pytest.raises(error, match=message):
+        await either.request("POST", "/api/esim/sms", **arguments)
     assert not sandbox.state()["requests"]
 
 
-async def test_answer_of_any_values(either):
-    """An answer may be said to be a dict of whatever."""
+async def test_dict_of_objects(either):
+    """The response type may be a ``dict`` of any values."""
     assert (await either.request("GET", "/api/balance", response_type=dict[str, object]))["status"] == "success"

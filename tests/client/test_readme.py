@@ -1,4 +1,4 @@
-"""The README tells the truth: its code runs, and its table of calls is that of the rows."""
+"""The README's code runs, and its table of calls is that of the endpoints."""
 
 import inspect
 import re
@@ -21,7 +21,7 @@ TABLE = re.compile(r"(?<=<!-- calls -->\n).*?(?=<!-- /calls -->)", re.DOTALL)
 
 @pytest.fixture
 def served(monkeypatch, tmp_path):
-    """Let the README's clients, which name no token and no host, speak to a sandbox."""
+    """Let the README's clients, which have no token and no URL, use a sandbox."""
     with Sandbox(packages=500) as sandbox:
         monkeypatch.chdir(tmp_path)
         monkeypatch.setenv("ROAMIFY_TOKEN", sandbox.token)
@@ -32,12 +32,12 @@ def served(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("block", BLOCKS, ids=range(len(BLOCKS)))
 def test_blocks_run(block, served):
-    """Each block of code runs as it stands."""
+    """Each block of code runs as it is."""
     exec(compile(block, "README.md", "exec"), {"__name__": "readme"})
 
 
-async def test_fastapi_answers(served):
-    """The FastAPI app of the README serves the usage of an eSIM."""
+async def test_fastapi(served):
+    """The README's FastAPI app returns the usage of an eSIM."""
     scope: dict[str, Any] = {"__name__": "readme"}
     exec(next(block for block in BLOCKS if "FastAPI" in block), scope)
     async with scope["lifespan"](scope["app"]):
@@ -48,28 +48,28 @@ async def test_fastapi_answers(served):
     assert answer.json() == {"left": "1024 of 1024 MB"}
 
 
-def named(kind: Any) -> str:
-    """Write a type as a user reads it."""
+def type_name(kind: Any) -> str:
+    """Return a type as users read it."""
     text = kind.__name__ if isinstance(kind, type) and not typing.get_args(kind) else str(kind)
     return re.sub(r"(?:\w+\.)+(?=[A-Z])", "", text)
 
 
-def written(name: str, row: Any, call: Any) -> str:
-    """Write one line of the table, from a row and its bound call."""
+def table_row(name: str, row: Any, call: Any) -> str:
+    """Return the line of a call."""
     signature = inspect.signature(call)
     bare = [parameter.replace(annotation=inspect.Parameter.empty) for parameter in signature.parameters.values()]
     what = f"{row.method} {row.path}" if isinstance(row, Endpoint) else re.split(r"[;.,]", row.__doc__ or "")[0]
     return f"| `{name}{inspect.Signature(bare)}` | {what} | `{named(signature.return_annotation)}` |"
 
 
-def calls() -> str:
-    """Write the table of all calls, from the rows."""
+def table_of_calls() -> str:
+    """Return the table of all calls."""
     lines = ["| call | what it is | answers |", "|---|---|---|"]
-    for room, resource in vars(AsyncRoamify("token")).items():
+    for group, resource in vars(AsyncRoamify("token")).items():
         if isinstance(resource, Resource):
             for name, row in vars(type(resource)).items():
                 if isinstance(row, dual_method | dual_iterator) and not name.startswith("_"):
-                    lines.append(written(f"{room}.{name}", row, getattr(resource, name)))
+                    lines.append(table_row(f"{group}.{name}", row, getattr(resource, name)))
     return "\n".join(lines) + "\n"
 
 
@@ -78,8 +78,8 @@ def test_table_is_fresh():
     assert TABLE.search(TEXT).group() == calls()
 
 
-def test_both_colours_first():
-    """The README begins with six lines of code in each colour."""
+def test_both_clients_first():
+    """The README begins with six lines of code for each client."""
     assert "Roamify()" in BLOCKS[0]
     assert "AsyncRoamify()" in BLOCKS[1]
     assert len(re.findall(r"^    \S", BLOCKS[0], re.MULTILINE)) + 2 == 6
@@ -95,4 +95,4 @@ def test_every_error_is_named():
 
 
 if __name__ == "__main__":
-    README.write_text(TABLE.sub(lambda _: calls(), TEXT), "utf-8")
+    README.write_text(TABLE.sub(lambda _: table_of_calls(), TEXT), "utf-8")

@@ -1,4 +1,4 @@
-"""What was used of an eSIM, whatever date format the server writes."""
+"""Usage of an eSIM, in all date formats."""
 
 import datetime as dt
 import json
@@ -28,7 +28,7 @@ DAY = dt.date(2025, 1, 2)
     ],
 )
 def test_dates(text, day):
-    """Both documented ways to write a day are read, and those of a server that adds the time."""
+    """Both documented date formats are read, and dates with a time."""
     assert structure({"date": text}, DataUsage) == DataUsage(date=day)
 
 
@@ -49,30 +49,30 @@ def test_dates(text, day):
         1.5,
     ],
 )
-def test_no_dates(text):
-    """What is no day is a problem that says so, and no other day."""
+def test_invalid_dates(text):
+    """Other text is refused, and not read as another day."""
     with pytest.raises(ValueError, match=r"^\$\.date: (a date|text) expected, not"):
         structure({"date": text}, DataUsage)
 
 
 async def test_details(opened):
-    """The details have what the usage has, and what was used day by day."""
-    told = {
+    """The details extend the usage by the usage of each day."""
+    data = {
         "iccid": "89",
         "allowedData": 2**53 - 1,
         "dataUsages": [{"date": "20250102", "usage": 0.10, "location": None}],
     }
-    async with Raw(answering(answer(json.dumps({"status": "success", "data": told})))) as server:
+    async with Raw(answering(answer(json.dumps({"status": "success", "data": data})))) as server:
         client = await opened(server.url)
         details = await client.esims.usage_details("89")
         assert isinstance(details, Usage)
         assert (details.iccid, details.allowed_data) == ("89", None)
         assert details.data_usages == (DataUsage(date=DAY, usage=Decimal("0.10")),)
-        assert [asked.line for asked in server.requests] == ["GET /api/esim/usage/details?iccid=89 HTTP/1.1"]
+        assert [request.line for request in server.requests] == ["GET /api/esim/usage/details?iccid=89 HTTP/1.1"]
 
 
-async def test_details_that_are_wrong():
-    """A day that cannot be read is named."""
+async def test_invalid_details():
+    """A date that cannot be read is named with its path."""
     body = '{"data": {"dataUsages": [{"date": "20250102"}, {"date": "soon"}]}}'
     async with (
         Raw(answering(answer(body))) as server,
@@ -84,8 +84,8 @@ async def test_details_that_are_wrong():
 
 
 @pytest.mark.parametrize("dates", ["YYYYMMDD", "YYYY-MM-DD"])
-async def test_used_data(opened, dates):
-    """What an eSIM used is told by the day, in either date format, and adds up with what is left."""
+async def test_usage_by_day(opened, dates):
+    """The usage by day adds up with what is left, in either date format."""
     async with Sandbox(packages=300, usage_dates=dates) as sandbox:
         client = await opened(sandbox.url, sandbox.token)
         (esim,) = await client.esims.buy("esim-greece-30days-1gb-all")

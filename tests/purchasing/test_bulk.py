@@ -37,7 +37,7 @@ from roamify_async import (
 )
 from roamify_async._core import concurrency
 from roamify_async.purchasing import Journal, machine
-from roamify_async.sandbox import Sandbox, gate
+from roamify_async.sandbox import Sandbox, app
 
 PLAIN = "esim-greece-30days-1gb-all"
 OTHER = "esim-germany-30days-1gb-all"
@@ -540,7 +540,7 @@ class Door:
         self.came = self.under_way = self.most = 0
         self.hold: Callable[[int], Any] | None = None
         """Awaited with the number of the order, from 1."""
-        served = gate._api
+        served = app._api
 
         async def api(world: Any, request: Any, body: bytes) -> Any:
             if f"{request.method} {request.path}" != POST:
@@ -555,7 +555,7 @@ class Door:
             finally:
                 self.under_way -= 1
 
-        monkeypatch.setattr(gate, "_api", api)
+        monkeypatch.setattr(app, "_api", api)
 
 
 @pytest.fixture
@@ -936,6 +936,8 @@ asyncio.run(main())
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peaks are read from /proc")
+@pytest.mark.long
+@pytest.mark.timeout(300)
 async def test_memory_does_not_grow_with_the_lines(sandbox):
     """Lines lie on the disk: ten times as many need no more memory, under references of the caller's too."""
     groups = [group for group in sandbox.catalogue if any(one["packageId"] == PLAIN for one in group["packages"])]

@@ -1,4 +1,4 @@
-"""Both clients under one set of calls, the settings of tests, and aioresponses for this aiohttp."""
+"""Both clients behind one interface, and settings for tests."""
 
 import asyncio
 import inspect
@@ -13,14 +13,14 @@ from roamify_async import Retries, Settings
 from roamify_async.sandbox import Sandbox
 
 QUICK = Settings(retries=Retries(wait=0.001, longest_wait=0.001), reconcile_window=0.05)
-"""Settings under which no test waits long: for a retry, or for an order to be seen."""
+"""Settings with short waits for retries and look-ups."""
 
 
 class MockedResponse(aiohttp.ClientResponse):
-    """A response that aioresponses can make: it does not know the argument that aiohttp 3.14 asks for."""
+    """A response that aioresponses can create: it does not pass an argument that aiohttp 3.14 requires."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        """Stand in for the stream that a sent request has."""
+        """Pass a replacement of the stream writer."""
         parameters = inspect.signature(aiohttp.ClientResponse.__init__).parameters
         if "stream_writer" in parameters:
             kwargs.setdefault("stream_writer", SimpleNamespace(output_size=0))
@@ -28,14 +28,14 @@ class MockedResponse(aiohttp.ClientResponse):
 
 
 class InThread:
-    """A blocking client whose calls are awaited in a worker thread, so that one test body serves both clients."""
+    """A synchronous client whose calls are awaited in a worker thread, so that one test serves both clients."""
 
     def __init__(self, target: Any) -> None:
-        """Wrap a client or one of its rooms."""
+        """Wrap a client or one of its resources."""
         self._target = target
 
     def __getattr__(self, name: str) -> Any:
-        """Give a room wrapped, and a call as a coroutine function."""
+        """Return a resource wrapped, and a call as a coroutine function."""
         value = getattr(self._target, name)
         if name == "with_settings":
             return lambda **changes: InThread(value(**changes))
@@ -49,7 +49,7 @@ class InThread:
 
 
 async def collect(client: Any, **filters: Any) -> list[Any]:
-    """Take everything that ``packages.iter`` gives, with either client."""
+    """Return all items of ``packages.iter``, with either client."""
     if isinstance(client, InThread):
         packages = client._target.packages
         return await asyncio.to_thread(lambda: list(packages.iter(**filters)))

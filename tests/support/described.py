@@ -1,4 +1,4 @@
-"""The API as its OpenAPI description says it is: which operation a request means, and what is wrong with it."""
+"""Requests and responses checked against the OpenAPI document."""
 
 import copy
 import json
@@ -13,7 +13,7 @@ from referencing.jsonschema import DRAFT202012
 
 import roamify_async
 
-DOCUMENT = json.loads((Path(roamify_async.__file__).parent / "sandbox" / "openapi.json").read_text("utf-8"))
+DOCUMENT = json.loads((Path(roamify_async.__file__).parent / "sandbox" / "http" / "openapi.json").read_text("utf-8"))
 
 SOMETIMES = {
     "Package": {"apnUsername", "apnPassword", "throttle"},
@@ -27,11 +27,11 @@ SOMETIMES = {
     "Refund": {"id", "refundId"},
     "RefundFailure": {"refundId"},
 }  # fmt: skip
-"""What even the sandbox leaves out at times."""
+"""Fields that the sandbox leaves out in some responses."""
 
 
 def strict(schema: Any, name: str = "") -> Any:
-    """Copy schemas so that objects have every field that is described, and no other."""
+    """Return schemas whose objects require every described field, and allow no other."""
     if isinstance(schema, list):
         return [strict(one) for one in schema]
     if not isinstance(schema, Mapping):
@@ -44,10 +44,10 @@ def strict(schema: Any, name: str = "") -> Any:
 
 
 class Description:
-    """An OpenAPI document that requests and answers are held against."""
+    """An OpenAPI document that requests and responses are checked against."""
 
     def __init__(self, document: Mapping[str, Any] = DOCUMENT) -> None:
-        """Take a document."""
+        """Load a document."""
         self.document = copy.deepcopy(dict(document))
         self.operations = {
             (method.upper(), path): operation
@@ -57,7 +57,7 @@ class Description:
         self._registry = Registry().with_resource("urn:api", DRAFT202012.create_resource(self.document))
 
     def operation(self, method: str, path: str) -> tuple[str, str]:
-        """Find the operation that a request means; a path without placeholders goes before one with them."""
+        """Return the operation of a request; a path without placeholders takes precedence."""
         fits = [
             (asked, template)
             for asked, template in self.operations
@@ -67,7 +67,7 @@ class Description:
         return min(fits, key=lambda fit: fit[1].count("{"))
 
     def wrong_request(self, method: str, path: str, query: Mapping[str, str], body: Any) -> list[str]:
-        """List what is wrong with a request."""
+        """Return what is wrong with a request."""
         operation = self.operations[self.operation(method, path)]
         named = {p["name"]: p for p in map(self._resolved, operation.get("parameters", ())) if p["in"] == "query"}
         wrong = [f"query {name} is not described" for name in query.keys() - named.keys()]
@@ -83,19 +83,19 @@ class Description:
         return wrong + self._problems(described["content"]["application/json"]["schema"], body)
 
     def wrong_answer(self, operation: tuple[str, str], status: int, body: Any) -> list[str]:
-        """List what is wrong with an answer."""
+        """Return what is wrong with a response."""
         responses = self.operations[operation]["responses"]
         if str(status) not in responses:
             return [f"{status} is not described"]
         return self._problems(self._resolved(responses[str(status)])["content"]["application/json"]["schema"], body)
 
     def wrong_event(self, webhook: str, body: Any) -> list[str]:
-        """List what is wrong with what a webhook sends."""
-        told = self.document["webhooks"][webhook]["post"]["requestBody"]
-        return self._problems(told["content"]["application/json"]["schema"], body)
+        """Return what is wrong with the body of a webhook."""
+        body_schema = self.document["webhooks"][webhook]["post"]["requestBody"]
+        return self._problems(body_schema["content"]["application/json"]["schema"], body)
 
     def success(self, operation: tuple[str, str]) -> int:
-        """Give the status of success."""
+        """Return the success status."""
         return next(int(status) for status in self.operations[operation]["responses"] if status.startswith("2"))
 
     def _resolved(self, part: Any) -> Any:
@@ -121,5 +121,5 @@ def _wrong_peers(operation: Mapping[str, Any], query: Mapping[str, str]) -> Iter
 
 
 def anonymous(operation: str) -> str:
-    """Give an operation without the names of what stands in its path, which are anyone's choice."""
+    """Return an operation without the names of its path parameters."""
     return re.sub(r"\{\w+\}", "{}", operation)

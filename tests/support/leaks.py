@@ -1,4 +1,4 @@
-"""Whether a token shows in anything that a test makes: logs, errors, tracebacks with locals, pickles, warnings."""
+"""Search for leaked tokens in logs, errors, tracebacks with local variables, pickles and warnings."""
 
 import logging
 import pickle
@@ -21,17 +21,17 @@ CLIENT = Path(roamify_async.__file__).parent
 
 
 class Watch(logging.Handler):
-    """Keeps every log record's text and every error that is made."""
+    """Collects the text of every log record and every error that is created."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Watch the root logger at DEBUG, the making of errors, and warnings."""
+        """Watch the root logger at DEBUG, errors and warnings."""
         super().__init__(logging.DEBUG)
         self.setFormatter(logging.Formatter("%(name)s %(message)s"))
         self.texts: list[str] = []
         self.errors: list[RoamifyError] = []
         make, show = RoamifyError.__init__, warnings.showwarning
 
-        def making(error: RoamifyError, *args: object, **kwargs: object) -> None:
+        def creating(error: RoamifyError, *args: object, **kwargs: object) -> None:
             self.errors.append(error)
             make(error, *args, **kwargs)
 
@@ -39,15 +39,15 @@ class Watch(logging.Handler):
             self.texts.append(str(message))
             show(message, *args, **kwargs)
 
-        monkeypatch.setattr(RoamifyError, "__init__", making)
+        monkeypatch.setattr(RoamifyError, "__init__", creating)
         monkeypatch.setattr(warnings, "showwarning", showing)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Keep a record's text, its arguments' reprs included."""
+        """Keep the text of a record, and the ``repr`` of its arguments."""
         self.texts += [self.format(record), repr(record.args)]
 
     def shown(self) -> list[str]:
-        """Give all texts in which a token might stand."""
+        """Return all texts in which a token might appear."""
         texts = [*self.texts]
         for error in self.errors:
             texts += [str(error), repr(error), repr(pickle.dumps(error)), *frames(error)]
@@ -55,7 +55,7 @@ class Watch(logging.Handler):
 
 
 def frames(error: BaseException | None) -> list[str]:
-    """Give the local variables in the frames of an error, and of what led to it, that are the client's."""
+    """Return the local variables in the library's frames of an error and its causes."""
     shown: list[str] = []
     while error is not None:
         for frame, _ in traceback.walk_tb(error.__traceback__):
@@ -69,7 +69,7 @@ def frames(error: BaseException | None) -> list[str]:
 
 
 def safe_repr(value: object) -> str:
-    """Give a value's repr, or why it has none."""
+    """Return the ``repr`` of a value, or why it has none."""
     try:
         return repr(value)
     except Exception as error:  # noqa: BLE001 -- a repr may fail in any way

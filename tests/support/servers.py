@@ -1,4 +1,4 @@
-"""Loopback servers that a test plays byte by byte, a small HTTP proxy, and a clock that a test moves."""
+"""Loopback servers with scripted responses, an HTTP proxy, and a clock that tests control."""
 
 import asyncio
 import socket
@@ -14,25 +14,25 @@ import pytest
 
 @attrs.frozen
 class Received:
-    """One request as it came over the wire."""
+    """A request as it was received."""
 
     line: str
     headers: tuple[tuple[str, str], ...]
     body: bytes
 
     def all(self, name: str) -> list[str]:
-        """Give every value of a header."""
+        """Return all values of a header."""
         return [value for key, value in self.headers if key.lower() == name.lower()]
 
     def get(self, name: str) -> str | None:
-        """Give the value of a header that comes once or never."""
+        """Return the value of a header that occurs at most once."""
         values = self.all(name)
         assert len(values) <= 1, values
         return values[0] if values else None
 
 
 def answer(body: bytes | str = b"{}", status: int = 200, **headers: str) -> bytes:
-    """Write a whole response; ``_`` in a header's name stands for ``-``."""
+    """Return a complete response; ``_`` in a header name stands for ``-``."""
     body = body.encode() if isinstance(body, str) else body
     given = {"Content_Type": "application/json", "Content_Length": str(len(body))} | headers
     lines = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in given.items())
@@ -40,16 +40,16 @@ def answer(body: bytes | str = b"{}", status: int = 200, **headers: str) -> byte
 
 
 class Connection:
-    """One connection that a client made."""
+    """A connection that a client made."""
 
     def __init__(self, server: "Raw", reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Hold both directions."""
+        """Keep both streams."""
         self.server = server
         self.reader = reader
         self.writer = writer
 
     async def request(self) -> Received | None:
-        """Read one request; None where the client hung up instead."""
+        """Read a request; return ``None`` if the client closed the connection."""
         try:
             head = (await self.reader.readuntil(b"\r\n\r\n")).decode()
         except (asyncio.IncompleteReadError, ConnectionError):
@@ -68,7 +68,7 @@ class Connection:
         await self.writer.drain()
 
     def abort(self) -> None:
-        """Cut the connection; the client sees a reset where it has sent what was not read."""
+        """Abort the connection; the client sees a reset if something it sent was not read."""
         self.writer.transport.abort()
 
 
@@ -76,10 +76,10 @@ Play = Callable[[Connection], Awaitable[None]]
 
 
 class Raw:
-    """A loopback server; what it does on each connection is up to the test. A connection is closed when that ends."""
+    """A loopback server that runs a function of the test on each connection, and closes the connection afterwards."""
 
     def __init__(self, play: Play, *, ssl: ssl.SSLContext | None = None, sock: socket.socket | None = None) -> None:
-        """Choose what it does; it listens on *sock* if one is given."""
+        """Set the function; listen on *sock*, or on a new socket."""
         self._play = play
         self._ssl = ssl
         self._sock = sock or bound()
@@ -88,11 +88,11 @@ class Raw:
         self.connections = 0
         self.requests: list[Received] = []
         self.came = asyncio.Event()
-        """Set when a request has come."""
+        """Set once a request has arrived."""
 
     @property
     def url(self) -> str:
-        """Where it listens."""
+        """URL of the server."""
         return f"http{'s' if self._ssl else ''}://127.0.0.1:{self._port}"
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -103,14 +103,14 @@ class Raw:
         try:
             await self._play(Connection(self, reader, writer))
         except (asyncio.CancelledError, asyncio.IncompleteReadError, ConnectionError):
-            pass  # the test is over, or the client hung up
+            pass  # the test is over, or the client closed the connection
         finally:
             self._tasks.discard(task)
             with suppress(OSError):
                 writer.close()
 
     def refuse(self) -> None:
-        """Stop listening: further connections are refused."""
+        """Stop listening, so that further connections are refused."""
         self._server.close()
 
     async def __aenter__(self) -> Self:
@@ -119,7 +119,7 @@ class Raw:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Stop, and cut what is open."""
+        """Stop, and abort open connections."""
         self._server.close()
         tasks = tuple(self._tasks)
         for task in tasks:
@@ -128,7 +128,7 @@ class Raw:
 
 
 def bound() -> socket.socket:
-    """Give a socket that has a port and does not listen: connections to it are refused."""
+    """Return a socket that is bound and does not listen, so that connections are refused."""
     made = socket.socket()
     made.bind(("127.0.0.1", 0))
     return made
@@ -136,13 +136,13 @@ def bound() -> socket.socket:
 
 @contextmanager
 def nobody() -> Iterator[str]:
-    """Give a URL where connections are refused."""
+    """Yield a URL at which connections are refused."""
     with bound() as made:
         yield f"http://127.0.0.1:{made.getsockname()[1]}"
 
 
 def answering(*answers: bytes) -> Play:
-    """Answer each request with the next of the answers, and with the last one from then on."""
+    """Send the responses one by one, and repeat the last."""
     left = list(answers)
 
     async def play(connection: Connection) -> None:
@@ -153,9 +153,9 @@ def answering(*answers: bytes) -> Play:
 
 
 def routed(routes: Mapping[str, Sequence[bytes]]) -> Play:
-    """Answer each request with the next answer to its method and path, and with the last one from then on.
+    """Send the responses of each route one by one, and repeat the last.
 
-    An answer of no bytes cuts the connection.
+    An empty response aborts the connection.
     """
     left = {route: list(answers) for route, answers in routes.items()}
 
@@ -172,7 +172,7 @@ def routed(routes: Mapping[str, Sequence[bytes]]) -> Play:
 
 
 def basic(user: str, password: str) -> str:
-    """Write the credentials of the basic scheme."""
+    """Return a basic ``Authorization`` header."""
     return "Basic " + b64encode(f"{user}:{password}".encode()).decode()
 
 
@@ -186,7 +186,7 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 
 def proxying(refusal: bytes = b"") -> Play:
-    """Be an HTTP proxy, for CONNECT and for absolute URLs; with *refusal* answer that to everything."""
+    """Act as an HTTP proxy, for CONNECT and absolute URLs; with *refusal* respond with that."""
 
     async def play(connection: Connection) -> None:
         asked = await connection.request()
@@ -213,23 +213,23 @@ def proxying(refusal: bytes = b"") -> Play:
 
 
 class Clock:
-    """The running event loop's time, which a test moves on; and a sleep that only does that."""
+    """Controls the time of the running event loop."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Take over the loop's time."""
+        """Replace the loop's clock."""
         loop = asyncio.get_running_loop()
         real = loop.time
         self._ahead = 0.0
         self.slept: list[float] = []
-        """Seconds of each sleep."""
+        """Duration of each sleep in seconds."""
         monkeypatch.setattr(loop, "time", lambda: real() + self._ahead)
 
     def move(self, seconds: float) -> None:
-        """Let so much time pass at once; what waits for it goes on when the loop next turns."""
+        """Advance the time; timers fire when the loop next runs."""
         self._ahead += seconds
 
     async def sleep(self, seconds: float) -> None:
-        """Note how long it should take, and let that time pass."""
+        """Record a duration, and advance the time by it."""
         self.slept.append(seconds)
         self.move(seconds)
         await asyncio.sleep(0)

@@ -1,4 +1,4 @@
-"""Never run, only type-checked: what users of both clients see."""
+"""Type-checked and never run: the types of both clients."""
 
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, date, datetime, timedelta
@@ -45,8 +45,8 @@ from roamify_async import (
 )
 
 
-async def awaiting(roamify: AsyncRoamify) -> None:  # noqa: PLR0915 -- one call a line
-    """Everything is awaited."""
+async def asynchronous(roamify: AsyncRoamify) -> None:  # noqa: PLR0915 -- one line for each call
+    """Every call is awaited."""
     assert_type(await roamify.countries.list(geography="local"), tuple[Country, ...])
     assert_type(await roamify.packages.page(page=2, country="Greece"), PackagePage)
     assert_type(await roamify.packages.get("esim-x"), Package)
@@ -106,8 +106,8 @@ async def awaiting(roamify: AsyncRoamify) -> None:  # noqa: PLR0915 -- one call 
     assert_type(roamify.with_settings(timeouts=Timeouts(total=timedelta(seconds=5))), AsyncRoamify)
 
 
-def blocking(roamify: Roamify) -> None:
-    """Everything blocks, and answers the same."""
+def synchronous(roamify: Roamify) -> None:
+    """Every call blocks, and returns the same type."""
     assert_type(roamify.countries.list(geography="local"), tuple[Country, ...])
     assert_type(roamify.packages.page(page=2, country="Greece"), PackagePage)
     assert_type(roamify.packages.get("esim-x"), Package)
@@ -155,10 +155,10 @@ def blocking(roamify: Roamify) -> None:
 
 
 def values(package: Package, order: Order, esim: Esim) -> None:
-    """Money is Decimal, times are datetimes, and what may be absent says so."""
-    with capture_responses() as answers:
-        assert_type(answers, list[RawResponse])
-    assert_type(answers[0].text, str)
+    """Money is ``Decimal``, times are ``datetime``, and optional values say so."""
+    with capture_responses() as responses:
+        assert_type(responses, list[RawResponse])
+    assert_type(responses[0].text, str)
     assert_type(package.price, Decimal)
     assert_type(package.data_amount, Decimal | None)
     assert_type(package.destination.country_name, str)
@@ -173,7 +173,7 @@ def values(package: Package, order: Order, esim: Esim) -> None:
 
 
 def mistakes(roamify: Roamify) -> None:
-    """Show mistakes that are seen before they run."""
+    """Mistakes are found by type checkers."""
     roamify.orders.create()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     roamify.orders.create([OrderItem("p")], refrence_id="r")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     roamify.orders.list(3)  # type: ignore[call-arg,arg-type]  # pyright: ignore[reportCallIssue]

@@ -1,4 +1,4 @@
-"""Never run, only type-checked: what users of webhooks see."""
+"""Type-checked and never run: the types of webhooks."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -25,7 +25,7 @@ from roamify_async.webhooks import (
 
 
 def reading(body: bytes, signature: str | None) -> None:
-    """Events are told apart by their classes, and their fields are typed."""
+    """Events are distinguished by class, and their fields are typed."""
     assert_type(verify(body, signature, "secret"), None)
     assert_type(sign(body, "secret"), str)
     event = parse(body, signature, ["new", "old"])
@@ -49,12 +49,12 @@ async def awaited(event: WebhookEvent) -> None:
 
 
 def plain(event: WebhookEvent) -> int:
-    """Handle an event, and say something that nobody listens to."""
+    """Handle an event, and return a value that is ignored."""
     return len(event.key)
 
 
 async def receiving(event: WebhookEvent, app: web.Application) -> None:
-    """Both kinds of handlers fit, and both kinds of servers."""
+    """Both kinds of handlers and servers are accepted."""
     store = MemoryStore(size=10)
     receiver = Receiver(awaited, "secret", store=store, deadline=1)
     app.router.add_post("/roamify", aiohttp_handler(Receiver(plain, ("a", "b"))))

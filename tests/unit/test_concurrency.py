@@ -303,6 +303,19 @@ async def test_throttle_spares_active_workers():
 
 
 @simulated_time
+async def test_throttle_ends_for_waiting_workers():
+    """After the throttling, the next slot that is released makes room for workers that wait."""
+    workers = Workers(Limiter(2, is_adaptive=True))
+    workers.limiter.throttle(60)
+    workers.start(0, 1, 2, 3)
+    await anyio.sleep(61)
+    assert workers.active == {0}
+    await workers.finish(0)
+    assert workers.active == {1, 2}
+    await workers.finish_all()
+
+
+@simulated_time
 async def test_throttle_of_a_fixed_limiter():
     """A limiter that is not adaptive keeps its limit."""
     limiter = Limiter(8)
@@ -339,7 +352,7 @@ async def test_rate(rate):
 
 @simulated_time
 async def test_no_burst_after_a_pause():
-    """Nor is there a burst after a pause, however long."""
+    """After a pause, however long, there is no burst either."""
     limiter = Limiter(100, 4)
     await start_times(limiter, 3)
     await anyio.sleep(1000)

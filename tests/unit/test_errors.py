@@ -15,6 +15,8 @@ from roamify_async.errors import (
     ConnectionLostError,
     DecodeError,
     EsimsNotReadyError,
+    PackageNotFoundError,
+    PurchaseFailedError,
     PurchaseInDoubtError,
     RequestTimeoutError,
     RoamifyError,
@@ -181,7 +183,8 @@ def test_unknown_facts():
 def test_sent_by_default():
     """A response was ``"answered"``, a doubt ``"maybe"`` left, and everything else did not leave."""
     for kind in CLASSES:
-        answered = issubclass(kind, APIStatusError | DecodeError | EsimsNotReadyError)
+        answered = issubclass(kind, APIStatusError | DecodeError | EsimsNotReadyError | PurchaseFailedError)
+        answered = answered and kind is not PackageNotFoundError
         doubt = kind is PurchaseInDoubtError
         assert make(kind).sent == ("answered" if answered else "maybe" if doubt else "no"), kind
 

@@ -25,6 +25,8 @@ def test_defaults():
         "concurrency": 16,
         "rate": None,
         "reconcile_window": 30,
+        "look_first": True,
+        "check_packages": True,
         "on_doubt": "look_up",
         "proxy": None,
         "ssl": None,

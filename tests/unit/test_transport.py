@@ -399,7 +399,7 @@ async def test_lost_responses(play):
 
 @pytest.mark.parametrize("play", BREAKS.values(), ids=BREAKS)
 async def test_lost_reads(play):
-    """So may a GET, although it has no body."""
+    """A GET without a complete response may have been sent, although it has no body."""
     async with Raw(play) as server:
         assert failure(await outcome(server.url, GET)) == LOST
         assert server.requests
@@ -460,7 +460,7 @@ async def test_unknown_host(request_):
 
 
 async def deaf(connection):
-    """Take a connection and never read from it."""
+    """Accept a connection and never read from it."""
     await asyncio.Event().wait()
 
 
@@ -718,7 +718,7 @@ async def test_proxy_refuses(request_, status):
 
 
 async def test_proxy_hangs_up():
-    """So it is if the proxy closes the connection."""
+    """If the proxy closes the connection, nothing was sent; its password is not shown."""
     async with Raw(hang_up) as proxy:
         result = await outcome("https://api.invalid", proxy=with_password(proxy.url))
         assert failure(result) == UNSENT
@@ -726,7 +726,7 @@ async def test_proxy_hangs_up():
 
 
 async def test_proxy_is_not_there():
-    """So it is if the proxy refuses connections."""
+    """If the proxy refuses connections, nothing was sent; its password is not shown."""
     with nobody() as url:
         for base in "https://api.invalid", "http://api.invalid":
             result = await outcome(base, proxy=with_password(url))
@@ -867,7 +867,7 @@ async def test_after_close():
 
 
 async def test_closed_before_use():
-    """So does one that was closed before it was used."""
+    """A client that was closed before it was used raises too."""
     client = AsyncRoamify(TOKEN)
     assert repr(client).endswith(" new>")
     await client.aclose()
@@ -990,7 +990,7 @@ async def test_dropped_open():
 
 
 def test_dropped_after_its_loop():
-    """So does one that is dropped after its loop has ended; aiohttp does not warn."""
+    """A client that is dropped after its loop has ended warns; aiohttp does not."""
     with Sandbox(packages=100) as sandbox:
 
         async def use():

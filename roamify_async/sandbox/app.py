@@ -1,0 +1,99 @@
+"""The application: how a request is logged, authorized, hit by a fault, served and answered."""
+
+import asyncio
+import hmac
+import json
+from functools import partial
+from typing import Any, Final
+
+from aiohttp import web
+
+from .context import Context, Request
+from .control.api import PREFIX, control
+from .control.dashboard import dashboard
+from .faults.effects import FaultyRequest, Outcome, inject
+from .faults.rules import Modifiers
+from .http.errors import UNAUTHORIZED, failed
+from .http.responses import Response, openapi, to_aiohttp
+from .routes import PUBLIC, serve
+
+_UNREADABLE: Final = object()
+
+
+async def handle(context: Context, request: web.BaseRequest) -> web.StreamResponse:
+    """Return the response to any request that reaches the server."""
+    try:
+        body = await request.read()
+    except web.HTTPRequestEntityTooLarge:
+        return to_aiohttp(request, failed(413, "request entity too large"), compress=False)
+    if (request.method, request.path) == ("GET", "/"):
+        response: Outcome = dashboard(context, request.remote, paused="paused" in request.query)
+    elif request.path.startswith(PREFIX) and _is_cross_origin(request):
+        response = failed(403, "The control API refuses requests of web pages of other origins")
+    elif request.path.startswith(PREFIX):
+        response = control(context, request.method, request.path, request.remote, body)
+    elif (request.method, request.path) == ("GET", "/openapi.json"):
+        response = openapi(f"{request.scheme}://{request.host}")
+    else:
+        response = await _api(context, request, body)
+    if isinstance(response, web.StreamResponse):
+        return response
+    return to_aiohttp(request, response, compress=context.options.compress)
+
+
+async def _api(context: Context, request: web.BaseRequest, body: bytes) -> Outcome:
+    endpoint = f"{request.method} {request.path}"
+    with context.lock:
+        context.requests.count(endpoint)
+        hit = context.faults.take(request.method, request.path, set(request.query.items()))
+        resets = context.resets
+        entry = context.requests.add(request.method, request.path, context.now(), hit.rule.fault if hit else "")
+    if latency := context.options.latency_of(endpoint):
+        await asyncio.sleep(latency)
+    respond = partial(_respond, context, request, body, resets)
+    response = (
+        respond(Modifiers())
+        if hit is None
+        else await inject(FaultyRequest(request, hit, respond, context.catalogue.packages))
+    )
+    entry.status = response.status if isinstance(response, Response) else "aborted"
+    return response
+
+
+def _respond(context: Context, request: web.BaseRequest, body: bytes, resets: int, modifiers: Modifiers) -> Response:
+    if context.resets != resets:
+        return failed(503, "The sandbox was reset")
+    if request.path.startswith("/api/") and request.path not in PUBLIC and not _is_authorized(context, request):
+        return failed(401, UNAUTHORIZED)
+    parsed = _parse_body(request, body)
+    if parsed is _UNREADABLE:
+        return failed(400, "Invalid JSON body")
+    return serve(context, request.method, request.path, Request(_parse_query(request), parsed, modifiers))
+
+
+def _is_cross_origin(request: web.BaseRequest) -> bool:
+    """Return whether a web page of another origin sent the request; only browsers send an Origin header."""
+    return request.headers.get("Origin", own := f"{request.scheme}://{request.host}") != own
+
+
+def _is_authorized(context: Context, request: web.BaseRequest) -> bool:
+    header = request.headers.get("Authorization", "")
+    return hmac.compare_digest(header.encode(errors="surrogateescape"), f"Bearer {context.options.token}".encode())
+
+
+def _parse_query(request: web.BaseRequest) -> dict[str, object]:
+    query: dict[str, object] = {}
+    for name in request.query:
+        values: list[str] = request.query.getall(name)
+        query[name] = values[0] if len(values) == 1 else values
+    return query
+
+
+def _parse_body(request: web.BaseRequest, body: bytes) -> Any:  # JSON of any type
+    """Return the parsed body; a body of another content type is ignored, as Express does, and counts as `{}`."""
+    if request.content_type != "application/json" or not body:
+        return {}
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return _UNREADABLE

@@ -1,0 +1,1 @@
+"""How a test inspects and steers the server."""

@@ -1,0 +1,1 @@
+"""What the server sells: destinations, packages, insurance, devices and currencies."""

@@ -1,0 +1,1 @@
+"""How the server fails on demand."""

@@ -1,0 +1,1 @@
+"""Bytes in and out: validation, responses, errors, serializers and the OpenAPI description."""
