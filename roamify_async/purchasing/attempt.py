@@ -241,12 +241,15 @@ class Attempt(Generic[ResponseT, BookedT]):
         self.send_state.resent = self.send_state.resent or self.send_state.first_sent_at is not None
         if self.machine.sends:
             log.info("purchase %s was not found: sent again", self.reference)
-        try:
-            if self._before_send is not None:
+        if self._before_send is not None:
+            try:
                 await self._before_send()
+            except JournalError:
+                raise  # What cannot be written is not sent.
+            except RoamifyError as error:
+                return self.machine.on_veto(error.with_traceback(None))
+        try:
             response = await self.engine.exchange(self.endpoint, self.request, self.send_state)
-        except JournalError:
-            raise  # What cannot be written is not sent.
         except RoamifyError as error:
             if isinstance(error, ServerError):
                 self.engine.memory.forget_packages(tuple(self.request.packages()))

@@ -19,10 +19,10 @@ from roamify_async._http.messages import SendState
 from roamify_async._serde.converter import unstructure
 from roamify_async.errors import (
     AuthenticationError,
-    BudgetError,
     ConfigurationError,
     ConflictError,
     JournalError,
+    PackageNotFoundError,
     PermissionDeniedError,
     PurchaseFailedError,
     PurchaseInDoubtError,
@@ -281,11 +281,11 @@ def status_of(error: RoamifyError) -> Status:
     if isinstance(error, PurchaseFailedError):
         return "refused"
     outcome = classify(error)
-    if isinstance(error, BudgetError) or outcome in {Outcome.NOT_SENT, Outcome.RATE_LIMITED}:
-        return "not_sent"
-    if outcome in {Outcome.REFUSED, Outcome.CONFLICT}:
+    if isinstance(error, ConflictError | PackageNotFoundError):
         return "refused"
-    return "not_sent" if error.sent == "no" else "in_doubt"
+    if error.sent == "no" or outcome in {Outcome.NOT_SENT, Outcome.RATE_LIMITED}:
+        return "not_sent"
+    return "refused" if outcome is Outcome.REFUSED else "in_doubt"
 
 
 def ends_all(error: RoamifyError) -> bool:

@@ -147,6 +147,12 @@ class Machine(Generic[ResponseT, BookedT]):
             return Fail(_not_looked_up(result.failure))
         return Send()
 
+    def on_veto(self, error: RoamifyError) -> Step[ResponseT, BookedT]:
+        """Decide after the caller refused a send, whatever the error: not one byte of it left."""
+        self._failure = error.with_facts(sent="no")
+        self.max_sends = 0
+        return Search() if self.may_be_booked else Fail(error)
+
     # ---------------------------------------------------------------- after sending
 
     def on_response(self, response: ResponseT) -> Step[ResponseT, BookedT]:
