@@ -243,7 +243,8 @@ class Machine(Generic[ResponseT, BookedT]):
                 return Fail(_with_orders(failure, result))
             if result.is_empty and self.sends >= self.max_sends:
                 return Fail(failure)  # Rate limited to the end.
-        if not result.is_empty or not self._may_resend(outcome):
+        # Whatever a response holds, the server says that something was bought.
+        if self._seen or not result.is_empty or not self._may_resend(outcome):
             return Fail(self._in_doubt(result))
         return FindNearMatches()
 
