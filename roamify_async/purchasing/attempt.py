@@ -23,6 +23,7 @@ from roamify_async.errors import (
     ConfigurationError,
     JournalError,
     PackageNotFoundError,
+    PurchaseFailedError,
     PurchaseInDoubtError,
     RoamifyError,
     ServerError,
@@ -351,9 +352,14 @@ class Attempt(Generic[ResponseT, BookedT]):
 
     def remember(self, error: RoamifyError) -> None:
         """Remember a doubt, or that there is none."""
-        if isinstance(error, PurchaseInDoubtError) and self.send_state.first_sent_at is not None:
+        if self.send_state.first_sent_at is None:
+            return
+        is_over = isinstance(error, PurchaseFailedError) and not self.send_state.resent
+        if isinstance(error, PurchaseInDoubtError):
             self._add_doubt(error.reason)
-        elif self.machine.sends and not self.machine.may_be_booked:
+        elif self.machine.may_be_booked and not is_over:  # Another error does not undo a doubt.
+            self._add_doubt(self.machine.doubt)
+        elif is_over or self.machine.sends:
             self.engine.memory.resolve(self.reference)
 
     def unexpected(self) -> RoamifyError:
