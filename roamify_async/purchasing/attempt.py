@@ -21,6 +21,7 @@ from roamify_async._core.memory import Doubt
 from roamify_async._http.messages import SendState
 from roamify_async.errors import (
     ConfigurationError,
+    ConflictError,
     JournalError,
     PackageNotFoundError,
     PurchaseFailedError,
@@ -121,6 +122,7 @@ async def make_purchase(
         engine, endpoint, request, send_state, is_new=is_new, must_look=must_look, check=check, before_send=before_send
     )
     reference = request.reference_id or ""
+    _refuse_other(engine, request)
     engine.memory.references.remember(reference, None)
     try:
         response = await attempt.run()
@@ -140,6 +142,24 @@ async def make_purchase(
     engine.memory.resolve(reference)
     response.reference_id = response.reference_id or reference
     return response
+
+
+def _refuse_other(engine: Engine, request: PurchaseRequest) -> None:
+    """Refuse a purchase while another one under its reference is in doubt: one reference is one purchase."""
+    earlier = engine.memory.doubts.get(request.reference_id or "")
+    if earlier is None:
+        return
+    other = cast("PurchaseRequest", earlier.request)
+    if type(other) is type(request) and other.packages() == request.packages():
+        return
+    raise ConflictError(
+        f"another purchase under the reference {request.reference_id!r} is in doubt; nothing was sent. "
+        "One reference is one purchase: use another one",
+        status=409,
+        sent="no",
+        reference_id=request.reference_id,
+        package_ids=tuple(request.packages()),
+    )
 
 
 class Attempt(Generic[ResponseT, BookedT]):
