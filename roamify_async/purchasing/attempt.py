@@ -305,10 +305,14 @@ class Attempt(Generic[ResponseT, BookedT]):
         return attrs.evolve(result, evidence=result.evidence + evidence)
 
     async def _search(self, *, until_answered: bool) -> LookUpResult[BookedT]:
+        engine = self._engine_of_polls()
+        window = self.engine.settings.reconcile_window
+        return await search(lambda: self._look(engine), window, until_answered=until_answered)
+
+    def _engine_of_polls(self) -> Engine:
+        """Return an engine that tries once: a poll that fails is repeated anyway, within the window."""
         settings = self.engine.settings
-        # The search itself repeats a look-up that fails.
-        engine = self.engine.view(settings.changed(retries=attrs.evolve(settings.retries, tries=1)))
-        return await search(lambda: self._look(engine), settings.reconcile_window, until_answered=until_answered)
+        return self.engine.view(settings.changed(retries=attrs.evolve(settings.retries, tries=1)))
 
     async def _find_near_matches(self) -> tuple[tuple[object, ...], RoamifyError | None]:
         """Return the latest purchases whose reference may be this one, changed by the server."""
@@ -326,10 +330,10 @@ class Attempt(Generic[ResponseT, BookedT]):
 
     async def _refresh(self, booked: Booked) -> BookedT | None:
         """Read a purchase until it is complete or the window has passed; return it as last seen."""
-        last: BookedT | None = None
+        engine, last = self._engine_of_polls(), cast("BookedT | None", None)
         async for _ in poll(self.engine.settings.reconcile_window):
             try:
-                last = await self.reconciliation.refresh(self.engine, self.request, booked.id) or last
+                last = await self.reconciliation.refresh(engine, self.request, booked.id) or last
             except RoamifyError as error:
                 log.info("purchase %s could not be read again: %s", self.reference, error)
                 continue
