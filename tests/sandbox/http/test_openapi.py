@@ -297,6 +297,8 @@ async def test_refusals_of_the_sandbox(visitor):
 
 
 @pytest.mark.timeout(180)  # a minute on a busy machine
+@pytest.mark.long
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("half", ["--include-path-regex", "--exclude-path-regex"])
 def test_answers_to_anything(half):
     """Requests at the bounds of every parameter and at random, valid and not, are answered as described."""
