@@ -202,7 +202,9 @@ class Packages(Resource[Mode]):
     async def list(
         self: "Packages[Async]", *, page_size: int = 50, concurrency: int | None = None, **filters: Unpack[Filters]
     ) -> Catalogue:
-        """Return all packages of a search, each once and in the server's order. The result is complete.
+        """Return all packages of a search, each once and in the server's order.
+
+        A page that cannot be read raises its error. If the catalogue changes while it is read, packages may be missing.
 
         Args:
             page_size: Number of results per page.

@@ -45,6 +45,10 @@ class ApplyEsim:
         start_date: First day of travel, as a ``datetime.date`` or ISO text such as ``"2027-07-01"``. Required if the
             package has ``requirements.travel_date``; most packages do not.
 
+    Raises:
+        RoamifyError: The request failed, and the eSIM has no profile after the deadline of the call (120 seconds by
+            default), or after ``Settings.reconcile_window`` if the server failed with another message.
+
     See: https://docs.getroamify.com/esims/esims/
     """
 
@@ -158,8 +162,9 @@ class Esim:
 class ApplyOrder:
     """Generate the profiles of all eSIMs of an order, which takes up to 90 seconds, and return the eSIMs.
 
-    If the server requires an ``esimId``, as one of its documentation pages says, each eSIM is applied by its id. If the
-    response is lost, the eSIMs are read until their profiles exist.
+    Whether the server requires an ``esimId`` too is disputed: a table of its documentation says so, while the text
+    describes requests with a reference only. If it does, each eSIM is applied by its id. If the response is lost, the
+    eSIMs are read until their profiles exist.
 
     Args:
         reference_id: The reference of the order.
@@ -177,6 +182,9 @@ class ApplyOrder:
 @attrs.frozen
 class GetHistory:
     """Return the packages that an eSIM was bought and topped up with.
+
+    Args:
+        iccid: The ICCID of the eSIM.
 
     See: https://docs.getroamify.com/esims/esims/
     """

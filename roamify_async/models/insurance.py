@@ -65,6 +65,9 @@ class ListInsurance:
 class GetInsurance:
     """Return the product of one insurance package. Its ``packages`` contain only that package.
 
+    Args:
+        package_id: Id of the package, such as ``"insurance-saudi-arabia-individual-7days"``.
+
     Raises:
         NotFoundError: There is no such package.
 

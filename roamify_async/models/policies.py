@@ -154,6 +154,9 @@ class ApplyPolicy:
 class GetPolicy:
     """Return one policy.
 
+    Args:
+        policy_id: The ``policy_id`` of an order item.
+
     Raises:
         NotFoundError: There is no such policy, or it belongs to another partner.
 

@@ -105,6 +105,9 @@ class ListVouchers:
 class GetVoucher:
     """Return one voucher by its id.
 
+    Args:
+        voucher_id: The id of the voucher. Use ``vouchers.get_by_code`` for its code.
+
     Raises:
         NotFoundError: There is no such voucher, or it belongs to another partner.
 
@@ -133,7 +136,10 @@ class GetVoucherByCode:
 
 @attrs.frozen
 class RevokeVoucher:
-    """Revoke a voucher permanently. Its eSIM is cancelled too. Whether its price is refunded is not documented.
+    """Revoke a voucher permanently, and cancel its eSIM. Whether its price is refunded is not documented.
+
+    Args:
+        voucher_id: The id of the voucher.
 
     Raises:
         NotFoundError: There is no such voucher, or it belongs to another partner.
