@@ -1,7 +1,7 @@
-"""Buy and run travel eSIMs through Roamify's partner API: asyncio first, with a synchronous client.
+"""Client of Roamify's partner API for travel eSIMs: asyncio first, with a synchronous client of the same calls.
 
-Names are imported at first use, so that a program that only needs the errors, the sandbox or the webhooks does not wait
-for the whole API.
+Public names are imported at first use, so that a program that uses only errors, webhooks or the sandbox does not import
+the whole client.
 """
 
 from importlib import import_module

@@ -1,6 +1,6 @@
-"""Validators for attrs fields. Each names the field and, unless it is personal, the value that it refuses.
+"""Validators of attrs fields. Their errors name the field and, unless it is personal data, the refused value.
 
-They wrap the validators of attrs, so that errors say what to pass in the words of the caller.
+They wrap the validators of attrs, so that messages say what to pass.
 """
 
 import datetime as dt
@@ -17,7 +17,7 @@ from attrs import validators
 Seconds = float | timedelta
 """A duration: seconds as a number, or a ``timedelta``."""
 MAX_RATE: Final = 1_000_000
-"""The highest rate that can be limited, per second."""
+"""Maximum rate per second."""
 
 
 MAX_REFERENCE: Final = 128
@@ -25,7 +25,7 @@ MAX_REFERENCE: Final = 128
 
 
 class Named(Protocol):
-    """What a validator needs to know of a field."""
+    """A field, or an argument, as validators use it."""
 
     @property
     def name(self) -> str:
@@ -38,20 +38,20 @@ Validator = Callable[[Any, "attrs.Attribute[Any]", Any], None]
 
 @attrs.frozen
 class Argument:
-    """An argument that is not a field of a class, for the validators below."""
+    """An argument that is not a field of a class."""
 
     name: str
 
 
 def check(name: str, value: object, validator: Validator) -> None:
-    """Raise ``TypeError`` or ``ValueError`` where *validator* refuses the argument *name*."""
+    """Raise ``TypeError`` or ``ValueError`` if *validator* refuses the argument *name*."""
     validator(None, cast("attrs.Attribute[Any]", Argument(name)), value)
 
 
 def worded(validator: Any, message: str, error: type[Exception] = ValueError, *, shown: bool = True) -> Validator:
-    """Return an attrs validator whose refusals read ``"<name> must <message>, not <value>"``.
+    """Return a validator with messages of the form ``"<name> must <message>, not <value>"``.
 
-    The value is left out where *shown* is false.
+    The value is omitted unless *shown* is true.
     """
     inner = cast("Validator", validator)
 
@@ -70,7 +70,7 @@ def optional(validator: Validator) -> Validator:
 
 
 def instance(kind: type | tuple[type, ...], what: str) -> Validator:
-    """Return a validator for values of a type. The refused value is not shown, only its type."""
+    """Return a validator of a type. Its message contains the type of a refused value, not the value."""
 
     def validate(_: object, field: Named, value: Any) -> None:
         if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
@@ -80,19 +80,19 @@ def instance(kind: type | tuple[type, ...], what: str) -> Validator:
 
 
 def one_of(*words: str) -> Validator:
-    """Return a validator for one of a few words."""
+    """Return a validator that accepts only some words."""
     return worded(validators.in_(words), f"be one of {', '.join(words)}")
 
 
 def matching(pattern: str, what: str) -> Validator:
-    """Return a validator for personal text, which it never repeats."""
+    """Return a validator of personal data, whose message does not contain the value."""
     text_type = instance(str, "text")
     matches = worded(validators.matches_re(pattern), f"be {what}", shown=False)
     return cast("Validator", validators.and_(text_type, matches))
 
 
 def text(_: object, field: Named, value: Any) -> None:
-    """Refuse everything but text that is not blank."""
+    """Accept only text that is not blank."""
     if not isinstance(value, str):
         raise TypeError(f"{field.name} must be text, not {value!r}")
     if not value.strip():
@@ -102,7 +102,7 @@ def text(_: object, field: Named, value: Any) -> None:
 
 
 def reference(_: object, field: Named, value: Any) -> None:
-    """Refuse references that a server might trim, fold, cut or normalise, so that two of them became one."""
+    """Refuse references that a server might trim, truncate or normalize, so that two of them become equal."""
     text(_, field, value)
     if value != value.strip():
         raise ValueError(f"{field.name} must not begin or end with white space, as {value!r} does")
@@ -129,32 +129,32 @@ def _number(field: Named, value: object, unit: str = "") -> float:
 
 
 def amount(_: object, field: Named, value: Any) -> None:
-    """Refuse everything but finite numbers above 0."""
+    """Accept only finite numbers above 0."""
     is_finite = value.is_finite() if isinstance(value, Decimal) else math.isfinite(_number(field, value))
     if not is_finite or value <= 0:
         raise ValueError(f"{field.name} must be more than 0, not {value}")
 
 
 def flag(_: object, field: Named, value: Any) -> None:
-    """Refuse everything but ``True`` and ``False``."""
+    """Accept only ``True`` and ``False``."""
     if not isinstance(value, bool):
         raise TypeError(f"{field.name} must be True or False, not {value!r}")
 
 
 def positive(_: object, field: Named, value: Any) -> None:
-    """Refuse everything but numbers of seconds above 0."""
+    """Accept only numbers of seconds above 0."""
     if not _number(field, value, " of seconds, or a timedelta") > 0:
         raise ValueError(f"{field.name} must be more than 0, not {value!r}")
 
 
 def not_negative(_: object, field: Named, value: Any) -> None:
-    """Refuse everything but numbers of seconds from 0."""
+    """Accept only numbers of seconds from 0."""
     if not _number(field, value, " of seconds, or a timedelta") >= 0:
         raise ValueError(f"{field.name} must not be negative, as {value!r} is")
 
 
 def rate(_: object, field: Named, value: Any) -> None:
-    """Refuse everything but a number per second that can be limited."""
+    """Accept only numbers per second above 0 and up to ``MAX_RATE``."""
     number = _number(field, value)
     if not 0 < number <= MAX_RATE:
         raise ValueError(
@@ -168,30 +168,30 @@ def seconds(value: Seconds) -> float:
 
 
 def optional_seconds(value: Seconds | None) -> float | None:
-    """Convert to seconds, if there is a value."""
+    """Convert to seconds. ``None`` is returned unchanged."""
     return None if value is None else seconds(value)
 
 
 Geography = Literal["local", "regional", "global"]
-"""Whether a destination is one country, several, or the world."""
+"""Whether a destination is one country, a region, or the world."""
 geography: Final = one_of("local", "regional", "global")
-"""Refuse everything but a ``Geography``."""
+"""Accept only a ``Geography``."""
 
 
 def path_segment(instance: object, field: Named, value: Any) -> None:
-    """Refuse text that would change the path it is placed in."""
+    """Accept only text that is one segment of a path."""
     text(instance, field, value)
     if value in {".", ".."} or "/" in str(value):
         raise ValueError(f"{field.name} must be one segment of a path, not {value!r}")
 
 
 def to_start_date(value: dt.date | str | None) -> dt.date | None:
-    """Convert a first day of travel from a date or its ISO text."""
+    """Convert a first day of travel, given as a date or ISO text."""
     return None if value is None else parse_date("start_date", value)
 
 
 def parse_date(name: str, value: dt.date | str) -> dt.date:
-    """Convert a date or its ISO text. A ``datetime`` is refused, since its time would be dropped."""
+    """Convert a date or ISO text. A ``datetime`` is refused, since its time would be ignored."""
     if isinstance(value, dt.datetime):
         raise TypeError(f"{name} must be a date, not a datetime: use {value.date()!r}, in the traveller's time zone")
     if isinstance(value, dt.date):
@@ -205,7 +205,7 @@ def parse_date(name: str, value: dt.date | str) -> dt.date:
 
 
 def exactly_one(request: attrs.AttrsInstance) -> None:
-    """Refuse a request unless exactly one of its fields is set."""
+    """Raise ``ValueError`` unless exactly one field of a request is set."""
     fields = attrs.asdict(request, recurse=False)
     given = [name for name, value in fields.items() if value is not None]
     if len(given) != 1:
@@ -214,7 +214,7 @@ def exactly_one(request: attrs.AttrsInstance) -> None:
 
 
 def values_of(kind: type, what: str) -> Callable[[Iterable[Any]], tuple[Any, ...]]:
-    """Return a converter of an iterable of *kind* to a tuple, which refuses text and mappings."""
+    """Return a converter of an iterable of *kind* to a tuple. Text and mappings are refused."""
 
     def convert(values: Iterable[Any]) -> tuple[Any, ...]:
         if isinstance(values, str | bytes | dict | kind) or not isinstance(values, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance]

@@ -1,4 +1,4 @@
-"""The two clients: the same calls, awaited or blocking."""
+"""The two clients, which have the same calls: awaited or blocking."""
 
 from collections.abc import Coroutine, Mapping
 from functools import partial
@@ -34,14 +34,14 @@ AnyDict = dict[Any, Any]
 
 
 class RequestOptions(TypedDict, total=False):
-    """Optional parts of a raw request."""
+    """Optional parameters of ``request``."""
 
     params: Mapping[str, QueryValue | None] | None
     json: object
 
 
 class Changes(TypedDict, total=False):
-    """Settings that a view of a client may change; the others belong to its connections."""
+    """Settings that ``with_settings`` may change. The others belong to the connections of the client."""
 
     timeouts: Timeouts
     retries: Retries
@@ -54,7 +54,7 @@ class Changes(TypedDict, total=False):
 
 
 class _Client(Generic[Mode]):
-    """The resources of both clients."""
+    """The resources and methods of both clients."""
 
     def __init__(self, engine: Engine, mode: Mode) -> None:
         self._engine = engine
@@ -79,18 +79,30 @@ class _Client(Generic[Mode]):
         return self._engine.settings
 
     def doubts(self) -> tuple[Doubt, ...]:
-        """Return the purchases of this client of which it is not known whether they were booked, the oldest first.
+        """Return the purchases in doubt of this client, oldest first: those that may or may not be booked.
 
-        A doubt is remembered until the purchase is found or refused. Nothing is sent, and nothing needs to be awaited.
+        A purchase is in doubt until it is found or refused, for example by ``orders.reconcile``. Nothing is sent, and
+        the result is not awaited in either client.
         """
         return tuple(self._engine.memory.doubts.values())
 
     def with_settings(self, **changes: Unpack[Changes]) -> Self:
-        """Return a client with some settings changed, which shares connections, limiter and lifetime.
+        """Return a client with some settings changed. It shares connections, limiter and lifetime with this one.
 
-        Closing it does nothing.
+        Closing it does nothing. For example, ``client.with_settings(timeouts=Timeouts(total=2)).service.health()``.
 
-        Raises ``TypeError`` for settings that belong to the shared connections, such as ``concurrency``.
+        Args:
+            timeouts: See ``Settings``, as for all parameters.
+            retries: Number and timing of attempts.
+            reconcile_window: Seconds for which a purchase in doubt is looked up.
+            look_first: Whether a reference is looked up before anything is sent.
+            check_packages: Whether packages are checked before they are bought.
+            on_doubt: What to do about a purchase in doubt.
+            proxy: URL of an HTTP proxy.
+            user_agent: Value of the ``User-Agent`` header.
+
+        Raises:
+            TypeError: A setting belongs to the shared connections, such as ``concurrency``.
         """
         fixed = sorted(changes.keys() - Changes.__annotations__.keys())
         if fixed:
@@ -139,18 +151,25 @@ class _Client(Generic[Mode]):
         json: object = None,
         response_type: type[Any] = dict,
     ) -> Any:
-        """Call any *path* of the API, such as ``/api/balance``.
+        """Send a request to any path of the API, and return the response.
 
-        *params* are the query; those that are ``None`` are left out. *json* is the body, which may also contain
-        requests, dates and Decimals. With ``dict`` as *response_type* the parsed body is returned, its numbers exact;
-        an attrs class, or a tuple of one, is read from ``data`` if the body is an envelope; with ``object`` any JSON is
-        returned, or text if the body is not JSON.
-
-        ``GET`` and ``HEAD`` are retried like all reads. Other methods are sent again only if they were provably never
+        ``GET`` and ``HEAD`` are retried like all reads. Other methods are sent again only if they were provably not
         sent, or refused with a 429. ``request()`` gives no exactly-once guarantee; buy through ``orders``, ``topups``,
         ``vouchers`` and ``insurance``.
 
-        Raises ``ValueError`` for an invalid path, and what all calls raise.
+        Args:
+            method: ``"GET"``, ``"HEAD"``, ``"POST"``, ``"PUT"``, ``"PATCH"`` or ``"DELETE"``.
+            path: Path below the base URL, such as ``"/api/balance"``, without a query.
+            params: Query parameters. Those that are ``None`` are omitted.
+            json: Body, which may contain requests such as ``CreateOrder``, dates and Decimals besides JSON types.
+            response_type: ``dict`` returns the parsed body, with exact numbers. An attrs class, or a tuple of one such
+                as ``tuple[Country, ...]``, is decoded from ``data`` if the body is an envelope, else from the body.
+                ``object`` returns any JSON, or text if the body is not JSON.
+
+        Raises:
+            ValueError: The method, the path or a value is invalid; nothing was sent.
+            TypeError: An argument has the wrong type; nothing was sent.
+            RoamifyError: The request failed.
         """
         endpoint, request = build_request(self._engine.transport.credentials, method, path, params, json, response_type)
         send = partial(self._engine.send, endpoint, request)
@@ -163,8 +182,8 @@ class _Client(Generic[Mode]):
         return self._mode.state if isinstance(self._mode, Sync) else self._engine.transport.state
 
     def __repr__(self) -> str:
-        """Show the host and the state, never the token."""
-        engine: Engine | None = getattr(self, "_engine", None)  # absent if creating it failed
+        """Return the host and the state, but not the token."""
+        engine: Engine | None = getattr(self, "_engine", None)  # absent if __init__ failed
         state = f"{engine.transport.credentials.host} {self._state}" if engine else "not created"
         return f"<{type(self).__name__} {state}>"
 
@@ -184,15 +203,22 @@ def _create_engine(
 
 
 class AsyncRoamify(_Client[Async]):
-    """Roamify's API, awaited.
+    """Asynchronous client of Roamify's partner API.
 
-    *token* is the API key of the partner portal, by default ``ROAMIFY_TOKEN``. *base_url* is by default
-    ``ROAMIFY_BASE_URL``, or ``PRODUCTION``. *settings* are the client's timeouts, retries and limits. *session* is an
-    ``aiohttp.ClientSession`` whose connections, headers and traces are used; it is never closed.
+    The client opens at first use or with ``async with``, and belongs to the event loop in which it opens. Several tasks
+    may use it. Close it with ``aclose()``, or by the end of the ``async with`` block.
 
-    The client opens at first use or with ``async with``, and belongs to the event loop in which it opens.
+    Args:
+        token: API key of the partner portal; by default the value of ``ROAMIFY_TOKEN``.
+        base_url: Base URL of the API, such as ``DEVELOPMENT``; by default the value of ``ROAMIFY_BASE_URL``, or else
+            ``PRODUCTION``. Plain HTTP is accepted only for this machine.
+        settings: Timeouts, retries, limits and the handling of purchases.
+        session: An ``aiohttp.ClientSession``, whose connections, headers and traces are used. It is not closed.
 
-    Raises ``ConfigurationError`` if there is no token, or the base URL is invalid.
+    Raises:
+        ConfigurationError: There is no token, or the token or the base URL is invalid.
+
+    See: https://docs.getroamify.com/authentication/
     """
 
     def __init__(
@@ -203,12 +229,12 @@ class AsyncRoamify(_Client[Async]):
         settings: Settings | None = None,
         session: ClientSession | None = None,
     ) -> None:
-        given, token = Token(token), None  # The plain text leaves this frame, which tracebacks may show.
+        given, token = Token(token), None  # Removes the plain text from this frame, which tracebacks may show.
         engine = _create_engine("AsyncRoamify", given, base_url, settings, session)
         super().__init__(engine, Async())
 
     async def __aenter__(self) -> Self:
-        """Open the client in this event loop."""
+        """Open the client in the running event loop."""
         self._engine.transport.open()
         return self
 
@@ -219,27 +245,34 @@ class AsyncRoamify(_Client[Async]):
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Close the connections; calls in flight fail. Closing twice does nothing."""
+        """Close the connections. Calls in progress fail. Closing twice does nothing."""
         if not self._is_view:
             await self._engine.transport.aclose()
 
 
 class Roamify(_Client[Sync]):
-    """Roamify's API, blocking: for scripts, threads and notebooks.
+    """Synchronous client of Roamify's partner API, for scripts, threads and notebooks.
 
-    It has the calls of ``AsyncRoamify``, run by the event loop of its own daemon thread, so that it works while a loop
-    is running, and from several threads. It opens at first use or with ``with``, and ends with ``close()``.
+    It has the calls of ``AsyncRoamify``. They run in the event loop of a daemon thread, so that the client works while
+    another event loop is running, and from several threads. It opens at first use or with ``with``. Close it with
+    ``close()``, or by the end of the ``with`` block.
 
-    *token* is the API key of the partner portal, by default ``ROAMIFY_TOKEN``. *base_url* is by default
-    ``ROAMIFY_BASE_URL``, or ``PRODUCTION``. *settings* are the client's timeouts, retries and limits.
+    Args:
+        token: API key of the partner portal; by default the value of ``ROAMIFY_TOKEN``.
+        base_url: Base URL of the API, such as ``DEVELOPMENT``; by default the value of ``ROAMIFY_BASE_URL``, or else
+            ``PRODUCTION``. Plain HTTP is accepted only for this machine.
+        settings: Timeouts, retries, limits and the handling of purchases.
 
-    Raises ``ConfigurationError`` if there is no token, or the base URL is invalid.
+    Raises:
+        ConfigurationError: There is no token, or the token or the base URL is invalid.
+
+    See: https://docs.getroamify.com/authentication/
     """
 
     def __init__(
         self, token: str | None = None, *, base_url: str | None = None, settings: Settings | None = None
     ) -> None:
-        given, token = Token(token), None  # The plain text leaves this frame, which tracebacks may show.
+        given, token = Token(token), None  # Removes the plain text from this frame, which tracebacks may show.
         engine = _create_engine("Roamify", given, base_url, settings)
         super().__init__(engine, Sync(engine.transport.aclose, grace=engine.settings.reconcile_window + GRACE))
 
@@ -255,6 +288,6 @@ class Roamify(_Client[Sync]):
         self.close()
 
     def close(self) -> None:
-        """Close the connections and end the thread; calls in flight fail. Closing twice does nothing."""
+        """Close the connections and end the thread. Calls in progress fail. Closing twice does nothing."""
         if not self._is_view:
             self._mode.close()

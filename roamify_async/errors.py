@@ -1,9 +1,9 @@
-"""Errors are values: they hold no live response, and all can be pickled.
+"""Errors of the library. They are plain values without a live response, and can be pickled.
 
     RoamifyError
-    ├── ConfigurationError            no token, bad base URL, closed, another event loop, after a fork
+    ├── ConfigurationError            no token, invalid base URL, closed client, another event loop, after a fork
     ├── TransportError
-    │   ├── ConnectError              never sent
+    │   ├── ConnectError              not connected; nothing was sent
     │   ├── ConnectionLostError       no complete response was received
     │   └── RequestTimeoutError       no complete response in time; also a TimeoutError
     ├── APIStatusError                any other status: 3xx, 402, 405, 408, ...
@@ -16,13 +16,13 @@
     │   ├── UnprocessableError        422
     │   ├── RateLimitError            429
     │   └── ServerError               5xx
-    ├── DecodeError                   the response is not what the API describes
+    ├── DecodeError                   the response is not as documented
     ├── PurchaseInDoubtError          money may have moved
-    ├── PurchaseFailedError           booked and not kept: cancelled, refunded or failed
+    ├── PurchaseFailedError           booked, and then cancelled, refunded or failed
     ├── EsimsNotReadyError            bought and paid, but not all eSIMs can be installed yet
     ├── BudgetError                   max_spend or the balance would be exceeded; nothing was sent
     ├── JournalError                  the journal belongs to other requests, is in use, or is damaged
-    └── WebhookError                  bad signature, or unreadable event
+    └── WebhookError                  wrong signature, or invalid event
 
 Wrong arguments raise ``TypeError`` or ``ValueError`` before anything is sent.
 """
@@ -32,27 +32,27 @@ from types import MappingProxyType
 from typing import Any, ClassVar, Literal, Self
 
 Sent = Literal["no", "maybe", "answered"]
-"""How far a request got: no byte of its body left, it may have left, or a complete response came."""
+"""How far a request got: not sent, possibly sent, or answered with a complete response."""
 
 
 class RoamifyError(Exception):
-    """Any failure of a call."""
+    """Base class of all errors of this library."""
 
     sent: Sent
-    """``"no"``: not one byte of the request's body had left. ``"maybe"``: it may have left, and no complete response
-    came. ``"answered"``: status, headers and body came. After several attempts, the strongest of them."""
+    """How far the request got: ``"no"`` if no byte of its body left, ``"maybe"`` if it may have left and no complete
+    response was received, ``"answered"`` if one was received. After several attempts, the furthest of them."""
     method: str | None
     """HTTP method of the request."""
     path: str | None
     """Path of the request, without the query."""
     page: int | None
-    """Number of the page, for calls that read pages."""
+    """Number of the page, if the call reads pages."""
     reference_id: str | None
     """Reference of the purchase."""
     package_ids: tuple[str, ...]
-    """Packages of the purchase."""
+    """Package ids of the purchase."""
     request_id: str | None
-    """Identifier that the server gave the request, for its support."""
+    """Identifier that the server assigned to the request, for Roamify's support."""
 
     def __init__(
         self,
@@ -76,7 +76,7 @@ class RoamifyError(Exception):
         self.request_id = request_id
 
     def __str__(self) -> str:
-        """Return the message, followed by the facts of the request."""
+        """Return the message and the facts of the request."""
         message = str(self.args[0]) if self.args else ""
         facts = ", ".join(self._facts())
         text = f"{message} [{facts}]" if facts else message
@@ -84,11 +84,11 @@ class RoamifyError(Exception):
         return text.encode("utf-8", "backslashreplace").decode()
 
     def __repr__(self) -> str:
-        """Show the class and the message."""
+        """Return the class and the message."""
         return f"{type(self).__name__}({str(self)!r})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle by class, message and attributes: ``__init__`` takes keywords, which pickle cannot give it."""
+        """Pickle by class, message and attributes, since pickle passes no keyword arguments to ``__init__``."""
         return _rebuild, (type(self), self.args, dict(self.__dict__))
 
     def _facts(self) -> Iterator[str]:
@@ -104,7 +104,7 @@ class RoamifyError(Exception):
             yield f"request id {self.request_id}"
 
     def with_facts(self, **facts: Any) -> Self:
-        """Set attributes, and return the error."""
+        """Set attributes and return the error."""
         for name, value in facts.items():
             setattr(self, name, value)
         return self
@@ -118,14 +118,14 @@ def _rebuild(kind: type[RoamifyError], args: tuple[Any, ...], state: dict[str, A
 
 
 class ConfigurationError(RoamifyError):
-    """The client cannot make this call: no token, bad base URL, closed, another event loop, after a fork."""
+    """The client cannot make calls: no token, invalid base URL, closed, another event loop, or after a fork."""
 
 
 class TransportError(RoamifyError):
     """No complete response was received."""
 
     last_try: Sent
-    """How far the last of several attempts got."""
+    """How far the last attempt got."""
 
     def __init__(self, message: str = "", *, sent: Sent = "no", **facts: Any) -> None:
         super().__init__(message, sent=sent, **facts)
@@ -133,7 +133,7 @@ class TransportError(RoamifyError):
 
 
 class ConnectError(TransportError):
-    """No connection was made (name resolution, address, proxy, TLS). Nothing was sent."""
+    """No connection was established (name resolution, address, proxy, TLS). Nothing was sent."""
 
 
 class ConnectionLostError(TransportError):
@@ -141,24 +141,24 @@ class ConnectionLostError(TransportError):
 
 
 class RequestTimeoutError(TransportError, TimeoutError):
-    """No complete response was received in time."""
+    """No complete response was received before the timeout."""
 
 
 class APIStatusError(RoamifyError):
-    """The server responded with an error status; statuses without a class of their own are raised as this one."""
+    """The server responded with an error status. Statuses without a subclass, such as 3xx and 405, raise this class."""
 
     hint: ClassVar[str] = ""
-    """Advice that is added to the message."""
+    """Advice that is appended to the message."""
     status: int
     """HTTP status."""
     message: str
-    """The server's own message."""
+    """Message of the server."""
     code: str | None
-    """The server's error code, if it gives one."""
+    """Error code of the server, if there is one."""
     body: str
     """The complete body, as text."""
     retry_after: float | None
-    """Seconds to wait before another attempt, if the server says so."""
+    """Seconds of the ``Retry-After`` header, if there is one."""
 
     def __init__(
         self,
@@ -187,7 +187,7 @@ class APIStatusError(RoamifyError):
             yield f"retry after {self.retry_after:g} s"
 
     def __str__(self) -> str:
-        """Return the message, the facts of the request, and advice."""
+        """Return the message, the facts of the request, and the advice."""
         return f"{super().__str__()}{self.hint}"
 
 
@@ -208,14 +208,14 @@ class PermissionDeniedError(APIStatusError):
 
 
 class NotFoundError(APIStatusError):
-    """404: it does not exist, or belongs to another partner."""
+    """404: the object does not exist, or belongs to another partner."""
 
 
 class PackageNotFoundError(NotFoundError):
-    """There is no package with this id; nothing was sent."""
+    """There is no package with this id. Nothing was sent."""
 
     nearest: tuple[str, ...]
-    """The most similar ids of the catalogue, if it could be searched."""
+    """The most similar ids of the catalogue, if they could be determined."""
 
     def __init__(
         self, message: str = "", *, nearest: tuple[str, ...] = (), status: int = 404, sent: Sent = "no", **facts: Any
@@ -225,11 +225,11 @@ class PackageNotFoundError(NotFoundError):
 
 
 class ConflictError(APIStatusError):
-    """409: the request conflicts with the current state: a reference that is taken, an insufficient balance."""
+    """409: the request conflicts with the current state. The reference exists, or the balance is insufficient."""
 
 
 class UnprocessableError(APIStatusError):
-    """422: the request was understood and refused."""
+    """422: the request is well-formed, but was refused."""
 
 
 class RateLimitError(APIStatusError):
@@ -241,16 +241,16 @@ class ServerError(APIStatusError):
 
 
 class DecodeError(RoamifyError):
-    """A response came that is not what the API describes."""
+    """A response is not as the API's documentation describes it."""
 
     body: str
     """The complete body, as text."""
     problems: tuple[str, ...]
-    """One line per problem, with its path: ``$.data.items[3].price: ...``."""
+    """A line for each problem, with its path: ``$.data.items[3].price: ...``."""
     ids: tuple[str, ...]
-    """Every id found in the response."""
+    """All ids and references in the response."""
     garbled: bool
-    """Whether the body is not JSON: truncated, or a gateway's page."""
+    """Whether the body is not JSON, for example truncated, or the page of a gateway."""
 
     def __init__(
         self,
@@ -271,19 +271,20 @@ class DecodeError(RoamifyError):
 
 
 class PurchaseInDoubtError(RoamifyError):
-    """Money may have moved: the purchase was sent, and it is not known whether it was booked.
+    """A purchase may have been sent, and it is not known whether it was booked once.
 
-    Look it up by its reference before buying again; the reference stays valid.
+    Look it up by its reference before buying again: with ``orders.reconcile``, with ``vouchers.list``, or with
+    ``insurance.get_order``. A call with the same reference looks it up too.
     """
 
     request: object
     """The request, with its reference."""
     reason: RoamifyError | None
-    """The error that caused the doubt."""
+    """The failure that caused the doubt."""
     found: tuple[object, ...]
-    """Orders under the reference that are not provably this purchase."""
+    """Orders under the reference that are not provably this purchase, or are more than one."""
     look_up_error: RoamifyError | None
-    """Why the last look-up failed, if it did."""
+    """The failure of the last look-up, if it failed."""
 
     def __init__(
         self,
@@ -304,13 +305,13 @@ class PurchaseInDoubtError(RoamifyError):
 
 
 class PurchaseFailedError(RoamifyError):
-    """A purchase was booked and not kept: it was cancelled, refunded, or failed.
+    """A purchase was booked, and then cancelled or refunded, or it failed.
 
-    Nothing more happens under its reference; buy again under another one.
+    Nothing more is sent under its reference. Use another reference to buy again.
     """
 
     order: object
-    """The order, as last seen."""
+    """The order, as last read."""
 
     def __init__(self, message: str = "", *, order: object = None, sent: Sent = "answered", **facts: Any) -> None:
         super().__init__(message, sent=sent, **facts)
@@ -318,14 +319,14 @@ class PurchaseFailedError(RoamifyError):
 
 
 class EsimsNotReadyError(RoamifyError):
-    """A purchase was booked and paid, but some of its eSIMs cannot be installed yet."""
+    """A purchase is booked and paid, but some of its eSIMs cannot be installed yet."""
 
     order: object
     """The order."""
     esims: tuple[object, ...]
-    """The eSIMs that are ready."""
+    """The eSIMs that can be installed."""
     failures: Mapping[str, RoamifyError]
-    """The error of each of the others, by eSIM id."""
+    """The errors of the other eSIMs, by eSIM id."""
 
     def __init__(
         self,
@@ -344,15 +345,15 @@ class EsimsNotReadyError(RoamifyError):
 
 
 class BudgetError(RoamifyError):
-    """``max_spend`` or the balance would be exceeded; nothing was sent."""
+    """``max_spend`` or the balance would be exceeded. Nothing was sent."""
 
 
 class JournalError(RoamifyError):
-    """The journal belongs to other requests, is in use, or is damaged."""
+    """The journal belongs to other requests or another host, is in use, is damaged, or was removed."""
 
 
 class WebhookError(RoamifyError):
-    """A webhook's signature is wrong, or its event cannot be read."""
+    """The signature of a webhook is wrong, or its event is invalid."""
 
 
 ERRORS: Mapping[int, type[APIStatusError]] = MappingProxyType(
@@ -366,7 +367,7 @@ ERRORS: Mapping[int, type[APIStatusError]] = MappingProxyType(
         429: RateLimitError,
     }
 )
-"""The error class of each status that has its own; all 5xx are ``ServerError``."""
+"""The error class of each status that has one. All 5xx raise ``ServerError``."""
 
 
 def error_class(status: int) -> type[APIStatusError]:

@@ -1,4 +1,4 @@
-"""Every default that does not belong to a single endpoint."""
+"""Settings of a client, and their defaults."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -21,27 +21,35 @@ from ._validation import (
 )
 
 PRODUCTION: Final = "https://api.getroamify.com"
-"""Base URL of the production environment, where orders spend real money."""
+"""Base URL of the production environment, in which orders spend real money."""
 DEVELOPMENT: Final = "https://api-dev.getroamify.com"
-"""Base URL of Roamify's test environment."""
+"""Base URL of Roamify's development environment. Whether it needs a separate token is not documented."""
 
 OnDoubt = Literal["raise", "look_up", "look_up_then_resend"]
-"""What to do about a purchase of which it is not known whether it was booked."""
+"""What to do if it is not known whether a purchase was booked; see ``Settings.on_doubt``."""
 
 
 @attrs.frozen(kw_only=True)
 class Timeouts:
-    """How long one attempt may take, in seconds. ``None`` leaves it to the endpoint, or the default.
+    """Timeouts of one attempt, in seconds as numbers or ``timedelta``.
 
-    ``float("inf")`` means no limit.
+    ``None`` means the timeout of the endpoint, or the default. ``float("inf")`` means no timeout.
+
+    Args:
+        connect: For connecting, including TLS; 10 s by default.
+        read: Between two parts of a response; none by default.
+        total: For the whole attempt, once it has left the client's limiter; 30 s by default. Slow endpoints have longer
+            ones, such as 100 s for ``esims.apply``.
+
+    For example, ``Timeouts(connect=5, total=timedelta(minutes=2))``.
     """
 
     connect: float | None = attrs.field(default=None, converter=optional_seconds, validator=optional(positive))
-    """For connecting; 10 s by default."""
+    """Seconds for connecting; 10 by default."""
     read: float | None = attrs.field(default=None, converter=optional_seconds, validator=optional(positive))
-    """Between two pieces of the response; no limit by default."""
+    """Seconds between two parts of a response; no limit by default."""
     total: float | None = attrs.field(default=None, converter=optional_seconds, validator=optional(positive))
-    """For the whole attempt, once it has left the client's limiter; 30 s by default, more for slow endpoints."""
+    """Seconds for the whole attempt; 30 by default, and more for slow endpoints."""
 
     def over(self, fallback: "Timeouts") -> "Timeouts":
         """Return these limits, with those of *fallback* for fields that are ``None``."""
@@ -53,24 +61,35 @@ class Timeouts:
 
 
 DEFAULT_TIMEOUTS: Final = Timeouts(connect=10, total=30)
-"""Limits that apply unless the caller or the endpoint sets others."""
+"""Timeouts that apply unless the caller or the endpoint sets others."""
 
 
 @attrs.frozen(kw_only=True)
 class Retries:
-    """How often and for how long a call is tried. Whether it may be tried again depends on the endpoint."""
+    """Number and timing of the attempts of a call.
+
+    Only reads are retried after any transient failure. Actions are sent again only if they were provably not sent, or
+    refused with a 429. Purchases are looked up before they are sent again.
+
+    Args:
+        tries: Maximum number of attempts; ``1`` turns retries off.
+        wait: Seconds before the second attempt. It is doubled for each further one, and reduced by up to a half at
+            random.
+        longest_wait: Maximum of such a wait in seconds. A ``Retry-After`` of the server may be longer.
+        deadline: Seconds for all attempts together, including waits; by default 120, or the timeout of one attempt if
+            that is longer. The time in the client's limiter before the first attempt does not count.
+
+    For example, ``Retries(tries=3, deadline=60)``.
+    """
 
     tries: int = attrs.field(default=5, validator=whole_number)
-    """Maximum number of attempts; 1 never sends again."""
+    """Maximum number of attempts."""
     wait: float = attrs.field(default=0.5, converter=seconds, validator=not_negative)
-    """Seconds before the second attempt; doubled for each further one, then reduced by up to a half at random."""
+    """Seconds before the second attempt, doubled for each further one."""
     longest_wait: float = attrs.field(default=10, converter=seconds, validator=not_negative)
-    """Longest such wait in seconds. A server's ``Retry-After`` may be longer."""
+    """Maximum wait in seconds, unless the server sends ``Retry-After``."""
     deadline: float | None = attrs.field(default=None, converter=optional_seconds, validator=optional(positive))
-    """Seconds for all attempts together, waits included; by default 120, or one whole attempt if that is longer.
-
-    Time in the client's limiter before the first attempt does not count.
-    """
+    """Seconds for all attempts together; ``None`` means 120, or the timeout of one attempt if that is longer."""
 
 
 def _ca(value: SSLContext | str | Path | None) -> SSLContext | None:
@@ -100,39 +119,64 @@ def _traces(value: Iterable[object]) -> tuple[object, ...]:
 
 @attrs.frozen(kw_only=True)
 class Settings:
-    """How a client behaves. Times are seconds, as numbers or ``timedelta``."""
+    """Settings of a client. They are immutable; ``client.with_settings`` returns a client with some of them changed.
+
+    Args:
+        timeouts: Timeouts of one attempt. They take precedence over those of an endpoint.
+        retries: Number and timing of attempts.
+        concurrency: Maximum number of requests in flight. Others wait before their timeouts start.
+        rate: Maximum number of requests started per second, such as ``20`` or ``0.5``; ``None`` means no limit.
+        reconcile_window: Seconds, as a number or ``timedelta``, for which a purchase in doubt is looked up. It should
+            exceed the time after which the server shows an order.
+        look_first: Look up a reference that the caller passes before anything is sent. An order that exists is returned
+            instead of being made again. ``False`` saves a request per purchase, and a repeated call is then sent again.
+        check_packages: Check that packages exist before they are bought. Turn it off for packages that no catalogue
+            lists.
+        on_doubt: What to do if it is not known whether a purchase was booked. ``"raise"`` raises
+            ``PurchaseInDoubtError``. ``"look_up"`` looks it up for ``reconcile_window`` seconds, and then raises it if
+            the order is not found. ``"look_up_then_resend"`` sends it again in that case, which is safe only if
+            ``reconcile_window`` exceeds the time after which the server shows an order.
+        proxy: URL of an HTTP proxy. It may contain a password, and is not part of the ``repr``.
+        ssl: An ``ssl.SSLContext``, or the path of a CA bundle, with which the server's certificate is verified.
+        trust_env: Use the proxy of the environment variables ``HTTPS_PROXY``, ``HTTP_PROXY`` and ``NO_PROXY``.
+        allow_http: Allow plain HTTP to other hosts than this machine, which exposes the token.
+        trace_configs: ``aiohttp.TraceConfig`` objects.
+        user_agent: Value of the ``User-Agent`` header; by default the name and version of this library.
+
+    For example, ``Settings(concurrency=8, rate=20, timeouts=Timeouts(connect=5))``.
+    """
 
     timeouts: Timeouts = attrs.field(factory=Timeouts, validator=instance(Timeouts, "Timeouts"))
-    """Limits of one attempt. They take precedence over an endpoint's own, which take precedence over the defaults."""
+    """Timeouts of one attempt. They take precedence over those of an endpoint."""
     retries: Retries = attrs.field(factory=Retries, validator=instance(Retries, "Retries"))
-    """How often a call is tried, and with which waits."""
+    """Number and timing of attempts."""
     concurrency: int = attrs.field(default=16, validator=whole_number)
-    """Maximum number of requests in flight. Others wait in the client's limiter, before their clock starts."""
+    """Maximum number of requests in flight. Others wait before their timeouts start."""
     rate: float | None = attrs.field(default=None, validator=optional(rate))
     """Maximum number of requests started per second; ``None`` means no limit."""
     reconcile_window: float = attrs.field(default=30, converter=seconds, validator=not_negative)
     """Seconds for which a purchase in doubt is looked up."""
     look_first: bool = attrs.field(default=True, validator=flag)
-    """Look up a reference of the caller's before anything is sent under it; an order that exists is returned."""
+    """Whether a reference that the caller passes is looked up before anything is sent."""
     check_packages: bool = attrs.field(default=True, validator=flag)
-    """Check that packages exist before they are bought. Turn it off for packages that no catalogue lists."""
+    """Whether packages are checked before they are bought."""
     on_doubt: OnDoubt = attrs.field(default="look_up", validator=one_of(*get_args(OnDoubt)))
-    """What to do about a purchase in doubt: raise, look it up, or look it up and send it again if it is absent."""
+    """What to do about a purchase in doubt: raise, look it up, or look it up and send it again if it is not found."""
     proxy: str | None = attrs.field(default=None, repr=False, validator=optional(instance(str, "text")))
-    """URL of an HTTP proxy. It may contain a password, and is left out of the ``repr``."""
+    """URL of an HTTP proxy."""
     ssl: SSLContext | None = attrs.field(
         default=None, converter=_ca, validator=optional(instance(SSLContext, "an SSLContext or a path"))
     )
-    """An SSL context, or the path of a CA bundle, to verify the server's certificate with."""
+    """Context with which the server's certificate is verified."""
     trust_env: bool = attrs.field(default=False, validator=flag)
-    """Take the proxy from the environment: ``HTTPS_PROXY``, ``NO_PROXY`` and so on."""
+    """Whether the proxy of the environment is used."""
     allow_http: bool = attrs.field(default=False, validator=flag)
-    """Allow plain http to other hosts than this machine, which exposes the token in transit."""
+    """Whether plain HTTP to other hosts than this machine is allowed."""
     trace_configs: tuple[object, ...] = attrs.field(default=(), converter=_traces)
     """``aiohttp.TraceConfig`` objects."""
     user_agent: str | None = attrs.field(default=None, validator=optional(_user_agent))
-    """The ``User-Agent`` header; by default the library's name and version."""
+    """Value of the ``User-Agent`` header."""
 
     def changed(self, **changes: Any) -> "Settings":
-        """Return a copy with some settings changed. An unknown name is a ``TypeError``."""
+        """Return a copy with some settings changed. Raises ``TypeError`` for an unknown name."""
         return attrs.evolve(self, **changes)

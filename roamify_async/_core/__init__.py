@@ -1,1 +1,1 @@
-"""How an endpoint becomes a call: the engine, its retries, its limits, pagination, and both clients' modes."""
+"""How an endpoint becomes a call: engine, retries, limits, pagination, and the modes of both clients."""

@@ -1,4 +1,4 @@
-"""Calling the caller's own code (iterables, progress callbacks) in the caller's thread, in either client."""
+"""Runs the caller's code, such as iterables and progress callbacks, in the caller's thread with either client."""
 
 import asyncio
 from collections.abc import Callable
@@ -10,20 +10,20 @@ T = TypeVar("T")
 
 
 class CallbackQueue:
-    """Runs functions in a thread that is blocked in a call of the synchronous client."""
+    """A queue of functions for a thread that is blocked in a call of the synchronous client."""
 
     def __init__(self) -> None:
         self._functions: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
 
     async def submit(self, function: Callable[[], T]) -> T:
-        """Run *function* in the waiting thread and return its result."""
+        """Run *function* in the blocked thread and return its result."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
 
         def run() -> None:
             try:
                 result = function()
-            except StopIteration as error:  # A future refuses this one.
+            except StopIteration as error:  # A future does not accept this exception.
                 stopped = RuntimeError(f"the caller's code raised {error!r}")
                 loop.call_soon_threadsafe(_complete, future.set_exception, future, stopped)
             except Exception as error:  # noqa: BLE001 -- raised where the result is awaited
@@ -35,7 +35,7 @@ class CallbackQueue:
         return await future
 
     def close(self) -> None:
-        """End ``run_until_closed``: the call is over."""
+        """End ``run_until_closed``, since the call has ended."""
         self._functions.put(None)
 
     def run_until_closed(self) -> None:
@@ -50,7 +50,7 @@ def _complete(setter: Callable[[Any], None], future: "asyncio.Future[Any]", valu
 
 
 callback_queue: ContextVar[CallbackQueue | None] = ContextVar("callback_queue", default=None)
-"""The queue of the blocked thread, within a call of the synchronous client."""
+"""The queue of the blocked thread during a call of the synchronous client, else ``None``."""
 
 
 async def run_in_caller(function: Callable[[], T]) -> T:

@@ -1,4 +1,4 @@
-"""Concurrent work: a limiter for requests in flight, polling, and gathering the outcomes of many calls."""
+"""Concurrency: a limiter for requests, polling, and gathering the outcomes of many calls."""
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from types import TracebackType
@@ -13,30 +13,30 @@ R = TypeVar("R")
 MIN_THROTTLE: Final = 5.0
 """Shortest time in seconds for which a limiter is throttled."""
 FIRST_PAUSE: Final = 0.25
-"""Seconds between the first two polls; each further pause is twice as long."""
+"""Seconds between the first two polls. Each further pause is twice as long."""
 LONGEST_PAUSE: Final = 5.0
 """Longest pause in seconds between two polls."""
 
 
 class Limiter:
-    """Limits how many requests are in flight, and how many start in a second.
+    """Limits the number of requests in flight, and the number of requests started per second.
 
-    Requests wait here in the order in which they came, before their own clock starts. Must be created inside the event
-    loop that uses it.
+    Requests wait in the order in which they were made, before their timeouts start. A limiter must be created in the
+    event loop that uses it.
 
-    An *adaptive* limiter halves its limit for a while when ``throttle`` is called.
+    With *is_adaptive*, ``throttle`` halves the limit temporarily.
     """
 
     def __init__(self, concurrency: int, rate: float | None = None, *, is_adaptive: bool = False) -> None:
         self._limit = anyio.CapacityLimiter(concurrency)
-        # One token, so that starts are evenly spaced: servers refuse a burst of a whole second's worth.
+        # A bucket of one token spaces requests evenly. With a larger one, those of a whole second would start at once.
         self._rate = None if rate is None else AsyncLimiter(1, 1 / rate)
         self._concurrency = concurrency
         self._is_adaptive = is_adaptive
         self._throttled_until: float | None = None
 
     def throttle(self, seconds: float | None) -> None:
-        """Halve the limit for *seconds*, and at least ``MIN_THROTTLE``: the server is overloaded."""
+        """Halve the limit for *seconds*, but at least ``MIN_THROTTLE``, since the server is overloaded."""
         if self._is_adaptive:
             self._throttled_until = anyio.current_time() + max(MIN_THROTTLE, seconds or 0)
             self._limit.total_tokens = max(1, self._concurrency // 2)
@@ -47,7 +47,7 @@ class Limiter:
             self._limit.total_tokens = self._concurrency
 
     async def __aenter__(self) -> None:
-        """Wait for a free slot, then for the rate."""
+        """Wait for a free slot, and then until the rate allows a start."""
         self._recover()
         try:
             self._limit.acquire_nowait()
@@ -64,13 +64,13 @@ class Limiter:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Free the slot."""
+        """Release the slot."""
         self._limit.release()
         self._recover()
 
 
 async def poll(window: float) -> AsyncGenerator[None, None]:
-    """Yield at once, then after ever longer pauses. The last turn comes when *window* seconds have passed."""
+    """Yield immediately and then after increasing pauses, for the last time when *window* seconds have passed."""
     end, pause = anyio.current_time() + window, FIRST_PAUSE
     while True:
         started = anyio.current_time()
@@ -82,7 +82,7 @@ async def poll(window: float) -> AsyncGenerator[None, None]:
 
 
 async def gather(call: Callable[[T], Awaitable[R]], values: Iterable[T]) -> tuple[R | Exception, ...]:
-    """Call for all values concurrently and return one outcome each, in order. Failures are returned, not raised."""
+    """Call for all values concurrently, and return the outcomes in order. Failures are returned, not raised."""
     outcomes: dict[int, R | Exception] = {}
 
     async def run(index: int, value: T) -> None:
@@ -91,7 +91,7 @@ async def gather(call: Callable[[T], Awaitable[R]], values: Iterable[T]) -> tupl
         except Exception as error:  # noqa: BLE001 -- failures are returned, not raised
             outcomes[index] = error
 
-    taken = [*values]  # Before the group opens, or an error of the iterable would come out in an ExceptionGroup.
+    taken = [*values]  # Before the group opens, which would raise an error of the iterable in an ExceptionGroup.
     async with anyio.create_task_group() as group:
         for index, value in enumerate(taken):
             group.start_soon(run, index, value)

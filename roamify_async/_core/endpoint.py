@@ -1,8 +1,9 @@
-"""One declaration, two clients: an attribute that is awaited on ``AsyncRoamify`` blocks on ``Roamify``.
+"""Declarations of calls for both clients: awaited on ``AsyncRoamify``, blocking on ``Roamify``.
 
-An endpoint of the API is an ``Endpoint`` in the class body of a ``Resource``. Its parameters are those of its request
-class, its result is its response type, and the type of its owner says whether it is awaited: ``Resource[Async]`` or
-``Resource[Sync]``. A workflow of several calls is a ``dual_method``; a method that yields is a ``dual_iterator``.
+An endpoint of the API is an ``Endpoint`` in the body of a ``Resource`` class. The call has the parameters of the
+request class and returns the response type. The type of the resource, ``Resource[Async]`` or ``Resource[Sync]``,
+decides whether the call is awaited. A workflow of several requests is a ``dual_method``, and an iterator a
+``dual_iterator``.
 """
 
 import difflib
@@ -22,7 +23,7 @@ from roamify_async.errors import RoamifyError
 
 from .sync import Sync
 
-if TYPE_CHECKING:  # The engine sends endpoints, so it stands above them.
+if TYPE_CHECKING:  # The engine imports this module.
     from .engine import Engine
 
 P = ParamSpec("P")
@@ -34,9 +35,9 @@ BookedT = TypeVar("BookedT")
 class Safety(Enum):
     """What may be sent again when a call fails."""
 
-    READ = "changes nothing, and may be sent again"
-    PURCHASE = "spends money, and is found again by its reference"
-    ACTION = "changes something and has no key: sent again only when provably never sent"
+    READ = "changes nothing and may be sent again"
+    PURCHASE = "spends money and can be looked up by its reference"
+    ACTION = "changes something and has no key; sent again only if provably not sent or refused with a 429"
 
 
 READ: Final = Safety.READ
@@ -54,21 +55,21 @@ Mode = TypeVar("Mode", bound=Async | Sync, covariant=True)  # noqa: PLC0105 -- u
 
 @attrs.frozen
 class Resource(Generic[Mode]):
-    """A subject of the API: a group of calls, awaited or blocking."""
+    """A resource of the API: a group of calls, awaited or blocking."""
 
     engine: "Engine" = attrs.field(repr=False)
     mode: Mode = attrs.field(repr=False)
 
     @property
     def as_async(self) -> "Resource[Async]":
-        """The same subject for use inside the event loop, in either client."""
+        """The same resource for use in the event loop, with either client."""
         return cast("Callable[[Engine, Async], Resource[Async]]", type(self))(self.engine, Async())
 
 
 class dual_method(Generic[P, T]):  # noqa: N801 -- a decorator
-    """A coroutine method that blocks when its resource belongs to ``Roamify``.
+    """Decorator of a coroutine method, which blocks if its resource belongs to ``Roamify``.
 
-    In both clients *self* is an asynchronous resource, so that it can ``await`` endpoints and other dual methods.
+    With both clients *self* is an asynchronous resource, so that the method can ``await`` endpoints and dual methods.
     """
 
     def __init__(self, function: Callable[Concatenate[Any, P], Awaitable[T]]) -> None:
@@ -77,17 +78,17 @@ class dual_method(Generic[P, T]):  # noqa: N801 -- a decorator
         self._describe(_expand_keywords(inspect.signature(function)), function.__doc__)
 
     def _describe(self, signature: inspect.Signature, doc: str | None) -> None:
-        """Set what ``help`` and IDEs show for both variants."""
+        """Set the signature and the docstring of both variants, for ``help()`` and editors."""
         self.__doc__: str | None = doc
         for function in (self._call_async, self._call_sync):
             _set(function, __signature__=signature, __doc__=doc)
 
     def __set_name__(self, owner: type, name: str) -> None:
-        """Take the name from the class body."""
+        """Set the name, as assigned in the class body."""
         self.__name__: str = name
         self.__qualname__: str = f"{owner.__qualname__}.{name}"
         self.call: str = self.__qualname__.lower()
-        """The call as a user writes it: ``orders.create``."""
+        """The call as in users' code: ``orders.create``."""
         for function in (self._call_async, self._call_sync):
             _set(function, __name__=name, __qualname__=self.__qualname__, __module__=owner.__module__)
 
@@ -96,7 +97,7 @@ class dual_method(Generic[P, T]):  # noqa: N801 -- a decorator
         return f"<{type(self).__name__} {getattr(self, '__qualname__', '?')}>"
 
     def call_sync(self, resource: Resource[Sync], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run the coroutine in the event loop of the client's thread and wait for its result."""
+        """Run the coroutine in the event loop of the client's thread, and wait for its result."""
         return resource.mode.run(partial(self._call_async, resource.as_async, *args, **kwargs))
 
     @overload
@@ -106,7 +107,7 @@ class dual_method(Generic[P, T]):  # noqa: N801 -- a decorator
     @overload
     def __get__(self, resource: Resource[Sync], owner: type) -> Callable[P, T]: ...
     def __get__(self, resource: Resource[Async] | Resource[Sync] | None, owner: type) -> Any:
-        """Return the declaration itself on the class, and a bound call on a resource."""
+        """Return a bound call, or the declaration itself if accessed on the class."""
         if resource is None:
             return self
         return MethodType(self._call_sync if isinstance(resource.mode, Sync) else self._call_async, resource)
@@ -114,30 +115,39 @@ class dual_method(Generic[P, T]):  # noqa: N801 -- a decorator
 
 @attrs.frozen(kw_only=True)
 class Reconciliation(Generic[RequestT, BookedT, T]):
-    """How a purchase is found by its reference, and checked before it is sent."""
+    """How an endpoint finds a purchase by its reference, and checks it before it is sent."""
 
     find: Callable[["Engine", RequestT], Awaitable[tuple[BookedT, ...]]]
-    """Returns what is booked under the reference of a request."""
+    """Returns the purchases under the reference of a request."""
     latest: Callable[["Engine"], Awaitable[tuple[BookedT, ...]]]
-    """Returns the latest purchases, whatever their reference."""
+    """Returns the latest purchases of all references."""
     to_response: Callable[["Engine", BookedT], Awaitable[T]]
     """Converts a purchase that was found to the endpoint's response."""
     refresh: Callable[["Engine", RequestT, str], Awaitable[BookedT | None]]
     """Reads a purchase again by its id."""
     check: Callable[["Engine", RequestT], Awaitable[None]]
-    """Raises ``PackageNotFoundError`` if the server answers that a package does not exist."""
+    """Raises ``PackageNotFoundError`` if the server responds that a package does not exist."""
     other_evidence: Callable[["Engine", RequestT, datetime], Awaitable[tuple[object, ...]]] | None = None
-    """Returns what else, since a time, speaks for a purchase that is not found by its reference."""
+    """Returns other evidence, since a time, of a purchase that is not found by its reference."""
 
 
 class Endpoint(dual_method[P, T]):
-    """An endpoint of the API: its method and path, its request and response, and what may be sent again.
+    """An endpoint of the API. Its docstring, as that of its call, is the docstring of the request class.
 
-    *data_path* says where the response lies in the body, as keys joined by dots: ``"data.orders"``; ``""`` is the whole
-    body, and ``"data?"`` is ``data`` if the body is an envelope, else the body. *timeout* is in seconds, for one try,
-    where it is a property of the endpoint. *check* runs on each response and raises if it reveals a wrong argument.
-    *recover* runs on each failure; it returns the response after all, or raises. *decode* reads a response that the API
-    does not document.
+    Args:
+        method: HTTP method.
+        path: Path below the base URL. Fields of the request replace names in braces, as in
+            ``"/api/esim/voucher/{voucherId}"``.
+        request: Class of the request, whose parameters are those of the call.
+        response: Type of the response.
+        safety: Whether the request may be sent again; by default ``READ`` for GET, else ``ACTION``.
+        data_path: Keys that lead to the response in the body, such as ``"data.orders"``. ``""`` is the whole body, and
+            ``"data?"`` is ``data`` if the body is an envelope, else the body.
+        timeout: Seconds for one attempt, if the endpoint needs more than the default.
+        reconciliation: How a purchase is looked up; required for ``PURCHASE``.
+        check: Runs after each response, and raises if the response reveals a wrong argument.
+        recover: Runs after each failure, and returns the response if it can be read in another way, or raises.
+        decode: Decodes a response whose content is not documented.
     """
 
     def __init__(
@@ -186,8 +196,7 @@ class Endpoint(dual_method[P, T]):
 class BatchIterator(Generic[T]):
     """Iterates over the items of batches.
 
-    It is no generator: an event loop that ends closes all generators at once, and one inside another would be closed
-    twice.
+    It is not a generator, since an event loop closes all generators when it ends, and would close a nested one twice.
     """
 
     def __init__(self, batches: AsyncGenerator[tuple[T, ...], None]) -> None:
@@ -195,7 +204,7 @@ class BatchIterator(Generic[T]):
         self._items: Iterator[T] = iter(())
 
     def __aiter__(self) -> Self:
-        """Return itself."""
+        """Return the iterator itself."""
         return self
 
     async def __anext__(self) -> T:
@@ -206,16 +215,16 @@ class BatchIterator(Generic[T]):
             self._items = iter(await anext(self._batches))
 
     async def aclose(self) -> None:
-        """Stop; there are no more items."""
+        """End the iteration."""
         self._items = iter(())
         await self._batches.aclose()
 
 
 class dual_iterator(Generic[P, T]):  # noqa: N801 -- a decorator
-    """An asynchronous iterator method; a plain iterator when its resource belongs to ``Roamify``.
+    """Decorator of an asynchronous generator method, which is a plain iterator if its resource belongs to ``Roamify``.
 
-    The function yields batches and the caller receives single items, so that the synchronous client changes threads
-    once per batch. Keep no task group and no timeout open across a ``yield``: each step runs in a task of its own.
+    The function yields batches, and the caller receives single items, so that the synchronous client switches threads
+    once per batch. No task group or timeout may be open across a ``yield``, since each step runs in a task of its own.
     """
 
     def __init__(self, function: Callable[Concatenate[Any, P], AsyncGenerator[tuple[T, ...], None]]) -> None:
@@ -244,7 +253,7 @@ class dual_iterator(Generic[P, T]):  # noqa: N801 -- a decorator
         try:
             while (batch := resource.mode.run(step)) is not None:
                 yield from batch
-        finally:  # The caller may stop early; the generator is closed in its own loop.
+        finally:  # The caller may stop early. The generator must be closed in its own loop.
             resource.mode.finish(partial(_close, batches))
 
     @overload
@@ -254,20 +263,20 @@ class dual_iterator(Generic[P, T]):  # noqa: N801 -- a decorator
     @overload
     def __get__(self, resource: Resource[Sync], owner: type) -> Callable[P, Iterator[T]]: ...
     def __get__(self, resource: Resource[Async] | Resource[Sync] | None, owner: type) -> Any:
-        """Return the declaration itself on the class, and a bound call on a resource."""
+        """Return a bound call, or the declaration itself if accessed on the class."""
         if resource is None:
             return self
         return MethodType(self._iterate_sync if isinstance(resource.mode, Sync) else self._iterate_async, resource)
 
 
 async def _close(batches: AsyncGenerator[Any, None]) -> None:
-    """Close a generator, unless its loop does so already or it still runs."""
+    """Close a generator, unless its event loop is closing it or it is still running."""
     with suppress(RuntimeError):
         await batches.aclose()
 
 
 def _expand_keywords(signature: inspect.Signature) -> inspect.Signature:
-    """Return a signature with the keywords of ``**filters: Unpack[Filters]`` written out."""
+    """Return a signature in which ``**filters: Unpack[Filters]`` is replaced by its keywords."""
     parameters: list[inspect.Parameter] = []
     for parameter in signature.parameters.values():
         packed = get_args(parameter.annotation) if parameter.kind is parameter.VAR_KEYWORD else ()
@@ -287,7 +296,7 @@ def _set(function: Any, **attributes: object) -> None:
 
 def endpoints(resource: type[Resource[Any]]) -> Mapping[str, Endpoint[..., Any]]:
     """Return the endpoints of a resource by name."""
-    members: dict[str, Any] = {name: row for name, row in vars(resource).items() if isinstance(row, Endpoint)}
+    members: dict[str, Any] = {name: member for name, member in vars(resource).items() if isinstance(member, Endpoint)}
     return members
 
 
@@ -295,7 +304,7 @@ def endpoints(resource: type[Resource[Any]]) -> Mapping[str, Endpoint[..., Any]]
 
 
 def explain_arguments(name: str, signature: inspect.Signature, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-    """Raise a ``TypeError`` that names the call and the nearest argument, if the arguments do not fit it."""
+    """Raise ``TypeError`` with the call and the most similar argument, if the arguments do not match the signature."""
     refuse_unknown_arguments(name, kwargs, signature.parameters)
     try:
         signature.bind(*args, **kwargs)
@@ -304,7 +313,7 @@ def explain_arguments(name: str, signature: inspect.Signature, args: tuple[Any, 
 
 
 def refuse_unknown_arguments(name: str, given: Iterable[str], known: Iterable[str]) -> None:
-    """Raise a ``TypeError`` for the first unknown argument."""
+    """Raise ``TypeError`` for the first unknown argument."""
     names = [*known]
     for argument in given:
         if argument not in names:

@@ -1,4 +1,4 @@
-"""Sends requests: encode, send, decide, wait, decode."""
+"""The engine: encodes requests, sends them, decides on retries, and decodes responses."""
 
 import logging
 from collections.abc import Awaitable, Callable
@@ -36,7 +36,7 @@ log: logging.Logger = logging.getLogger("roamify_async")
 MIN_DEADLINE: Final = 120.0
 """Seconds for all attempts together, unless the caller sets a deadline or a single attempt needs more."""
 OVERLOADED: Final = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE})
-"""Statuses of an overloaded server."""
+"""Statuses that indicate an overloaded server."""
 _STRENGTH: Final[tuple[Sent, ...]] = ("no", "maybe", "answered")
 _FAILURES: Final[dict[str, tuple[type[TransportError], str]]] = {
     "connect": (ConnectError, "cannot connect to {host}"),
@@ -46,15 +46,15 @@ _FAILURES: Final[dict[str, tuple[type[TransportError], str]]] = {
 
 
 class Purchase(Protocol):
-    """Ensures that the purchase of a request exists exactly once."""
+    """Makes a purchase exactly once."""
 
     def __call__(self, engine: "Engine", endpoint: Endpoint[..., T], request: Any, /) -> Awaitable[T]:
-        """Buy, and return the response."""
+        """Make the purchase of *request*, and return its response."""
         ...
 
 
 class Engine:
-    """Sends the requests of a client, or of a view of it with other settings."""
+    """Sends the requests of a client, or of a view of a client with other settings."""
 
     def __init__(
         self,
@@ -71,14 +71,14 @@ class Engine:
         self._purchase = purchase
         self._limiter = limiter
         self._timeouts: dict[float | None, Timeouts] = {}
-        """For one attempt, by the endpoint's own timeout."""
+        """Timeouts of one attempt, by the timeout of the endpoint."""
 
     def view(self, settings: Settings, limiter: Limiter | None = None) -> "Engine":
-        """Return an engine with other settings, and optionally its own limiter, that shares everything else."""
+        """Return an engine with other settings, and optionally another limiter, that shares everything else."""
         return Engine(self.transport, settings, self._purchase, limiter=limiter or self._limiter, memory=self.memory)
 
     async def send(self, endpoint: Endpoint[..., T], request: object, /) -> T:
-        """Send a request and return its response. A purchase is made exactly once."""
+        """Send a request, and return its response. A purchase is made exactly once."""
         if endpoint.safety is Safety.PURCHASE:
             return await self._purchase(self, endpoint, request)
         if endpoint.recover is None:
@@ -92,14 +92,14 @@ class Engine:
     def prefetch(
         self, fetch: Callable[[int], Awaitable[PageT]], page_size: int, concurrency: int | None
     ) -> PagePrefetcher[PageT]:
-        """Return a prefetcher of pages, which requests several at once and returns them in order."""
+        """Return a prefetcher, which requests several pages at once and returns them in order."""
         window = PrefetchWindow(size=concurrency or self.settings.concurrency, page_size=page_size)
         return PagePrefetcher(fetch, window, self.transport.spawn)
 
     async def exchange(self, endpoint: Endpoint[..., T], request: object, send_state: SendState | None = None) -> T:
         """Send a request as often as its safety allows, and return the decoded response.
 
-        Raises the failure of the last attempt. *send_state* records when bytes of the request leave.
+        *send_state* records when the body may have left. Raises the failure of the last attempt.
         """
         transport, settings = self.transport, self.settings
         transport.open()
@@ -111,7 +111,7 @@ class Engine:
         while True:
             async with limiter:
                 if endpoint.safety is not Safety.READ:
-                    # On an open connection the body would be written before the next await that can be cancelled.
+                    # An open connection has no other checkpoint before the body is written.
                     await checkpoint_if_cancelled()
                 left = clock.start()
                 if error is not None and left <= 0:
@@ -170,7 +170,7 @@ class Engine:
         return timeouts
 
     def _interpret(self, endpoint: Endpoint[..., T], outcome: AttemptResult) -> T | RoamifyError:
-        """Return the response of an attempt, or the error that it means."""
+        """Return the decoded response of an attempt, or its error."""
         if isinstance(outcome, NoResponse):
             error_class, text = _FAILURES[outcome.failure]
             host = self.transport.credentials.host
@@ -188,7 +188,7 @@ class Engine:
 
 
 class _Clock:
-    """The time of a call over all its attempts. It starts when the first attempt leaves the limiter."""
+    """The time of a call over all attempts. It starts when the first attempt leaves the limiter."""
 
     def __init__(self, settings: Settings, timeouts: Timeouts) -> None:
         deadline = settings.retries.deadline
@@ -196,19 +196,19 @@ class _Clock:
         self._end: float | None = None
 
     def start(self) -> float:
-        """Start at the first call; return the seconds that are left."""
+        """Start the clock at the first call. Return the remaining seconds."""
         now = anyio.current_time()
         if self._end is None:
             self._end = now + self._allowance
         return self._end - now
 
     def left(self) -> float:
-        """Return the seconds before which a next attempt must start: the deadline's, and the caller's own."""
+        """Return the seconds within which another attempt must start, by the deadline and the caller's cancel scope."""
         return min(self.start(), anyio.current_effective_deadline() - anyio.current_time())
 
     @staticmethod
     def limit(timeouts: Timeouts, left: float) -> Timeouts:
-        """Return timeouts for an attempt that takes at most what is left."""
+        """Return timeouts of an attempt that takes at most the remaining seconds."""
         return Timeouts(total=max(left, 0.001)).over(timeouts) if left < (timeouts.total or left) else timeouts
 
 

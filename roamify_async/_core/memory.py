@@ -1,4 +1,4 @@
-"""What a client remembers between its calls: claimed references, purchases in doubt, packages, the server's clock."""
+"""State of a client between calls: claimed references, purchases in doubt, packages, and the server's clock."""
 
 import logging
 from collections import OrderedDict
@@ -21,27 +21,29 @@ T = TypeVar("T")
 log: logging.Logger = logging.getLogger("roamify_async")
 
 MAX_DOUBTS: Final = 1_000
-"""Purchases in doubt that are remembered; the oldest are forgotten first, with a warning."""
+"""Maximum number of remembered purchases in doubt. The oldest are forgotten first, with a warning."""
 MAX_REFERENCES: Final = 10_000
-"""References of recent purchases that are remembered."""
+"""Maximum number of remembered references."""
 MAX_PACKAGES: Final = 50_000
+"""Maximum number of remembered packages."""
 PACKAGE_LIFETIME: Final = 600.0
-"""Seconds for which a package counts as checked."""
+"""Seconds for which a package is remembered."""
 
 
 @attrs.frozen(kw_only=True)
 class Doubt:
-    """A purchase that this client sent and of which it does not know whether it was booked."""
+    """A purchase that this client sent, and that may or may not be booked."""
 
     reference_id: str
+    """Reference of the purchase."""
     first_sent_at: datetime
-    """When it may have been sent first, in UTC by this machine's clock."""
+    """When it was first sent, in UTC by the clock of this machine."""
     request: object
     """The request, with its reference."""
     reason: RoamifyError | None = attrs.field(default=None, eq=False)
-    """Why it is in doubt; ``None`` if the call was cancelled."""
+    """The failure that caused the doubt; ``None`` if the call was cancelled before there was one."""
     looked_first: bool = attrs.field(default=True, repr=False)
-    """Whether the reference was looked up before it was sent, or was new."""
+    """Whether the reference was new, or was looked up before the purchase was sent."""
 
 
 class Bounded(OrderedDict[str, T], Generic[T]):
@@ -52,7 +54,7 @@ class Bounded(OrderedDict[str, T], Generic[T]):
         self._size = size
 
     def remember(self, key: str, value: T) -> T | None:
-        """Add an entry as the newest one; return the one that was forgotten for it."""
+        """Add an entry as the newest one. Return the entry that was dropped for it, if any."""
         self[key] = value
         self.move_to_end(key)
         return self.popitem(last=False)[1] if len(self) > self._size else None
@@ -65,16 +67,16 @@ class _Claim:
 
 
 class Claims:
-    """References of purchases under way: one reference is one purchase."""
+    """References of purchases in progress: one reference is one purchase."""
 
     def __init__(self) -> None:
         self._claims: dict[str, _Claim] = {}
 
     @asynccontextmanager
     async def hold(self, reference: str, patience: float) -> AsyncGenerator[bool, None]:
-        """Hold a reference; wait for another holder, at most *patience* seconds.
+        """Hold a reference. If another call holds it, wait for at most *patience* seconds.
 
-        Yields whether there was another holder. Raises ``ConflictError`` if it still holds the reference.
+        Yield whether another call held it. Raises ``ConflictError`` if it is still held after that time.
         """
         claim = self._claims.setdefault(reference, _Claim())
         claim.users += 1
@@ -100,11 +102,11 @@ class Claims:
 
 
 class Memory:
-    """What all views of a client share and remember."""
+    """State that all views of a client share."""
 
     def __init__(self) -> None:
         self.limiter: Limiter | None = None
-        """Of all requests, created in the event loop at first use."""
+        """The limiter of all requests, created in the event loop at first use."""
         self.claims = Claims()
         self.doubts: Bounded[Doubt] = Bounded(MAX_DOUBTS)
         self.references: Bounded[None] = Bounded(MAX_REFERENCES)
@@ -119,11 +121,11 @@ class Memory:
             log.warning("too many purchases in doubt: %s is no longer remembered", forgotten.reference_id)
 
     def resolve(self, reference: str) -> None:
-        """Forget a doubt: it is known what became of the purchase."""
+        """Forget a doubt, since the outcome of the purchase is known."""
         self.doubts.pop(reference, None)
 
     def package(self, package_id: str) -> Package | None:
-        """Return a package that was checked in the last ten minutes."""
+        """Return a package if it was found in the last ten minutes."""
         entry = self._packages.get(package_id)
         return entry[1] if entry is not None and entry[0] > anyio.current_time() else None
 
@@ -132,24 +134,24 @@ class Memory:
         self._packages.remember(package.package_id, (anyio.current_time() + PACKAGE_LIFETIME, package))
 
     def forget_packages(self, package_ids: tuple[str, ...]) -> None:
-        """Forget packages: the server failed to sell them."""
+        """Forget packages, since an order for them failed with a server error."""
         for package_id in package_ids:
             self._packages.pop(package_id, None)
 
     def note_date(self, header: str | None) -> None:
-        """Remember the ``Date`` of a response, and when it came."""
+        """Remember the ``Date`` header of a response, and when it was received."""
         if header is not None:
             self._date = header, datetime.now(UTC)
 
     def server_time(self, moment: datetime) -> datetime:
-        """Convert a time of this machine's clock to the server's, as far as the difference is known."""
+        """Convert a time by the clock of this machine to the server's clock, if the difference is known."""
         if self._date is None:
             return moment
         header, received = self._date
         try:
             sent = parsedate_to_datetime(header)
-        except (ValueError, TypeError, IndexError, OverflowError):  # The parser fails in many ways on other text.
+        except (ValueError, TypeError, IndexError, OverflowError):  # The parser raises various exceptions.
             return moment
         offset = (sent if sent.tzinfo else sent.replace(tzinfo=UTC)) - received
-        # The header has whole seconds, so that small differences mean nothing.
+        # The header has a resolution of one second, so that small differences are not significant.
         return moment + offset if abs(offset) > timedelta(seconds=2) else moment

@@ -1,7 +1,7 @@
-"""Fetching a list of pages whose end is not known, several pages at once and in order.
+"""Pagination of a list whose end is not known: several pages are requested at once and returned in order.
 
-The server reports no reliable total, and what a page's size counts is not documented. The list ends at an empty page or
-at one that brings nothing new. Totals, where a response carries them, only decide how many pages are requested ahead.
+The API documents neither a total nor what the size of a page counts. The list ends at an empty page, or at one without
+new items. A total in a response only decides how many pages are requested ahead.
 """
 
 import asyncio
@@ -23,22 +23,22 @@ from roamify_async.errors import (
 )
 
 MAX_PAGES: Final = 10_000
-"""A list with more pages than this is taken for a server that never ends it."""
+"""Maximum number of pages. A longer list is taken as one that never ends."""
 PAST_THE_END: Final = (BadRequestError, NotFoundError, UnprocessableError)
-"""How a server may refuse a page after the last one."""
+"""Errors with which a server may refuse a page after the last one."""
 
 
 class Page(Protocol):
-    """What pagination needs to know of a page."""
+    """A page, as pagination uses it."""
 
     @property
     def ids(self) -> tuple[str, ...]:
-        """The ids of its items."""
+        """The ids of the items."""
         ...
 
     @property
     def counts(self) -> tuple[int, ...]:
-        """All numbers that the page size might refer to."""
+        """All numbers to which the page size may refer."""
         ...
 
     @property
@@ -57,21 +57,21 @@ PageT = TypeVar("PageT", bound=Page)
 
 @attrs.define
 class PrefetchWindow:
-    """Decides which pages to request next. It affects speed only, never where the list ends."""
+    """Decides which pages to request next. It affects only the speed, not where the list ends."""
 
     size: int
-    """Number of pages that may be requested and not yet consumed."""
+    """Maximum number of pages that are requested and not yet consumed."""
     page_size: int
-    """Number of results that a full page has."""
+    """Number of results on a full page."""
     requested: int = 0
-    """The last page that was requested."""
+    """Number of the last requested page."""
     consumed: int = 0
-    """The last page that was consumed."""
+    """Number of the last consumed page."""
     last: int = 0
-    """The last page that probably exists."""
+    """Number of the last page that probably exists."""
 
     def next(self) -> range:
-        """Return the pages to request now: all probable ones within the window, and always the next one."""
+        """Return the pages to request now: the next one, and all others in the window that probably exist."""
         until = max(self.consumed + 1, min(self.consumed + self.size, self.last))
         pages = range(self.requested + 1, until + 1)
         self.requested = max(self.requested, until)
@@ -89,17 +89,16 @@ class PrefetchWindow:
         if reported > self.consumed:
             self.last = reported
         elif any(count >= self.page_size for count in page.counts):
-            # A full page, and no total or a wrong one: the whole window is probable.
+            # The page is full and there is no total, or a wrong one: assume that the whole window exists.
             self.last = reported if reported == self.consumed else self.consumed + self.size
         else:
             self.last = self.consumed
 
 
 class PagePrefetcher(Generic[PageT]):
-    """The pages of a list, fetched ahead of their consumer.
+    """The pages of a list, requested ahead of their consumer.
 
-    It is no generator: an event loop that ends closes all generators at once, and one inside another would be closed
-    twice.
+    It is not a generator, since an event loop closes all generators when it ends, and would close a nested one twice.
     """
 
     def __init__(
@@ -114,18 +113,18 @@ class PagePrefetcher(Generic[PageT]):
         self._tasks: dict[int, asyncio.Task[PageT | RoamifyError]] = {}
 
     async def next(self) -> PageT | None:
-        """Return the next page, or ``None`` after the last one. Raises the error of a page that failed."""
+        """Return the next page, or ``None`` after the last one. Raises the error of a page that cannot be read."""
         page = await self._consume()
         return page if page is not None and page.ids else None
 
     @property
     def is_ready(self) -> bool:
-        """Whether the next page has arrived without an error."""
+        """Whether the next page was received without an error."""
         task = self._tasks.get(self._window.consumed + 1)
         return task is not None and task.done() and not task.cancelled() and not isinstance(task.result(), RoamifyError)
 
     async def _consume(self) -> PageT | None:
-        """Return the next page, or ``None`` if it is refused and the one after it is refused or empty."""
+        """Return the next page, or ``None`` if it is refused and the page after it is refused or empty."""
         window = self._window
         number = window.consumed + 1
         if number > MAX_PAGES:
@@ -163,7 +162,7 @@ class PagePrefetcher(Generic[PageT]):
         return task.result()
 
     async def _fetched(self, number: int, deadline: float) -> PageT | RoamifyError:
-        """Fetch a page. Errors are returned, not raised, since the page may never be consumed."""
+        """Request a page. Errors are returned, not raised, since the page may never be consumed."""
         with CancelScope(deadline=deadline):
             try:
                 return await self._fetch(number)
@@ -172,7 +171,7 @@ class PagePrefetcher(Generic[PageT]):
         raise asyncio.CancelledError
 
     async def aclose(self) -> None:
-        """Cancel the requests under way and wait for their end."""
+        """Cancel the requests in progress, and wait until they have ended."""
         tasks = [*self._tasks.values()]
         self._tasks.clear()
         for task in tasks:
@@ -183,7 +182,7 @@ class PagePrefetcher(Generic[PageT]):
 
 
 class RecentIds:
-    """The ids of the last pages, which tell repeated items from new ones in constant memory."""
+    """The ids of the latest pages, which distinguish repeated items from new ones in constant memory."""
 
     def __init__(self, pages: int | None) -> None:
         self._pages: deque[tuple[str, ...]] = deque()
@@ -191,7 +190,7 @@ class RecentIds:
         self._ids: dict[str, int] = {}
 
     def add(self, ids: tuple[str, ...]) -> set[str]:
-        """Remember the ids of a page, and return those that were not known before."""
+        """Remember the ids of a page, and return those that are new."""
         new = {item for item in ids if item not in self._ids}
         self._pages.append(tuple(set(ids)))
         for item in self._pages[-1]:

@@ -1,4 +1,4 @@
-"""Calls to paths that no endpoint describes: an endpoint made on the fly, and the request in bytes."""
+"""Requests to paths without an endpoint: an endpoint created for one call, and the encoded request."""
 
 import json as jsons
 import math
@@ -21,10 +21,13 @@ from .endpoint import ACTION, READ, Endpoint
 T = TypeVar("T")
 
 METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+"""Supported HTTP methods."""
 READS: Final = ("GET", "HEAD")
+"""Methods that are retried like reads."""
 WITH_BODY: Final = ("POST", "PUT", "PATCH")
-"""Methods that send ``{}`` if the caller passes no body, as the API's examples do."""
+"""Methods that send ``{}`` if the caller passes no body, as in the examples of the API's documentation."""
 QueryValue = str | int | float | Decimal | bool | date
+"""Type of a query parameter."""
 
 
 def build_request(
@@ -35,9 +38,9 @@ def build_request(
     json: object,
     response_type: type[T],
 ) -> tuple[Endpoint[..., T], HttpRequest]:
-    """Return the endpoint and the request of a call to any path of the API.
+    """Return the endpoint and the encoded request of a call to any path of the API.
 
-    Raises ``ValueError`` or ``TypeError`` for what cannot be sent, or not there.
+    Raises ``ValueError`` or ``TypeError`` for an invalid method, path, query, body or response type.
     """
     verb = method.upper() if isinstance(method, str) else method  # pyright: ignore[reportUnnecessaryIsInstance]
     if verb not in METHODS:
@@ -59,7 +62,7 @@ def build_request(
 
 
 def _checked(path: object, credentials: Credentials) -> str:
-    """Return a path percent-encoded. The token is sent to no other host and to nothing above the base URL."""
+    """Return a path, percent-encoded. A path with which the token would leave the base URL is refused."""
     if not isinstance(path, str):
         raise TypeError(f"path must be text, not {path!r}")
     if credentials.redact(path) != path:
@@ -76,7 +79,7 @@ def _checked(path: object, credentials: Credentials) -> str:
 
 
 def _encode_params(params: Mapping[str, QueryValue | None]) -> dict[str, object]:
-    """Return parameters as values of a query, without those that are ``None``."""
+    """Return query parameters as JSON-ready values, without those that are ``None``."""
     if not isinstance(params, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise TypeError(f"params must be a dict of names and values, not {params!r}")
     given = {name: value for name, value in params.items() if value is not None}
@@ -93,7 +96,7 @@ def _encode_body(body: object) -> bytes:
 
 
 def _encode_value(value: object) -> Any:
-    """Return the JSON form of a value that ``json`` does not know: exact numbers, ISO dates, JSON names."""
+    """Return the JSON form of a value that ``json`` does not support: exact numbers, ISO dates, JSON names."""
     if isinstance(value, Decimal):
         return _encode_number(value)
     if attrs.has(type(value)) or isinstance(value, date):
@@ -102,7 +105,7 @@ def _encode_value(value: object) -> Any:
 
 
 def _encode_number(value: Decimal) -> int | float:
-    """Return a number that is written with the same value; refuse one that would lose digits."""
+    """Return a number that JSON encodes with the same value. Refuse one that would lose digits."""
     if not value.is_finite():
         raise ValueError(f"json contains {value}, which JSON has no number for")
     if value == value.to_integral_value():

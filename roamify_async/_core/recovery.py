@@ -1,4 +1,4 @@
-"""Actions without a key, whose outcome is read after a failure. They are never sent twice."""
+"""Recovery of actions, which have no key: after a failure their outcome is read, and they are not sent again."""
 
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 def may_have_succeeded(failure: RoamifyError) -> bool:
-    """Return whether an action that failed may be under way all the same, or done."""
+    """Return whether an action that failed may be in progress or completed."""
     if isinstance(failure, TransportError):
         return failure.last_try != "no"
     if isinstance(failure, APIStatusError) and is_pending(failure):
@@ -29,9 +29,10 @@ def may_have_succeeded(failure: RoamifyError) -> bool:
 
 
 def recovery_window(engine: Engine, failure: RoamifyError) -> float:
-    """Return the seconds for which the outcome of an action is polled. Raises a failure that leaves no question.
+    """Return the seconds for which the outcome of a failed action is polled.
 
-    This is the deadline of a call; after a server error that does not mention waiting, the reconcile window.
+    This is the deadline of a call, or the reconcile window after a server error that does not report a pending action.
+    Raises *failure* if it shows that the action did not happen.
     """
     if not may_have_succeeded(failure):
         raise failure
@@ -42,7 +43,7 @@ def recovery_window(engine: Engine, failure: RoamifyError) -> float:
 
 
 async def poll_until(look: Callable[[], Awaitable[T | None]], window: float, failure: RoamifyError) -> T:
-    """Poll until *look* returns a value. Raises *failure* when the window has passed, or reading is refused."""
+    """Poll until *look* returns a value. Raises *failure* if *window* seconds have passed, or if reading is refused."""
     async for _ in poll(window):
         try:
             found = await look()

@@ -1,7 +1,7 @@
-"""What to do after an attempt, decided from values alone.
+"""Decides whether to send a request again, as a pure function of values.
 
-The loop around it belongs to the engine. A retry library drives its own loop and asks only whether to try again. Here
-the decision depends on the safety of the endpoint, on whether the request had left, and on the time that remains.
+The loop belongs to the engine. A retry library has its own loop and asks only whether to try again; here the decision
+depends on the safety of the endpoint, on whether the request may have left, and on the remaining time.
 """
 
 import random
@@ -17,21 +17,21 @@ from roamify_async.settings import Retries
 from .endpoint import Safety
 
 TRANSIENT: Final = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS})
-"""Statuses below 500 that another attempt may overcome."""
+"""Statuses below 500 after which another attempt may succeed."""
 PERMANENT: Final = frozenset({HTTPStatus.NOT_IMPLEMENTED, HTTPStatus.HTTP_VERSION_NOT_SUPPORTED})
-"""Statuses from 500 that another attempt does not overcome."""
+"""Statuses from 500 after which another attempt would not succeed."""
 
 
 @attrs.frozen
 class Retry:
-    """Send the same bytes again after *delay* seconds."""
+    """Send the same request again after *delay* seconds."""
 
     delay: float
 
 
 @attrs.frozen
 class Stop:
-    """Accept the result as it is."""
+    """Do not send the request again."""
 
 
 Decision = Retry | Stop
@@ -45,10 +45,10 @@ def is_success(status: int) -> bool:
 def may_repeat(safety: Safety, result: AttemptResult, *, readable: bool = True) -> bool:
     """Return whether the same request may be sent again after this result.
 
-    A read whose 2xx response cannot be parsed (cut off, or a gateway's page) is worth another attempt.
+    A read is repeated if its 2xx response is not JSON, since the response was truncated or came from a gateway.
     """
     if safety is not Safety.READ:
-        # Whatever was answered, or may have left, is looked up instead. A purchase may be booked even by a 429.
+        # Otherwise the outcome is looked up. A purchase may have been booked even if the response is a 429.
         if isinstance(result, HttpResponse):
             return safety is Safety.ACTION and result.status == HTTPStatus.TOO_MANY_REQUESTS
         return result.sent == "no"
@@ -69,21 +69,21 @@ def decide(
     readable: bool = True,
     chance: Callable[[], float] = random.random,
 ) -> Decision:
-    """Decide what to do after *tries* attempts, the last of which ended in *result*, with *time_left* seconds to go.
+    """Decide what to do after *tries* attempts, the last of which ended in *result*.
 
-    A delay that would not end in time is not started.
+    There is no retry if its delay would end after *time_left* seconds.
     """
     if tries >= retries.tries or not may_repeat(safety, result, readable=readable):
         return Stop()
     delay = result.retry_after() if isinstance(result, HttpResponse) else None
     if tries == 1 and isinstance(result, NoResponse) and result.failure == "lost":
-        delay = 0.0  # A kept-alive connection that had died: the commonest failure, and over at once.
+        delay = 0.0  # Usually a keep-alive connection that the server closed; a new connection works at once.
     if delay is None:
         delay = backoff(tries, retries, chance())
     return Retry(delay) if delay < time_left else Stop()
 
 
 def backoff(tries: int, retries: Retries, chance: float) -> float:
-    """Return the seconds to wait after *tries* attempts. *chance*, from 0 to 1, takes off up to a half."""
+    """Return the seconds to wait after *tries* attempts. *chance*, from 0 to 1, reduces them by up to a half."""
     full = min(retries.wait * 2.0 ** min(tries - 1, 1000), retries.longest_wait)
     return full * (1 - chance / 2)

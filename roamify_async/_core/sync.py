@@ -1,4 +1,4 @@
-"""The synchronous client's way into an event loop: a daemon thread, an anyio portal, the same coroutines."""
+"""Runs coroutines for the synchronous client: an event loop in a daemon thread, and an anyio portal into it."""
 
 import asyncio
 import atexit
@@ -23,15 +23,15 @@ from .callbacks import CallbackQueue, callback_queue
 T = TypeVar("T")
 
 LINGER: Final = 0.05
-"""Seconds for which the thread of a client that was dropped open goes on, so that its sockets can close."""
+"""Seconds for which the thread of a client that was not closed continues, so that its sockets can close."""
 GRACE: Final = 2.0
-"""Seconds that calls under way have to end once their connections are closed."""
+"""Seconds in which calls in progress must end after their connections were closed."""
 
 
 class _LoopThread:
     """A daemon thread with an event loop, and the portal into it.
 
-    anyio's ``start_blocking_portal`` joins its thread when collected, which hangs at the interpreter's exit.
+    anyio's ``start_blocking_portal`` joins its thread when garbage-collected, which hangs at interpreter exit.
     """
 
     def __init__(self) -> None:
@@ -42,19 +42,19 @@ class _LoopThread:
 
     @property
     def is_current(self) -> bool:
-        """Whether the caller runs in this thread."""
+        """Whether the caller is running in this thread."""
         return threading.current_thread() is self._thread
 
     def stop(self) -> None:
-        """Cancel what runs in the thread and let it end; may be called from any thread, or a finalizer."""
-        with suppress(RuntimeError):  # It has ended already.
+        """Cancel the tasks in the thread and end it. May be called from any thread, or from a finalizer."""
+        with suppress(RuntimeError):  # It has ended.
             self.loop.call_soon_threadsafe(self._stop)
 
     def _stop(self) -> None:
         self._stopping = self.loop.create_task(self.portal.stop(cancel_remaining=True))
 
     def stop_soon(self) -> None:
-        """Let the thread end after ``LINGER`` seconds: sockets that were dropped with the client close first."""
+        """End the thread after ``LINGER`` seconds, so that the sockets of the client close first."""
         with suppress(RuntimeError):
             self.loop.call_soon_threadsafe(self.loop.call_later, LINGER, self._stop)
 
@@ -74,17 +74,17 @@ def _run_loop(started: "Future[tuple[BlockingPortal, asyncio.AbstractEventLoop]]
     except BaseException as error:
         if started.done():
             raise
-        started.set_exception(error)  # No event loop could be created; the waiting thread raises this.
+        started.set_exception(error)  # No event loop could be created. The waiting thread raises the error.
 
 
 class Sync:
-    """Mode of ``Roamify``: calls block while the event loop of the client's own thread runs them."""
+    """Mode of ``Roamify``: calls block while the event loop of the client's thread runs them."""
 
     def __init__(self, clean_up: Callable[[], Awaitable[None]], *, grace: float) -> None:
         self._clean_up = clean_up
-        """Runs in the loop before the thread ends."""
+        """Runs in the event loop before the thread ends."""
         self._grace = grace
-        """Seconds that an interrupted call has to clean up."""
+        """Seconds in which an interrupted call must clean up."""
         self._lock = threading.Lock()
         self._thread: _LoopThread | None = None
         self._calls: set[Future[Any]] = set()
@@ -98,7 +98,7 @@ class Sync:
 
     @property
     def is_busy(self) -> bool:
-        """Whether calls are under way."""
+        """Whether calls are in progress."""
         return bool(self._calls)
 
     def open(self) -> _LoopThread:
@@ -126,9 +126,9 @@ class Sync:
         return thread
 
     def run(self, function: Callable[[], Awaitable[T]]) -> T:
-        """Run *function* in the thread's loop and wait for its result.
+        """Run *function* in the event loop of the thread, and wait for its result.
 
-        On Ctrl-C the call is cancelled and its end awaited; a second Ctrl-C leaves at once.
+        On Ctrl-C the call is cancelled, and its end is awaited. A second Ctrl-C raises immediately.
         """
         thread = self.open()
         call, callbacks = _Call(function), CallbackQueue()
@@ -139,7 +139,7 @@ class Sync:
         except CancelledError:
             raise call.with_notes(ConfigurationError("this Roamify was closed while the call was under way")) from None
         except BaseException as interrupt:
-            call.is_stopped = True  # Set here, for the call may not have started yet.
+            call.is_stopped = True  # Set here, since the call may not have started.
             if not call.ended.is_set():
                 with suppress(RuntimeError):
                     thread.portal.start_task_soon(call.stop)
@@ -161,7 +161,7 @@ class Sync:
         return future
 
     def finish(self, function: Callable[[], Awaitable[object]]) -> None:
-        """Run the clean-up of an iterator that was left: now, or soon when called in the loop's own thread."""
+        """Run the clean-up of an iterator that was left; later if called in the thread of the event loop."""
         thread = self._thread
         if thread is None or os.getpid() != self._pid or sys.is_finalizing():
             return
@@ -171,9 +171,9 @@ class Sync:
             self.run(function)
 
     def close(self) -> None:
-        """Clean up in the loop, then end the thread.
+        """Clean up in the event loop, and end the thread.
 
-        Calls under way fail, or are cancelled after ``GRACE`` seconds. Closing twice does nothing.
+        Calls in progress fail, or are cancelled after ``GRACE`` seconds. Closing twice does nothing.
         """
         if os.getpid() != self._pid:
             return
@@ -184,7 +184,7 @@ class Sync:
             return
         try:
             thread.portal.start_task_soon(self._clean_up).result()
-            # A purchase whose connection is gone reports what it knows; nothing is cancelled that ends by itself.
+            # A purchase whose connection was closed ends by itself, and reports its reference.
             wait([*self._calls], timeout=GRACE)
         finally:
             thread.stop()
@@ -196,9 +196,9 @@ _open_instances: "weakref.WeakSet[Sync]" = weakref.WeakSet()
 
 @atexit.register
 def _close_all() -> None:
-    """Close clients that were left open, while their threads still run."""
+    """Close clients that were not closed, while their threads are still running."""
     for sync in [*_open_instances]:
-        if not sync.is_busy:  # A call of a daemon thread ends with the process.
+        if not sync.is_busy:  # A call in a daemon thread ends with the process.
             sync.close()
 
 
@@ -207,7 +207,7 @@ async def _await(function: Callable[[], Awaitable[object]]) -> None:
 
 
 class _Call(Generic[T]):
-    """A call in the portal that another thread can stop, even before it starts."""
+    """A call in the portal, which another thread can stop even before it starts."""
 
     def __init__(self, function: Callable[[], Awaitable[T]]) -> None:
         self._function = function
@@ -233,7 +233,7 @@ class _Call(Generic[T]):
         raise CancelledError
 
     def stop(self) -> None:
-        """Cancel the call; runs in the loop, after the call has started if it was submitted first."""
+        """Cancel the call. Runs in the event loop."""
         if self._scope is None:
             self.ended.set()
         else:

@@ -1,1 +1,1 @@
-"""HTTP: messages as values, the transport that sends them, and the credentials they carry."""
+"""HTTP: messages as values, the transport, credentials, and the capture of responses."""

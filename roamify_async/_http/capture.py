@@ -1,4 +1,4 @@
-"""Capturing responses as they came over the wire, for inspection beside the values made of them."""
+"""Capturing raw responses, to inspect them beside the decoded values."""
 
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
@@ -10,12 +10,12 @@ import attrs
 from .messages import HttpRequest, HttpResponse
 
 HIDDEN_HEADERS: Final = frozenset({"set-cookie", "set-cookie2"})
-"""Headers that are left out: a gateway's cookie is a credential."""
+"""Headers that are not captured, since the cookie of a gateway is a credential."""
 
 
 @attrs.frozen
 class RawResponse:
-    """A response of the server to one attempt of a call."""
+    """The raw response to one attempt of a call."""
 
     method: str
     path: str
@@ -23,11 +23,13 @@ class RawResponse:
     query: str
     """Query of the request, percent-encoded."""
     status: int
+    """HTTP status."""
     headers: Mapping[str, str]
-    """Header names in lower case; cookies are left out."""
+    """Headers with names in lower case, without cookies."""
     request_id: str | None
-    """Identifier that the server gave the request, for its support."""
+    """Identifier that the server assigned to the request, for Roamify's support."""
     body: bytes
+    """Body after decompression, with the token replaced by ``***``."""
 
     @property
     def text(self) -> str:
@@ -35,13 +37,13 @@ class RawResponse:
         return self.body.decode("utf-8", "replace")
 
     def __repr__(self) -> str:
-        """Show the request and the length of the body."""
+        """Return the request, the status and the length of the body."""
         return f"<RawResponse {self.method} {self.path}: {self.status}, {len(self.body)} bytes>"
 
 
 @attrs.define(eq=False)
 class _Capture:
-    """A block that captures responses."""
+    """The responses that a block captures."""
 
     responses: list[RawResponse] = attrs.field(factory=list[RawResponse])
     is_over: bool = False
@@ -52,10 +54,11 @@ _captures: ContextVar[tuple[_Capture, ...]] = ContextVar("captures", default=())
 
 @contextmanager
 def capture_responses() -> Generator[list[RawResponse], None, None]:
-    """Collect every response to calls made in this block, by any client, as it came over the wire.
+    """Collect the raw responses to all calls in a ``with`` block, of any client, in a list.
 
-    Every attempt that was answered counts, errors included, in the order in which the responses came. Tasks started in
-    the block are captured until it ends; other threads are not.
+    The list contains a ``RawResponse`` for each attempt that received a response, including error responses, in the
+    order of their arrival. Calls in tasks that are started in the block are captured until it ends; calls in other
+    threads are not.
     """
     capture = _Capture()
     before = _captures.set((*_captures.get(), capture))
@@ -67,7 +70,7 @@ def capture_responses() -> Generator[list[RawResponse], None, None]:
 
 
 def record(request: HttpRequest, response: HttpResponse, redact: Callable[[str], str]) -> None:
-    """Add a response to all captures of this context."""
+    """Add a response to all captures of the current context."""
     captures = _captures.get()
     if not captures:
         return

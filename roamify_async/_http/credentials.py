@@ -1,4 +1,4 @@
-"""The token and the base URL, checked before anything is sent."""
+"""The token and the base URL, which are checked before anything is sent."""
 
 import ipaddress
 import os
@@ -12,34 +12,34 @@ from roamify_async.errors import ConfigurationError
 from roamify_async.settings import PRODUCTION
 
 MIN_REDACTED: Final = 6
-"""Shorter tokens are not redacted, for they occur in too many words; no real one is that short."""
+"""Minimum length of a token that is redacted. Shorter ones occur in ordinary text; real tokens are longer."""
 PATH_SAFE: Final = "/%:@!$&'()*+,;=~"
-"""Characters that stay in a path as they are; a percent sign counts as the start of an escape."""
+"""Characters that are not percent-encoded in a path. A percent sign is taken as the start of an escape."""
 
 
 @attrs.frozen
 class Credentials:
-    """A token and the base URL it is valid for."""
+    """A token and its base URL."""
 
     base_url: str
     token: str = attrs.field(repr=False)
 
     @property
     def host(self) -> str:
-        """Host, with the port if it is not the default."""
+        """Host, with the port if the base URL contains one."""
         return urlsplit(self.base_url).netloc
 
     def redact(self, text: str) -> str:
-        """Replace the token, and passwords in URLs, in text from outside."""
+        """Return *text* with the token, and passwords in URLs, replaced."""
         if len(self.token) >= MIN_REDACTED:
             text = text.replace(self.token, "***")
         return re.sub(r"//[^/@\s]+@", "//***@", text) if "@" in text else text
 
 
 class Token:
-    """A token as the caller passed it, or from ``ROAMIFY_TOKEN``.
+    """The token that the caller passed, or that of ``ROAMIFY_TOKEN``.
 
-    Its own class, so that tracebacks that print local variables do not show it.
+    It is wrapped in a class, so that tracebacks with local variables do not show it.
     """
 
     def __init__(self, given: object) -> None:
@@ -48,7 +48,7 @@ class Token:
         self._is_text = isinstance(value, str) or value is None
 
     def problem(self) -> str | None:
-        """Describe what is wrong with the token, without showing it."""
+        """Return what is wrong with the token, without showing it, or ``None``."""
         if not self._is_text:
             return "the token must be text"
         if not self.value:
@@ -59,9 +59,9 @@ class Token:
 
 
 def resolve_credentials(token: Token, base_url: str | None, *, allow_http: bool) -> Credentials:
-    """Return the credentials from the caller's arguments, or ``ROAMIFY_TOKEN`` and ``ROAMIFY_BASE_URL``.
+    """Return the credentials of the caller's arguments and of the environment.
 
-    Raises ``ConfigurationError``, whose traceback does not contain the token.
+    Raises ``ConfigurationError`` for an invalid token or base URL. Its traceback does not contain the token.
     """
     problem = token.problem()
     if problem:
@@ -80,7 +80,7 @@ def _checked_url(url: str, allow_http: bool) -> str:  # noqa: FBT001
 
 
 def _url_problem(url: object, allow_http: bool) -> str | None:  # noqa: FBT001, PLR0911
-    """Describe what is wrong with a base URL. It is not shown: text before an @ may be a password."""
+    """Return what is wrong with a base URL, without showing it, since it may contain a password; or ``None``."""
     if not isinstance(url, str):
         return "must be text"
     try:

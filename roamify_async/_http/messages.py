@@ -1,4 +1,4 @@
-"""HTTP messages as plain values that know no HTTP library."""
+"""HTTP messages as plain values, independent of an HTTP library."""
 
 import re
 from collections.abc import Mapping
@@ -13,15 +13,15 @@ from roamify_async.errors import Sent
 
 @attrs.frozen
 class HttpRequest:
-    """A request, without what the client adds to each: host, token, user agent."""
+    """A request, without host, token and user agent, which the transport adds."""
 
     method: str
     path: str
-    """Path below the base URL, percent-encoded, without the query."""
+    """Percent-encoded path below the base URL, without the query."""
     query: str = ""
     """Percent-encoded query, without the question mark."""
     body: bytes | None = attrs.field(default=None, repr=False)
-    """JSON, or ``None`` for a request without a body."""
+    """JSON; ``None`` for a request without a body."""
 
 
 @attrs.frozen
@@ -30,7 +30,7 @@ class HttpResponse:
 
     status: int
     headers: Mapping[str, str] = attrs.field(repr=False)
-    """Header names in lower case."""
+    """Headers with names in lower case."""
     body: bytes = attrs.field(repr=False)
 
     @property
@@ -40,17 +40,17 @@ class HttpResponse:
 
     @property
     def request_id(self) -> str | None:
-        """Identifier that the server or its gateway gave the request."""
+        """Identifier that the server or its gateway assigned to the request."""
         return self.headers.get("x-request-id") or self.headers.get("cf-ray")
 
     def retry_after(self, now: datetime | None = None) -> float | None:
-        """Return the seconds of ``Retry-After``, in either of its forms (RFC 9110, section 10.2.3)."""
+        """Return the seconds of ``Retry-After``, in either of its forms (RFC 9110, section 10.2.3), or ``None``."""
         value = self.headers.get("retry-after", "").strip()
         if re.fullmatch(r"\d{1,9}(\.\d{1,9})?", value):
             return float(value)
         try:
             at = parsedate_to_datetime(value)
-        except (ValueError, TypeError, IndexError, OverflowError):  # The parser fails in many ways on other text.
+        except (ValueError, TypeError, IndexError, OverflowError):  # The parser raises various exceptions.
             return None
         if at.tzinfo is None:
             at = at.replace(tzinfo=UTC)
@@ -65,11 +65,11 @@ class NoResponse:
     sent: Sent
     """``"no"`` only if it is certain that not one byte of the body had left."""
     reason: str
-    """The network library's description."""
+    """Description by the HTTP library."""
 
 
 AttemptResult = HttpResponse | NoResponse
-"""What one attempt to send a request resulted in."""
+"""Result of one attempt to send a request."""
 
 
 @attrs.define
@@ -77,13 +77,13 @@ class SendState:
     """Tracks whether the request body may have left, across retries and cancellation."""
 
     first_sent_at: datetime | None = None
-    """When the first byte of the body may have left."""
+    """When the first byte of the body may have left; ``None`` if it has not."""
     resent: bool = False
-    """Whether the request was sent again after a look-up found nothing. It may still turn up twice."""
+    """Whether the request was sent again after a look-up found nothing. It may then be booked twice."""
     looked_first: bool = True
-    """Whether nothing can be booked under the reference that is older: it is new, or was looked up before sending."""
+    """Whether the reference was new, or was looked up before sending, so that no older purchase can have it."""
 
     def mark_sent(self) -> None:
-        """Record that bytes are about to leave."""
+        """Record that the first byte is about to leave."""
         if self.first_sent_at is None:
             self.first_sent_at = datetime.now(UTC)

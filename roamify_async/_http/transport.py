@@ -1,7 +1,7 @@
-"""The only module of the client that imports aiohttp: sends a request, returns a complete response or a failure.
+"""Sends a request and returns a complete response or a failure. No other module of the client imports aiohttp.
 
-No exception of the network library leaves it. Failures are returned as values, so that no traceback runs through frames
-that hold the Authorization header.
+Exceptions of aiohttp do not leave this module. Failures are returned as values, so that no traceback contains frames
+with the Authorization header.
 """
 
 import asyncio
@@ -41,18 +41,18 @@ NEVER_SENT: Final = (
     aiohttp.ConnectionTimeoutError,
     aiohttp.InvalidURL,
 )
-"""Exceptions that are raised before a request without a body leaves."""
+"""Exceptions that are raised before a request without a body is sent."""
 
 
 MAX_REASON: Final = 500
-"""Length at which a reason is cut: some quote what came over the wire."""
+"""Maximum length of a reason in characters. Some reasons quote received data."""
 
 
 class MarkedPayload(aiohttp.BytesPayload):
-    """A body that records the moment before its first byte is written.
+    """A body that records when its first byte is about to be written.
 
-    The class of an exception does not show whether a request had left: a timeout in the queue of a connection pool
-    looks like one while waiting for the response.
+    The class of an exception does not show whether a request was sent: a timeout in the queue of a connection pool has
+    the same class as one during the wait for the response.
     """
 
     def __init__(self, body: bytes, send_state: SendState) -> None:
@@ -61,7 +61,7 @@ class MarkedPayload(aiohttp.BytesPayload):
         self._send_state = send_state
 
     def _mark_sent(self) -> None:
-        self._send_state.mark_sent()  # It may refuse, and then nothing is sent.
+        self._send_state.mark_sent()  # If it raises, nothing is sent.
         self.was_sent = True
 
     async def write(self, writer: AbstractStreamWriter) -> None:
@@ -76,7 +76,7 @@ class MarkedPayload(aiohttp.BytesPayload):
 
 
 class Transport:
-    """Connections to one host, opened at first use, in the event loop that uses them first."""
+    """Connections to one host, which are opened at first use and belong to that event loop."""
 
     def __init__(
         self,
@@ -98,7 +98,7 @@ class Transport:
         self._closed = False
         self._env_proxy: str | None = None
         self._headers: dict[str | None, dict[str, str]] = {}
-        """Headers of each request, by user agent."""
+        """Headers of requests, by user agent."""
         self._tasks: set[asyncio.Task[Any]] = set()
 
     @property
@@ -107,9 +107,9 @@ class Transport:
         return "closed" if self._closed else "new" if self._loop is None else "open"
 
     def open(self) -> None:
-        """Bind to the running event loop. Opening twice does nothing.
+        """Bind the transport to the running event loop. Opening twice does nothing.
 
-        Raises ``ConfigurationError`` after close, after a fork, and in another loop than the first.
+        Raises ``ConfigurationError`` after ``aclose``, after a fork, and in another event loop.
         """
         loop = asyncio.get_running_loop()
         if loop is self._loop and not self._closed and os.getpid() == self._pid:
@@ -136,11 +136,11 @@ class Transport:
         return self._session
 
     def _new_session(self) -> aiohttp.ClientSession:
-        """Create a session of known behaviour; only connections, headers and traces come from the caller's session."""
+        """Create a session. It shares only connections, headers and traces with a session of the caller's."""
         external, settings = self._external, self._settings
         traces = cast("list[aiohttp.TraceConfig]", list(settings.trace_configs))
         if external is None:
-            # The limiter stands in front. A second limit here would let requests wait while their clock runs.
+            # The limiter applies before. With a second limit here, requests would wait while their timeouts run.
             connector: aiohttp.BaseConnector = aiohttp.TCPConnector(limit=0, ssl=settings.ssl or True)
         else:
             connector = cast("aiohttp.BaseConnector", external.connector)
@@ -152,7 +152,7 @@ class Transport:
             cookie_jar=aiohttp.DummyCookieJar(),
             trace_configs=traces,
         )
-        # aiohttp by itself resends a GET or PUT once on a dead connection; resending is decided by the engine.
+        # aiohttp resends a GET or PUT once after a connection was closed. Here only the engine decides on retries.
         if hasattr(session, "_retry_connection"):
             session._retry_connection = False  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
         return session
@@ -166,7 +166,7 @@ class Transport:
         proxy: str | None = None,
         send_state: SendState | None = None,
     ) -> AttemptResult:
-        """Send a request once and read its complete response."""
+        """Send a request once, and return its complete response or the failure."""
         session = self._opened()
         payload = None
         try:
@@ -188,7 +188,7 @@ class Transport:
                 redact = self.credentials.redact
                 headers = {name.lower(): redact(value) for name, value in response.headers.items()}
                 return HttpResponse(response.status, headers, self._redacted(body))
-        except Exception as error:  # noqa: BLE001 -- aiohttp raises from several families, and none may pass
+        except Exception as error:  # noqa: BLE001 -- aiohttp raises unrelated classes, and none may leave
             return self._failure(error, payload, session, proxy or self._env_proxy)
 
     def _headers_of(self, agent: str | None) -> dict[str, str]:
@@ -210,7 +210,7 @@ class Transport:
         was_sent = not isinstance(error, NEVER_SENT) if payload is None else payload.was_sent
         reason = "the client was closed" if session.closed else f"{type(error).__name__}: {error}".removesuffix(": ")
         if proxy:
-            reason = reason.replace(proxy, "the proxy")  # It may hold a password that no pattern would find.
+            reason = reason.replace(proxy, "the proxy")  # It may contain a password that no pattern matches.
         return NoResponse(
             "timeout" if isinstance(error, TimeoutError) else "lost" if was_sent else "connect",
             "maybe" if was_sent else "no",
@@ -218,14 +218,14 @@ class Transport:
         )
 
     def spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        """Start a background task that is cancelled when the client closes."""
+        """Start a background task, which is cancelled when the client is closed."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
 
     async def aclose(self) -> None:
-        """Close the connections; requests in flight fail. Closing twice does nothing."""
+        """Close the connections. Requests in flight fail. Closing twice does nothing."""
         if os.getpid() != self._pid:
             return
         session, self._session, self._closed = self._session, None, True
@@ -241,7 +241,7 @@ class Transport:
                 session.detach()
 
     def __del__(self) -> None:
-        """Release the sockets of a transport that was dropped open, and warn."""
+        """Release the sockets of a transport that was not closed, and warn."""
         session: aiohttp.ClientSession | None = getattr(self, "_session", None)
         if session is None or session.closed:
             return
@@ -253,8 +253,7 @@ class Transport:
     def disown(self) -> None:
         """Leave the connections to the parent process after a fork.
 
-        Closing them would remove the parent's sockets from the selector that both share, and so would the connector's
-        finalizer.
+        Closing them, as the connector's finalizer would, removes the parent's sockets from the shared selector.
         """
         session, self._session = self._session, None
         if session is not None and session.connector is not None:
@@ -269,7 +268,7 @@ class Transport:
             return
         if self._loop.is_running():
             asyncio.run_coroutine_threadsafe(_close(connector), self._loop)
-        else:  # The loop has ended, and so has everything it would have waited for: one step is enough.
+        else:  # The loop has ended, and there is nothing left to wait for, so that one step is enough.
             closing = _close(connector)
             with suppress(StopIteration, RuntimeError):
                 closing.send(None)
@@ -293,7 +292,7 @@ async def _close(connector: aiohttp.BaseConnector) -> None:
 
 
 def _proxy_of_environment(url: str) -> str | None:
-    """Return the environment's proxy for a URL. Unlike aiohttp, ``.netrc`` is not read."""
+    """Return the proxy for a URL from the environment. Unlike in aiohttp, ``.netrc`` is not read."""
     parts = urlsplit(url)
     if parts.hostname is None or proxy_bypass(parts.hostname):
         return None

@@ -1,1 +1,1 @@
-"""Serialization: request values to bytes, response bytes to values."""
+"""Serialization: encodes requests to bytes, and decodes bytes of responses to values."""

@@ -1,8 +1,8 @@
-"""Values to JSON and back (cattrs): strict when writing, tolerant when reading.
+"""Conversion between values and JSON (cattrs): strict for requests, tolerant for responses.
 
-Requests are written exactly as the caller made them, without fields that are ``None``. Responses may have more keys
-than are known, or fewer; a missing or null key takes the field's default. Names change between snake_case and
-camelCase, or to the field's ``json_name``.
+Requests are converted without fields that are ``None``. Responses may contain unknown keys, and a missing or null key
+takes the default of its field. Names are converted between snake_case and camelCase, or to the ``json_name`` of a
+field.
 """
 
 import json
@@ -25,7 +25,7 @@ from .scalars import SCALARS, field_hook, json_names, read_json, read_text, refu
 T = TypeVar("T")
 
 JSON: Final = cast("type[Any]", Any)
-"""Any JSON, as parsed: the response type of an endpoint whose response is not documented."""
+"""Response type of an endpoint whose response is not documented: any parsed JSON."""
 
 
 def _date_writer(field: "attrs.Attribute[Any]") -> Any:
@@ -63,7 +63,7 @@ def _object_hook(kind: type[Any], converter: cattrs.Converter) -> Any:
 
 
 def _mapping_hook(kind: Any, converter: cattrs.Converter) -> Any:
-    """Return the structure hook of ``dict``, with or without the types of its keys and values."""
+    """Return the structure hook of ``dict``, with or without type arguments."""
     as_mapping: Any = Mapping[getattr(kind, "__args__", (str, Any))]  # type: ignore[misc]
     generated = converter.get_structure_hook(as_mapping)
 
@@ -80,7 +80,7 @@ def _read_state(value: Any, kind: type[State]) -> State:
 
 
 def _array_hook(kind: Any, converter: cattrs.Converter) -> Any:
-    """Return the structure hook of ``tuple[X, ...]``, or of ``list``."""
+    """Return the structure hook of ``tuple[X, ...]`` or ``list``."""
     as_sequence: Any = MutableSequence[getattr(kind, "__args__", (Any,))[0]]  # type: ignore[misc]
     generated = converter.get_structure_hook(as_sequence)
     collection = getattr(kind, "__origin__", kind)
@@ -109,29 +109,29 @@ def _reader(*, detailed: bool) -> cattrs.Converter:
 
 
 def can_structure(kind: object) -> bool:
-    """Return whether a type can be read."""
-    with suppress(Exception):  # cattrs raises from many places for what is not a type
+    """Return whether JSON can be converted to a type."""
+    with suppress(Exception):  # cattrs raises various exceptions for values that are not types
         return bool(_reader(detailed=False).get_structure_hook(kind))
     return False
 
 
 def structure(value: object, kind: type[T]) -> T:
-    """Convert parsed JSON to a *kind*.
+    """Convert parsed JSON to a value of type *kind*.
 
-    Raises ``ValueError`` with one line per problem: ``$.items[3].price: a number expected, not "x"``.
+    Raises ``ValueError`` with a line for each problem, such as ``$.items[3].price: a number expected, not "x"``.
     """
-    with suppress(Exception):  # the second pass describes the problem better
+    with suppress(Exception):  # the second pass reports the problem
         return _reader(detailed=False).structure(value, kind)
-    # Once more, without nulls, which stand for missing keys, and with the path of each problem.
+    # The second pass reports paths, and treats null as a missing key.
     try:
         return _reader(detailed=True).structure(_without_nulls(value), kind)
-    except Exception as error:  # noqa: BLE001 -- hostile responses break readers in countless ways
+    except Exception as error:  # noqa: BLE001 -- malformed responses cause various exceptions
         lines = [*islice(_problems(error, "$"), 20)]
     raise ValueError("\n".join(lines))
 
 
 def _problems(error: BaseException, path: str) -> Iterator[str]:
-    """Yield what is wrong and where, by JSON names."""
+    """Yield a line for each problem, with its path in JSON names."""
     if isinstance(error, cattrs.ClassValidationError):
         names, (located, others) = json_names(error.cl), error.group_exceptions()
         steps = [(inner, names[note.name]) for inner, note in located]
@@ -155,18 +155,18 @@ def _without_nulls(value: Any) -> Any:
 
 
 def parse(body: bytes) -> Any:
-    """Parse JSON with the exact value of each number. Raises ``ValueError`` if it is not JSON."""
+    """Parse JSON, with the exact value of each number. Raises ``ValueError`` if *body* is not JSON."""
     try:
         return json.loads(body, parse_float=Decimal, parse_constant=lambda name: refuse(name, "a JSON number"))
     except (RecursionError, ArithmeticError) as error:
         raise ValueError(f"not readable as JSON: {type(error).__name__}") from None
 
 
-# ---------------------------------------------------------------- writing
+# ---------------------------------------------------------------- requests
 
 
 def _object_writer(kind: type[Any], converter: cattrs.Converter) -> Any:
-    """Return the unstructure hook of an attrs class: JSON names, without fields that are ``None``."""
+    """Return the unstructure hook of an attrs class, which omits fields that are ``None``."""
     generated = make_dict_unstructure_fn(kind, converter, **_overrides(kind))
 
     def hook(value: object) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Requests to bytes, response bytes out of their envelopes, and the errors that responses stand for."""
+"""Encoding of requests, decoding of responses in their envelopes, and conversion of error responses."""
 
 import json
 import logging
@@ -17,16 +17,19 @@ from .fast_decoder import fast_decoder
 
 T = TypeVar("T")
 
+MAX_LOCATION: Final = 500
+"""Length at which the address of a redirect is cut in a message."""
+
 log: logging.Logger = logging.getLogger("roamify_async")
 
 DATA_OR_BODY: Final = "data?"
-"""Data path of a response that lies in ``data`` if the body is an envelope, else is the body itself."""
+"""Data path of a response that is in ``data`` if the body is an envelope, and else is the body."""
 
 
 def encode(request: object, method: str, path: str) -> HttpRequest:
-    """Encode a request. Its fields go into the path where that names them, else into the query or the body.
+    """Encode a request. Fields that the path contains are put there, the others into the query or the body.
 
-    An ``HttpRequest`` is returned as it is.
+    An ``HttpRequest`` is returned unchanged.
     """
     if isinstance(request, HttpRequest):
         return request
@@ -48,13 +51,13 @@ def encode_query(fields: Mapping[str, object]) -> str:
 
 
 def decode(response: HttpResponse, response_type: type[T], data_path: str, *, method: str = "GET") -> T:
-    """Decode a 2xx response. Raises ``DecodeError`` if it is not as described."""
+    """Decode a 2xx response. Raises ``DecodeError`` if it is not as documented."""
     kind: Any = response_type
     fast = fast_decoder(kind, data_path)
     if fast is not None:
         try:
             return cast("T", fast(response.body))
-        except Exception as error:  # noqa: BLE001 -- not as described: the converter reads it after all, or says why not
+        except Exception as error:  # noqa: BLE001 -- not as documented; the converter is tolerant, or reports the problem
             log.debug("the fast decoder did not read a %s: %r", getattr(response_type, "__name__", "tuple"), error)
     try:
         value: Any = {} if _has_no_body(method, response) else parse(response.body)
@@ -72,7 +75,7 @@ def decode(response: HttpResponse, response_type: type[T], data_path: str, *, me
 
 
 def refuse_failed_envelope(response: HttpResponse) -> None:
-    """Raise ``DecodeError`` for a 2xx response whose envelope says that the request failed."""
+    """Raise ``DecodeError`` if the envelope of a 2xx response reports a failure."""
     if b"failed" not in response.body:
         return
     with suppress(ValueError):
@@ -92,12 +95,12 @@ def decode_any(response: HttpResponse) -> Any:
 
 
 def _has_no_body(method: str, response: HttpResponse) -> bool:
-    """Return whether HTTP defines that there is no body, so that nothing was lost."""
+    """Return whether HTTP allows that the response has no body, so that it is not truncated."""
     return method == "HEAD" or (response.status == HTTPStatus.NO_CONTENT and not response.body)
 
 
 def _is_envelope(value: Any) -> bool:
-    """Return whether an object is an envelope. Some resources, such as eSIMs, have a ``data`` of their own."""
+    """Return whether a value is an envelope. Some resources, such as eSIMs, have their own key ``data``."""
     return value.__class__ is dict and "data" in value and value.get("status", "success") == "success"
 
 
@@ -129,13 +132,13 @@ _ID: Final = re.compile(
 
 
 def find_ids(text: str) -> tuple[str, ...]:
-    """Return every UUID, ICCID and reference in a text that may be truncated or garbled, each once."""
+    """Return each UUID, ICCID and reference in a text, which may be truncated or not be JSON, once."""
     found = (next(filter(None, match.groups()), match.group()) for match in _ID.finditer(text))
     return tuple(dict.fromkeys(found))
 
 
 def status_error(response: HttpResponse) -> APIStatusError:
-    """Return the error of a response that is not 2xx."""
+    """Return the error for a response that is not 2xx."""
     try:
         value = parse(response.body)
     except ValueError:
@@ -143,7 +146,7 @@ def status_error(response: HttpResponse) -> APIStatusError:
     fields = cast("dict[str, Any]", value if isinstance(value, dict) else {})
     code = fields.get("code")
     return error_class(response.status)(
-        _message(fields, response),
+        _message(fields, response) + _location(response),
         status=response.status,
         code=code if isinstance(code, str) else None,
         body=response.text,
@@ -152,8 +155,16 @@ def status_error(response: HttpResponse) -> APIStatusError:
     )
 
 
+def _location(response: HttpResponse) -> str:
+    """Return advice where a redirect leads, which is not followed: the token belongs to this host only."""
+    location = " ".join(response.headers.get("location", "").split())[:MAX_LOCATION]
+    if not (location and 300 <= response.status < 400):  # noqa: PLR2004
+        return ""
+    return f": it leads to {location!r} and is not followed; correct the base URL"
+
+
 def _message(fields: dict[str, Any], response: HttpResponse) -> str:
-    """Return the server's message. The API has three shapes for it, and gateways have others."""
+    """Return the server's message. The API has three formats for it, and gateways have others."""
     inner: tuple[Any, ...] = tuple(fields.get(key) for key in ("details", "data", "error"))
     messages: list[Any] = [part.get("message") for part in inner if part.__class__ is dict]
     candidates: list[Any] = [fields.get("message"), fields.get("error"), *messages]

@@ -1,8 +1,8 @@
-"""Fast decoding (msgspec) of responses that are as described.
+"""Fast decoding (msgspec) of responses that are as documented.
 
-msgspec validates a body and reads it into plain records with JSON names; a function generated for each class moves a
-record's values into an object. Money stays exact, since msgspec reads Decimals from their digits. Bodies that do not
-fit, and classes with fields of other types, are left to the converter, which is tolerant and says what is wrong.
+msgspec validates a body and decodes it into plain records with JSON names. A function that is generated for each class
+converts a record to an object. Amounts are exact, since msgspec decodes Decimals from their digits. Other bodies, and
+classes with fields of unsupported types, are left to the converter, which is tolerant and reports problems.
 """
 
 from collections.abc import Callable
@@ -20,13 +20,14 @@ from roamify_async.models._fields import SAME_OBJECT, State
 from .scalars import MAX_EXPONENT, NOT_APPLICABLE, SCALARS, UNLIMITED, field_hook, json_names, refuse
 
 Make = Callable[[Any], Any]
-"""Converts what msgspec read to a value."""
+"""Converts a value decoded by msgspec."""
 Part = tuple[str, Any, Any]
 """A field of a record: its name, type and default."""
 
 SCALAR: Final = str | int | bool | None
-"""Type of a value that is passed to a structure hook: no float, which would not be exact."""
+"""Type of a value that is passed to a structure hook. Floats are excluded, since they are not exact."""
 ABSENT: Final = frozenset({None, NOT_APPLICABLE, UNLIMITED})
+"""Values that mean that there is no number."""
 SOURCES: Final[dict[Any, tuple[Any, str]]] = {
     str: (str, "{}"),
     bool: (bool, "{}"),
@@ -39,7 +40,7 @@ SOURCES: Final[dict[Any, tuple[Any, str]]] = {
         "None if (v := {}) in ABSENT else Decimal(v) if v.__class__ is int else finite(v)",
     ),
 }
-"""The type that msgspec reads for each scalar, and the Python expression that converts it."""
+"""The type that msgspec decodes for each scalar type, and the Python expression that converts it."""
 
 
 class NotFastError(TypeError):
@@ -48,9 +49,9 @@ class NotFastError(TypeError):
 
 @cache
 def fast_decoder(kind: Any, data_path: str) -> Callable[[bytes], Any] | None:
-    """Return a function that reads a *kind* at *data_path* in a body, or ``None`` if that is not supported.
+    """Return a function that decodes a *kind* at *data_path* in a body, or ``None`` if the type is not supported.
 
-    The function raises any exception for a body that is not as described.
+    The function may raise any exception for a body that is not as documented.
     """
     keys = data_path.split(".") if data_path else []
     if not all(map(str.isidentifier, keys)):
@@ -69,7 +70,7 @@ def fast_decoder(kind: Any, data_path: str) -> Callable[[bytes], Any] | None:
 
 
 def _plan(kind: Any) -> tuple[Any, Make]:
-    """Return the type that msgspec reads for a type, and the function that converts it."""
+    """Return the type that msgspec decodes for a type, and the function that converts it."""
     if get_origin(kind) is tuple:
         item, *_ = get_args(kind)
         if item is str:
@@ -95,7 +96,7 @@ def _record(kind: Any) -> Any:
 
 @cache
 def _object(kind: Any) -> tuple[tuple[Part, ...], Make]:
-    """Return the fields of a record for an attrs class, and the function that converts one to an object."""
+    """Return the fields of the record for an attrs class, and the function that converts a record to an object."""
     if not attrs.has(kind) or kind.__setattr__ is not object.__setattr__:
         raise NotFastError(kind)
     hints, names = get_type_hints(kind), json_names(kind)
@@ -112,12 +113,12 @@ def _object(kind: Any) -> tuple[tuple[Part, ...], Make]:
         lines.append(f"it.{field.name} = {source}")
     if hasattr(kind, "__attrs_post_init__"):
         lines.append("it.__attrs_post_init__()")
-    exec("\n    ".join([*lines, "return it"]), scope)  # noqa: S102 -- as attrs and cattrs make theirs
+    exec("\n    ".join([*lines, "return it"]), scope)  # noqa: S102 -- attrs and cattrs generate code in the same way
     return tuple(parts.values()), scope["make"]
 
 
 def _field(field: Any, name: str | None, hint: Any) -> tuple[tuple[Part, ...], str, Any]:
-    """Return a field's record fields, its Python expression, and the object that the expression calls ``_<name>``."""
+    """Return the record fields of a field, its Python expression, and the object that the expression names."""
     if not field.init or field.converter is not None or field.validator is not None:
         raise NotFastError(field)
     default: Any = field.default

@@ -1,4 +1,4 @@
-"""Structure hooks of single JSON values: exact, tolerant of what servers mix up, strict about everything else."""
+"""Structure hooks of single JSON values: exact, and tolerant only of variations that servers are known to send."""
 
 import json
 import pickle
@@ -18,9 +18,11 @@ NOT_APPLICABLE: Final = -1
 NO_TIME: Final = (0, NOT_APPLICABLE, UNLIMITED)
 """JSON numbers that mean "no time"."""
 MAX_EXPONENT: Final = 1_000
-"""Power of ten from which a number is refused: arithmetic with far larger ones fails, or does not end."""
+"""Power of ten from which a number is refused. Arithmetic with far larger numbers may fail or not terminate."""
 MAX_NUMBER: Final = 10**MAX_EXPONENT
+"""Number from which an integer is refused."""
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+"""Zero of Unix time."""
 
 
 def json_names(kind: type[Any]) -> dict[str, str | None]:
@@ -34,24 +36,24 @@ def json_names(kind: type[Any]) -> dict[str, str | None]:
 
 
 def field_hook(field: "attrs.Attribute[Any]") -> Any:
-    """Return the structure hook that a field's metadata asks for, or ``None``."""
+    """Return the structure hook that the metadata of a field requires, or ``None``."""
     return _read_hint if field.metadata.get("hint") else None
 
 
 def refuse(value: object, expected: str) -> NoReturn:
-    """Raise ``ValueError`` that says what was expected."""
+    """Raise ``ValueError`` with the expected type and the value."""
     text = json.dumps(value, default=str)
     raise ValueError(f"{expected} expected, not {text if len(text) <= 60 else text[:57] + '...'}")  # noqa: PLR2004
 
 
 def read_json(value: Any, _: object) -> Any:
-    """Return any JSON as parsed. Raises ``RecursionError`` if it is nested too deeply to be used."""
+    """Return any parsed JSON. Raises ``RecursionError`` if it is nested too deeply to be pickled."""
     pickle.dumps(value)
     return value
 
 
 def read_text(value: Any, _: object) -> str:
-    """Return text. Codes made of digits are sometimes sent as numbers."""
+    """Return text. Integers are accepted, since servers may send codes made of digits as numbers."""
     if value.__class__ is str:
         return value
     if value.__class__ is int:
@@ -67,7 +69,7 @@ def read_flag(value: Any, _: object) -> bool:
 
 
 def read_number(value: Any, _: object) -> Decimal:
-    """Return the exact value of a JSON number, or of a number in text."""
+    """Return the exact value of a JSON number, or of text that contains a number."""
     if value.__class__ is Decimal and (value.adjusted() < MAX_EXPONENT or not value):
         return value
     if value.__class__ is int and -MAX_NUMBER < value < MAX_NUMBER:
@@ -82,14 +84,14 @@ def read_integer(value: Any, _: object) -> int:
     if value.__class__ is int:
         return value
     number = read_number(value, int)
-    # The exponent is checked first: int(Decimal("1e999999999")) would not end.
+    # The exponent is checked first, since int(Decimal("1e999999999")) would not terminate.
     if number.adjusted() < 20 and number == number.to_integral_value():  # noqa: PLR2004
         return int(number)
     refuse(value, "a whole number")
 
 
 def read_time(value: Any, _: object) -> datetime | None:
-    """Return a time from Unix seconds or ISO text. 0, -1 and "" mean that there is none."""
+    """Return a time from Unix seconds or ISO text; ``None`` for 0, -1, 2^53-1 and ``""``."""
     if value is None or value == "":
         return None
     try:
@@ -99,7 +101,7 @@ def read_time(value: Any, _: object) -> datetime | None:
         number = read_number(value, Decimal)
         if number in NO_TIME:
             return None
-        if number.adjusted() < 12:  # noqa: PLR2004 -- larger numbers are beyond datetime's years
+        if number.adjusted() < 12:  # noqa: PLR2004 -- datetime does not support larger numbers
             return EPOCH + timedelta(microseconds=int(number * 1_000_000))
     except (ValueError, OverflowError):
         pass
@@ -107,7 +109,7 @@ def read_time(value: Any, _: object) -> datetime | None:
 
 
 def read_date(value: Any, _: object) -> date | None:
-    """Return a date from either ISO form, a date-time, or ``31/12/2027``. "" means that there is none."""
+    """Return a date from either ISO format, a date-time, or ``31/12/2027``; ``None`` for ``""``."""
     if value is None or value == "":
         return None
     text = re.sub(r"^(\d{2})/(\d{2})/(\d{4})$", r"\3-\2-\1", read_text(value, str), flags=re.ASCII)
@@ -128,7 +130,7 @@ def _optional_number(value: Any, _: object) -> Decimal | None:
 
 
 def read_optional_integer(value: Any, _: object) -> int | None:
-    """Return an integer, or ``None`` for the numbers that mean there is none."""
+    """Return an integer; ``None`` for -1, 2^53-1 and ``""``."""
     number = None if value is None or value == "" else read_integer(value, int)
     return None if number in (NOT_APPLICABLE, UNLIMITED) else number
 
@@ -150,4 +152,4 @@ SCALARS: Final[Mapping[Any, Any]] = {
     datetime | None: read_time,
     date | None: read_date,
 }
-"""The structure hook of each scalar type. The sentinels of the API become ``None`` where the type allows it."""
+"""The structure hook of each scalar type. Sentinels of the API become ``None`` if the type allows it."""

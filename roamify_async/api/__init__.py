@@ -1,1 +1,1 @@
-"""What Roamify's API is: values and rows, one room a subject."""
+"""The endpoints of Roamify's API: one resource class per module."""

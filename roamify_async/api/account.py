@@ -1,4 +1,4 @@
-"""The account that pays."""
+"""The balance of the account."""
 
 from typing import Final
 
@@ -7,7 +7,7 @@ from roamify_async.models.account import Balance, GetBalance
 
 
 class Account(Resource[Mode]):
-    """The account that pays."""
+    """The balance of the account."""
 
     balance: Final = Endpoint("GET", "/api/balance", GetBalance, Balance)
     """Return the balance that purchases are paid from."""

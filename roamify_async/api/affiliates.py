@@ -7,7 +7,7 @@ from roamify_async.models.affiliates import AffiliateDestination, ListAffiliateP
 
 
 class Affiliates(Resource[Mode]):
-    """Catalogues of affiliates."""
+    """The catalogues of affiliates."""
 
     packages: Final = Endpoint(
         "GET", "/api/esim/{uniqueName}/packages", ListAffiliatePackages, tuple[AffiliateDestination, ...],

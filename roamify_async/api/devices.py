@@ -10,4 +10,4 @@ class Devices(Resource[Mode]):
     """Devices that support eSIMs."""
 
     list: Final = Endpoint("GET", "/api/compatible-devices", ListDevices, tuple[Device, ...])
-    """Return all of them."""
+    """Return the devices that support eSIMs."""

@@ -1,4 +1,4 @@
-"""eSIMs: their profiles, their states, and what they used."""
+"""eSIMs: profiles, states, usage and events."""
 
 import datetime as dt
 from typing import Final
@@ -23,16 +23,16 @@ from roamify_async.purchasing.buy import buy_esims, poll_installable, prepare_es
 from .packages import find_packages, refuse_undated
 
 MAX_ESIMS: Final = 500
-"""More eSIMs than an order holds."""
+"""Limit that is assumed to exceed the number of eSIMs in an order."""
 
 
 async def _read_applied(engine: Engine, request: ApplyEsim, failure: RoamifyError) -> Esim:
-    """Read the eSIM whose apply failed."""
+    """Read the eSIM after a failed ``apply``, until its profile exists."""
     return await poll_installable(engine, Esims.get, request.esim_id, recovery_window(engine, failure), failure)
 
 
 async def _read_order_applied(engine: Engine, request: ApplyOrder, failure: RoamifyError) -> tuple[Esim, ...]:
-    """Read the eSIMs of the order whose apply failed; apply each, if the server takes no reference."""
+    """Read the eSIMs after a failed ``apply_order``. If the server requires eSIM ids, apply each eSIM."""
 
     async def list_esims() -> tuple[Esim, ...]:
         return await engine.send(Esims.list, ListEsims(reference_id=request.reference_id, limit=MAX_ESIMS))
@@ -50,7 +50,7 @@ async def _read_order_applied(engine: Engine, request: ApplyOrder, failure: Roam
 
 
 async def _read_2025_events(engine: Engine, request: GetEvents, failure: RoamifyError) -> EsimEvents:
-    """Read the events at the path of 2025, if the 404 came from a server that does not know the current one."""
+    """Read the events at the path of 2025, if a 404 shows that the server does not know the current one."""
     if not isinstance(failure, NotFoundError) or _is_json_object(failure.body):
         raise failure
     try:
@@ -67,7 +67,7 @@ def _is_json_object(body: str) -> bool:
 
 
 def _decode_receipt(response: HttpResponse) -> SmsReceipt:
-    """Decode any response: the message was sent, and nothing in the body changes that."""
+    """Decode any 2xx response: the message was sent, whatever the body contains."""
     value = decode_any(response)
     try:
         return structure(value, SmsReceipt)
@@ -92,17 +92,17 @@ class Esims(Resource[Mode]):
     list: Final = Endpoint("GET", "/api/esims", ListEsims, tuple[Esim, ...])
     """Return eSIMs, of one order or of all."""
     usage: Final = Endpoint("GET", "/api/esim/usage", GetUsage, Usage)
-    """Return what an eSIM has used and what is left."""
+    """Return the allowance and the remaining amounts of an eSIM."""
     usage_details: Final = Endpoint("GET", "/api/esim/usage/details", GetUsageDetails, UsageDetails)
-    """Return what an eSIM has used, day by day."""
+    """Return the daily data usage of an eSIM."""
     history: Final = Endpoint("GET", "/api/esim/history", GetHistory, tuple[HistoryItem, ...])
     """Return the packages that an eSIM was bought and topped up with."""
     events: Final = Endpoint(
         "GET", "/api/esim/event", GetEvents, EsimEvents, data_path=DATA_OR_BODY, recover=_read_2025_events
     )
-    """Return the events of an eSIM on its device."""
+    """Return the events of an eSIM."""
     link: Final = Endpoint("POST", "/api/esim/link", LinkEsim, EsimLink, safety=ACTION)
-    """Create a link with which a traveller installs an eSIM."""
+    """Create a link to a page on which a traveller installs an eSIM."""
     send_sms: Final = Endpoint("POST", "/api/esim/sms", SendSms, SmsReceipt, safety=ACTION, decode=_decode_receipt)
     """Send a text message to an eSIM."""
 
@@ -115,12 +115,27 @@ class Esims(Resource[Mode]):
         start_date: dt.date | str | None = None,
         reference_id: str | None = None,
     ) -> tuple[Esim, ...]:
-        """Order eSIMs, generate their profiles, and return them once they can be installed.
+        """Order eSIMs, generate their profiles, and return the eSIMs when they can be installed.
 
-        Called again with the same reference, it continues where it stopped.
+        A call with a reference that exists continues that purchase: it orders nothing again, and generates only the
+        profiles that are missing.
 
-        Raises ``ValueError``, and buys nothing, if the package needs a *start_date* and none is given;
-        ``EsimsNotReadyError`` if some eSIMs are not ready; and what ``orders.create`` raises.
+        Args:
+            package_id: Id of the package, from the catalogue.
+            quantity: Number of eSIMs.
+            start_date: First day of travel, as a ``datetime.date`` or ISO text such as ``"2027-07-01"``. Required if
+                the package has ``requirements.travel_date``.
+            reference_id: Your key for this purchase, such as ``"order-4711"``; see ``orders.create``.
+
+        Raises:
+            ValueError: The package requires *start_date*; nothing was bought.
+            EsimsNotReadyError: The order is paid, but some eSIMs cannot be installed yet. ``esims`` has those that can.
+            PackageNotFoundError: The package does not exist; nothing was sent.
+            ConflictError: An order with other items has the reference, or the server refused the order with status 409.
+            PurchaseFailedError: The order was booked and then cancelled or refunded, or it failed.
+            PurchaseInDoubtError: It is not known whether the order was booked.
+
+        See: https://docs.getroamify.com/esims/orders/ and https://docs.getroamify.com/esims/esims/
         """
         from .orders import Orders  # Orders of instant eSIMs need this module.
 
@@ -138,9 +153,9 @@ class Esims(Resource[Mode]):
 
 
 _EVENTS_2025: Final = Endpoint("GET", "/api/esim/events", GetEvents, EsimEvents, data_path=DATA_OR_BODY)
-"""The path of the events in the documentation of 2025."""
+"""The path of the events as documented in 2025."""
 
 
 async def ready_esims(engine: Engine, order: Order) -> tuple[Esim, ...]:
-    """Generate the profiles of all eSIMs of an order, and return them once they can be installed."""
+    """Generate the profiles of all eSIMs of an order, and return the eSIMs when they can be installed."""
     return await prepare_esims(engine, Esims.get, Esims.apply, order)

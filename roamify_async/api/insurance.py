@@ -24,7 +24,7 @@ from .packages import nearest_ids, packages_not_found
 
 
 async def _find(engine: Engine, request: OrderInsurance) -> tuple[InsuranceOrder, ...]:
-    """Return the order under a reference; the server accepts each reference once."""
+    """Return the order with the reference of a request. The server accepts each reference once."""
     try:
         return (await engine.send(Insurance.get_order, GetInsuranceOrder(reference_id=request.reference_id)),)
     except NotFoundError as error:
@@ -55,7 +55,7 @@ async def _check(engine: Engine, request: OrderInsurance) -> None:
 
 
 async def _read_issued(engine: Engine, request: ApplyPolicy, failure: RoamifyError) -> Policy:
-    """Read the policy whose issuing failed, until it is issued."""
+    """Read the policy after a failed ``apply``, until it is issued."""
 
     async def look() -> Policy | None:
         policy = await engine.send(Insurance.policy, GetPolicy(request.policy_id))
@@ -75,13 +75,13 @@ class Insurance(Resource[Mode]):
         "GET", "/api/insurance/countries", ListInsuranceCountries, tuple[InsuranceCountry, ...],
         data_path="data.countries",
     )  # fmt: skip
-    """Return the countries that insurance is sold for."""
+    """Return the countries for which insurance is sold."""
     packages: Final = Endpoint(
         "GET", "/api/insurance/packages", ListInsurance, tuple[InsuranceProduct, ...], data_path="data.packages"
     )
-    """Return the insurance products and their packages."""
+    """Return insurance products with their packages."""
     package: Final = Endpoint("GET", "/api/insurance/package", GetInsurance, InsuranceProduct)
-    """Return the product of one package, with that package only."""
+    """Return the product of one package, without its other packages."""
     order: Final = Endpoint(
         "POST", "/api/insurance/order", OrderInsurance, InsuranceOrder,
         safety=PURCHASE, timeout=60,
@@ -99,7 +99,7 @@ class Insurance(Resource[Mode]):
     apply: Final = Endpoint(
         "POST", "/api/insurance/apply", ApplyPolicy, Policy, safety=ACTION, timeout=90, recover=_read_issued
     )
-    """Have a policy issued."""
+    """Issue a policy."""
     policy: Final = Endpoint("GET", "/api/insurance/policy", GetPolicy, Policy)
     """Return one policy."""
     policies: Final = Endpoint(

@@ -1,4 +1,4 @@
-"""The catalogue: what can be bought, page by page or complete."""
+"""The catalogue of packages, page by page or complete."""
 
 import difflib
 import re
@@ -37,13 +37,13 @@ from roamify_async.models.packages import (
 from .countries import Countries
 
 MAX_NEAREST: Final = 200
-"""Number of packages of a destination among which the nearest ids are searched."""
+"""Number of packages of a destination in which similar ids are searched."""
 MAX_BATCH: Final = 400
-"""Maximum number of packages that an iterator passes on at a time."""
+"""Maximum number of packages in a batch of the iterator."""
 
 
 async def _refuse_unknown_country(engine: Engine, request: ListPackages, page: PackagePage) -> None:
-    """Distinguish an empty search from a country that does not exist; an empty page alone does not."""
+    """Raise ``ValueError`` if a page is empty because its country does not exist."""
     if len(page) or request.page > 1 or (request.country is None and request.country_code is None):
         return
     try:
@@ -59,7 +59,7 @@ def _refuse_unknown(field: str, value: str | None, known: set[str], countries: t
         return
     shown = {word.casefold(): f"{c.name} ({c.code})" for c in countries for word in (c.code, c.name)}
     word = value.casefold()
-    # A code passed as a name, or a name as a code, is the commonest mistake; then come misspellings.
+    # The most common mistake is a code passed as a name, or a name as a code; the next is a misspelling.
     nearest = [word] if word in shown else difflib.get_close_matches(word, shown, n=3, cutoff=0.5)
     hints = ", ".join(dict.fromkeys(shown[near] for near in nearest))
     nearby = f"; nearest: {hints}" if hints else ""
@@ -67,9 +67,9 @@ def _refuse_unknown(field: str, value: str | None, known: set[str], countries: t
 
 
 async def find_package(engine: Engine, package_id: str, *, is_fresh: bool = False) -> Package:
-    """Return a package of the catalogue. One that was found in the last ten minutes is not requested again.
+    """Return a package of the catalogue. A package that was found in the last ten minutes is not requested again.
 
-    *is_fresh* requests it in any case. Raises ``PackageNotFoundError`` if the server answers without it.
+    *is_fresh* requests it in any case. Raises ``PackageNotFoundError`` if a successful response does not contain it.
     """
     known = None if is_fresh else engine.memory.package(package_id)
     if known is not None:
@@ -84,7 +84,7 @@ async def find_package(engine: Engine, package_id: str, *, is_fresh: bool = Fals
 async def find_packages(engine: Engine, package_ids: Sequence[str]) -> tuple[Package, ...]:
     """Return packages of the catalogue.
 
-    Raises ``PackageNotFoundError`` for all that do not exist; else what another look-up failed with.
+    Raises ``PackageNotFoundError`` with all ids that do not exist, or else the failure of the first other look-up.
     """
     if len(package_ids) == 1:
         return (await find_package(engine, package_ids[0]),)
@@ -108,16 +108,16 @@ def packages_not_found(package_ids: tuple[str, ...], nearest: tuple[str, ...], c
 
 
 def nearest_ids(package_id: str, known: Iterable[str]) -> tuple[str, ...]:
-    """Return the most similar of some package ids."""
+    """Return up to three known ids that are similar to an unknown one."""
     return tuple(difflib.get_close_matches(package_id, [*known], n=3, cutoff=0.6))
 
 
 async def _nearest(engine: Engine, package_id: str) -> tuple[str, ...]:
-    """Return similar ids of the destination that an unknown id seems to name, if they can be read."""
+    """Return similar ids for the destination that an unknown id seems to contain, if they can be read."""
     named = re.match(r"esim-(.+?)-\d+days?-", package_id)
     if named is None:
         return ()
-    with suppress(RoamifyError, ValueError):  # The hint is not worth a failure of its own.
+    with suppress(RoamifyError, ValueError):  # The ids are only a hint.
         countries = await engine.send(Countries.list, ListCountries())
         names = {slug: country.name for country in countries for slug in _slugs(country)}
         for slug in difflib.get_close_matches(named.group(1), names, n=1, cutoff=0.6):
@@ -131,21 +131,30 @@ def _slugs(country: Country) -> tuple[str, str]:
 
 
 def refuse_undated(packages: Iterable[Package], advice: str) -> None:
-    """Raise ``ValueError`` for a package that needs a date of travel."""
+    """Raise ``ValueError`` if a package requires a date of travel."""
     for package in packages:
         if package.requirements.travel_date:
             raise ValueError(f"{package.package_id} needs a start_date; nothing was bought: {advice}")
 
 
 class Packages(Resource[Mode]):
-    """The catalogue."""
+    """The catalogue of packages."""
 
     page: Final = Endpoint("GET", "/api/esim/packages", ListPackages, PackagePage, check=_refuse_unknown_country)
     """Return one page, in the server's order."""
 
     @dual_method
     async def get(self: "Packages[Async]", package_id: str) -> Package:
-        """Return one package. Raises ``PackageNotFoundError``, with the nearest ids, if there is none with this id."""
+        """Return one package.
+
+        Args:
+            package_id: Id of the package, such as ``"esim-greece-30days-1gb-all"``.
+
+        Raises:
+            PackageNotFoundError: There is no such package. ``nearest`` has the most similar ids.
+
+        See: https://docs.getroamify.com/esims/packages/
+        """
         GetPackage(package_id)
         return await find_package(self.engine, package_id, is_fresh=True)
 
@@ -155,11 +164,25 @@ class Packages(Resource[Mode]):
     ) -> AsyncGenerator[tuple[Package, ...], None]:
         """Iterate over all packages of a search, in the server's order.
 
-        *page_size* is the number of results per page, and *concurrency* the number of pages that are requested ahead
-        and kept in memory, by default that of the settings. The filters are those of ``packages.page``.
+        Pages are requested ahead, and kept in memory only until they are consumed. A package that occurs twice within
+        two such windows is returned once.
 
-        A package that occurs twice within two such windows is returned once. A page that cannot be read ends the
-        iteration with an error that names the page.
+        Args:
+            page_size: Number of results per page.
+            concurrency: Maximum number of pages that are requested ahead; by default that of the settings.
+            country: English name of a country, as in ``countries.list()``; for example ``"Greece"``.
+            country_code: Code of a country or region, as in ``countries.list()``; for example ``"GR"``.
+            geography: ``"local"`` (single countries), ``"regional"`` or ``"global"``.
+            days: Validity in days; for example ``7``.
+            gbs: Data amount in GB; for example ``1`` or ``0.5``. Ignored by the server if *is_unlimited* is true.
+            is_unlimited: ``True`` returns only unlimited packages. ``False`` has no effect.
+            package_id: Id of the only package to return.
+
+        Raises:
+            RoamifyError: A page could not be read. ``page`` has its number.
+            ValueError: There are no packages for *country* or *country_code*. The message names the nearest ones.
+
+        See: https://docs.getroamify.com/esims/packages/
         """
         window = concurrency or self.engine.settings.concurrency
         recent = RecentIds(2 * window)
@@ -179,10 +202,24 @@ class Packages(Resource[Mode]):
     async def list(
         self: "Packages[Async]", *, page_size: int = 50, concurrency: int | None = None, **filters: Unpack[Filters]
     ) -> Catalogue:
-        """Return all packages of a search, each once; either complete, or an error that names the missing page.
+        """Return all packages of a search, each once and in the server's order. The result is complete.
 
-        *page_size* is the number of results per page, and *concurrency* the number of pages that are requested at
-        once, by default that of the settings. The filters are those of ``packages.page``.
+        Args:
+            page_size: Number of results per page.
+            concurrency: Maximum number of pages that are requested at once; by default that of the settings.
+            country: English name of a country, as in ``countries.list()``; for example ``"Greece"``.
+            country_code: Code of a country or region, as in ``countries.list()``; for example ``"GR"``.
+            geography: ``"local"`` (single countries), ``"regional"`` or ``"global"``.
+            days: Validity in days; for example ``7``.
+            gbs: Data amount in GB; for example ``1`` or ``0.5``. Ignored by the server if *is_unlimited* is true.
+            is_unlimited: ``True`` returns only unlimited packages. ``False`` has no effect.
+            package_id: Id of the only package to return.
+
+        Raises:
+            RoamifyError: A page could not be read. ``page`` has its number.
+            ValueError: There are no packages for *country* or *country_code*. The message names the nearest ones.
+
+        See: https://docs.getroamify.com/esims/packages/
         """
         packages: dict[str, Package] = {}
         destinations: dict[str, Destination] = {}

@@ -11,6 +11,6 @@ class Rates(Resource[Mode]):
     """Exchange rates."""
 
     currencies: Final = Endpoint("GET", "/api/currencies", ListCurrencies, JSON, data_path="")
-    """Return the currencies that have rates."""
+    """Return the currencies for which there are exchange rates."""
     get: Final = Endpoint("GET", "/api/rates", GetRates, JSON, data_path="")
     """Return current or past rates."""

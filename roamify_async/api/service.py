@@ -1,4 +1,4 @@
-"""The state of the API itself."""
+"""The health of the API."""
 
 from typing import Final
 
@@ -13,7 +13,7 @@ def _decode_health(response: HttpResponse) -> Health:
 
 
 class Service(Resource[Mode]):
-    """The state of the API itself."""
+    """The health of the API."""
 
     health: Final = Endpoint("GET", "/api/health", GetHealth, Health, decode=_decode_health)
-    """Return whether the API is up."""
+    """Check that the API is up."""

@@ -1,4 +1,4 @@
-"""Top-ups: more data for an eSIM that exists."""
+"""Top-ups: further packages for an existing eSIM."""
 
 from datetime import datetime
 from typing import Final
@@ -19,7 +19,7 @@ async def _find(engine: Engine, request: CreateTopUp) -> tuple[Order, ...]:
 
 
 async def _check(engine: Engine, request: CreateTopUp) -> None:
-    """Check the offer for the eSIM, not the catalogue, whose packages need not be top-ups."""
+    """Check the packages offered for the eSIM. Those of the catalogue need not be top-ups."""
     offered = await engine.send(TopUps.packages, ListTopUps(request.iccid))
     ids = [package.package_id for package in offered]
     if request.package_id not in ids:
@@ -28,7 +28,7 @@ async def _check(engine: Engine, request: CreateTopUp) -> None:
 
 
 async def _in_history(engine: Engine, request: CreateTopUp, since: datetime) -> tuple[HistoryItem, ...]:
-    """Return matching items of the eSIM's history: that top-ups are listed with orders is only inferred."""
+    """Return matching items of the eSIM's history. That top-ups are listed with orders is only inferred."""
     history = await engine.send(Esims.history, GetHistory(request.iccid))
     return tuple(
         item
@@ -41,7 +41,7 @@ class TopUps(Resource[Mode]):
     """Top-ups of eSIMs."""
 
     packages: Final = Endpoint("GET", "/api/esim/topup/packages", ListTopUps, tuple[TopUpPackage, ...])
-    """Return the packages that an eSIM can be topped up with."""
+    """Return the packages with which an eSIM can be topped up."""
     create: Final = Endpoint(
         "POST", "/api/esim/order/topup", CreateTopUp, Order,
         safety=PURCHASE, timeout=60,

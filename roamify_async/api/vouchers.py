@@ -1,4 +1,4 @@
-"""Vouchers: codes that travellers redeem for eSIMs, for partners that may create them."""
+"""Vouchers: codes that travellers redeem for eSIMs. Roamify enables them for selected partners."""
 
 from typing import Final
 
@@ -20,11 +20,11 @@ from roamify_async.purchasing.classify import is_api_404
 from .packages import find_packages
 
 LOOK_UP_LIMIT: Final = 50
-"""Number of vouchers among which a reference that the server changed is searched."""
+"""Number of the latest vouchers that are searched for a reference changed by the server."""
 
 
 async def _find(engine: Engine, request: CreateVouchers) -> tuple[VoucherBatch, ...]:
-    """Return the vouchers under the reference of a purchase, as one batch."""
+    """Return the vouchers with the reference of a purchase, as one batch."""
     return await _find_batches(engine, request, ListVouchers(reference_id=request.reference_id))
 
 
@@ -43,7 +43,7 @@ async def _find_batches(engine: Engine, request: CreateVouchers, query: ListVouc
 
 
 def _batches(vouchers: tuple[Voucher, ...], requested: int | None = None) -> tuple[VoucherBatch, ...]:
-    """Group vouchers by their reference."""
+    """Return vouchers in batches, one per reference."""
     groups: dict[str | None, list[Voucher]] = {}
     for voucher in vouchers:
         groups.setdefault(voucher.reference_id, []).append(voucher)
@@ -60,7 +60,7 @@ def _batches(vouchers: tuple[Voucher, ...], requested: int | None = None) -> tup
 
 
 async def _refresh(engine: Engine, request: CreateVouchers, _: str) -> VoucherBatch | None:
-    """Read a batch again: returned too early, missing vouchers would be created twice, under another reference."""
+    """Read a batch again. If it were returned incomplete, the caller would create the missing vouchers twice."""
     found = await _find(engine, request)
     return next((batch for batch in found if batch.reference_id == request.reference_id), None)
 

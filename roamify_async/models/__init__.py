@@ -1,1 +1,1 @@
-"""The values that requests and responses are made of. They do no I/O and import no HTTP library."""
+"""Values of requests and responses. They do no I/O and import no HTTP library."""

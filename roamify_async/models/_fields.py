@@ -1,4 +1,4 @@
-"""How the fields of a value relate to JSON, and the base class of states."""
+"""Metadata that maps the fields of a value to JSON, and the base class of states."""
 
 from enum import StrEnum
 from typing import Any, Final
@@ -7,13 +7,13 @@ SAME_OBJECT: Final = "."
 """JSON name of a field whose value is read from the object that holds it."""
 
 HINT: Final[dict[str, Any]] = {"hint": True}
-"""Field metadata: the number is optional advice, and a value that cannot be read counts as missing."""
+"""Field metadata: the number is an optional hint, and a value that cannot be decoded counts as missing."""
 SLASHED_DATE: Final[dict[str, Any]] = {"date_format": "%d/%m/%Y"}
-"""Field metadata: the date is written as ``31/12/2027``."""
+"""Field metadata: the date is encoded as ``31/12/2027``."""
 
 
 def json_name(name: str | None) -> dict[str, Any]:
-    """Return field metadata that sets the JSON key, where it is not the field's own name in camelCase.
+    """Return field metadata that sets the JSON key. The default key is the name of the field in camelCase.
 
     ``None`` means that the field does not appear in JSON.
     """
@@ -21,7 +21,7 @@ def json_name(name: str | None) -> dict[str, Any]:
 
 
 class State(StrEnum):
-    """A state in the server's own words. Unknown words are kept as members of their own."""
+    """Base class of states. It is a string enumeration that accepts unknown values and keeps their text."""
 
     @classmethod
     def _missing_(cls, value: object) -> "State | None":
@@ -32,7 +32,7 @@ class State(StrEnum):
         return state
 
     def __reduce_ex__(self, protocol: object) -> tuple[Any, ...]:
-        """Pickle by value: an unknown state is not an attribute of its class."""
+        """Pickle by value, since an unknown state is not an attribute of its class."""
         return type(self), (str(self),)
 
     def __deepcopy__(self, memo: object) -> "State":

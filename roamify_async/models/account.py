@@ -1,4 +1,4 @@
-"""The account that pays."""
+"""The balance of the account."""
 
 from decimal import Decimal
 
@@ -7,13 +7,17 @@ import attrs
 
 @attrs.frozen
 class GetBalance:
-    """Get what is left to spend; ``/balance``."""
+    """Return the balance that purchases are paid from.
+
+    See: https://docs.getroamify.com/esims/balance/
+    """
 
 
 @attrs.define(kw_only=True)
 class Balance:
-    """Money that orders are paid from."""
+    """The balance that purchases are paid from."""
 
     balance: Decimal
-    """In major units, exact."""
+    """The exact amount in major units of the currency, such as dollars."""
     currency: str = "USD"
+    """ISO 4217 code."""

@@ -1,4 +1,4 @@
-"""The catalogue of an affiliate, whose field names differ from those of packages."""
+"""The catalogue of an affiliate. Its JSON keys differ from those of the package catalogue."""
 
 from decimal import Decimal
 
@@ -12,39 +12,48 @@ from .packages import Signal
 
 @attrs.frozen
 class ListAffiliatePackages:
-    """List the packages of an affiliate; ``/api/esim/{uniqueName}/packages``."""
+    """Return the packages of an affiliate with their referral links, grouped by destination.
+
+    Args:
+        unique_name: The name that Roamify assigned to the affiliate.
+
+    See: https://docs.getroamify.com/affiliate/affiliate-links/
+    """
 
     unique_name: str = attrs.field(validator=path_segment)
-    """The name that Roamify gave the affiliate."""
+    """Name that Roamify assigned to the affiliate."""
 
 
 @attrs.define(kw_only=True)
 class AffiliatePackage:
-    """A package that an affiliate refers to."""
+    """A package in the catalogue of an affiliate."""
 
     id: str
-    """A UUID; not what orders name."""
+    """UUID of the package. Orders take a ``package_id``, which is not included here."""
     name: str = ""
-    """Its name for people."""
+    """Display name, such as ``"1 GB - 7 Days"``."""
     price: Decimal
-    """In USD, exact."""
+    """Exact price in USD."""
     validity: int | None = None
-    """In days."""
+    """Validity in days."""
     plan: str | None = None
     is_unlimited: bool = False
     data_amount: Decimal | None = None
-    """In ``data_unit``; ``None`` where it is unlimited."""
+    """Data in units of ``data_unit``; ``None`` if unlimited."""
     data_unit: str = "MB"
     data: str | None = None
-    """The data for people, such as ``"1 GB"``."""
+    """Display text of the data amount, such as ``"1 GB"``."""
     call_amount: Decimal | None = None
+    """Calls in units of ``call_unit``; ``None`` if the package includes none."""
     call_unit: str | None = None
     call_label: str | None = None
     sms_amount: Decimal | None = None
+    """Text messages in units of ``sms_unit``; ``None`` if the package includes none."""
     sms_unit: str | None = None
     sms_label: str | None = None
     is_activated: bool = False
     with_kyc: bool = False
+    """Not documented; by its name, whether the traveller must be identified (KYC)."""
     with_top_up: bool = False
     with_sms: bool = attrs.field(default=False, metadata=json_name("withSMS"))
     with_call: bool = False
@@ -53,16 +62,16 @@ class AffiliatePackage:
     networks: tuple[str, ...] = ()
     signals: tuple[Signal, ...] = attrs.field(default=(), repr=False)
     link: str | None = None
-    """Where customers are referred to."""
+    """Referral link."""
 
 
 @attrs.define(kw_only=True)
 class AffiliateDestination:
-    """A destination, and an affiliate's packages for it."""
+    """A destination with an affiliate's packages."""
 
     id: str = ""
     country_name: str = ""
     country_code: str = ""
     region: str | None = None
-    """``"local"`` for a country: what ``packages`` call geography."""
+    """``"local"`` for a country; the package catalogue calls this value ``geography``."""
     packages: tuple[AffiliatePackage, ...] = ()

@@ -1,4 +1,4 @@
-"""Values that several subjects share."""
+"""Values that several modules use."""
 
 from decimal import Decimal
 from enum import Enum
@@ -9,18 +9,19 @@ from ._fields import json_name
 
 
 class Match(Enum):
-    """Whether a booked purchase holds the packages of a request, as often."""
+    """Result of comparing a booked purchase with the packages and quantities of a request."""
 
-    YES = "the same packages, as often"
-    UNKNOWN = "the number is right; the packages are not shown"
-    NO = "other packages, or another number"
+    YES = "the same packages and quantities"
+    UNKNOWN = "the same total quantity; the packages are not listed"
+    NO = "other packages or quantities"
 
 
 @attrs.define(kw_only=True)
 class Apn:
-    """Access point name, for devices that do not find it by themselves."""
+    """Access point name (APN), for devices that do not detect it automatically."""
 
     apn_automatic: bool = True
+    """Whether devices detect the access point automatically."""
     apn_name: str | None = None
     apn_username: str | None = None
     apn_password: str | None = attrs.field(default=None, repr=False)
@@ -28,29 +29,31 @@ class Apn:
 
 @attrs.define(kw_only=True)
 class DataAllowance:
-    """Data that belongs to a package or an eSIM."""
+    """Data allowance of a package or an eSIM."""
 
     is_unlimited: bool = False
     data_amount: Decimal | None = None
-    """In ``data_unit``; ``None`` where it is unlimited or not said."""
+    """Amount in units of ``data_unit``; ``None`` if unlimited or not stated."""
     data_unit: str = "MB"
 
 
 @attrs.define(kw_only=True)
 class CallAllowance:
-    """Calls that belong to a package or an eSIM."""
+    """Call allowance of a package or an eSIM."""
 
     with_call: bool = False
     call_type: str | None = None
     call_amount: Decimal | None = None
+    """Amount in units of ``call_unit``; ``None`` if there is no allowance."""
     call_unit: str | None = None
 
 
 @attrs.define(kw_only=True)
 class SmsAllowance:
-    """Text messages that belong to a package or an eSIM."""
+    """SMS allowance of a package or an eSIM."""
 
     with_sms: bool = attrs.field(default=False, metadata=json_name("withSMS"))
     sms_type: str | None = None
     sms_amount: Decimal | None = None
+    """Amount in units of ``sms_unit``; ``None`` if there is no allowance."""
     sms_unit: str | None = None

@@ -1,4 +1,4 @@
-"""Countries, regions and worldwide groups that packages are sold for."""
+"""Countries, regions and worldwide groups for which packages are sold."""
 
 import attrs
 
@@ -7,10 +7,16 @@ from roamify_async._validation import geography, optional
 
 @attrs.frozen(kw_only=True)
 class ListCountries:
-    """List the countries, regions and worldwide groups that packages exist for; ``/esims/countries``."""
+    """Return all countries, regions and worldwide groups for which packages are sold.
+
+    Args:
+        geography: Return only ``"local"`` (single countries), ``"regional"`` or ``"global"`` entries.
+
+    See: https://docs.getroamify.com/esims/countries/
+    """
 
     geography: str | None = attrs.field(default=None, validator=optional(geography))
-    """``"local"``, ``"regional"`` or ``"global"``."""
+    """``"local"`` (one country), ``"regional"`` or ``"global"``."""
 
 
 @attrs.define(kw_only=True)
@@ -18,7 +24,8 @@ class Country:
     """A country, region or worldwide group."""
 
     code: str
-    """ISO 3166 alpha-2 for countries, three letters and more for groups. Not unique."""
+    """ISO 3166-1 alpha-2 code of a country; three or more letters for a region or group. Not unique."""
     name: str
-    """English name; what ``packages`` take as ``country``."""
+    """English name, as ``packages.list(country=...)`` takes it."""
     geography: str | None = None
+    """``"local"`` (one country), ``"regional"`` or ``"global"``."""

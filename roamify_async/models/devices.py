@@ -5,16 +5,21 @@ import attrs
 
 @attrs.frozen
 class ListDevices:
-    """List the devices that can hold an eSIM; ``/compatible-devices``."""
+    """Return the devices that support eSIMs.
+
+    See: https://docs.getroamify.com/esims/compatible-devices/
+    """
 
 
 @attrs.define(kw_only=True)
 class Device:
-    """A device, or several of one name."""
+    """A device, or several models with one name."""
 
     model: str = ""
-    """May name several, with " / " between them."""
+    """Model; several models are separated by ``" / "``."""
     device_type: str | None = None
+    """Such as ``"smartphone"``; the set of values is not documented."""
     os: str | None = None
+    """Such as ``"android"``; the set of values is not documented."""
     brand: str | None = None
     name: str | None = None

@@ -18,87 +18,124 @@ from .common import Apn, CallAllowance, DataAllowance, SmsAllowance
 
 
 class EsimStatus(State):
-    """Where an eSIM is in its life; the set is open."""
+    """State of an eSIM. Unknown values are kept as they are."""
 
     NEW = "NEW"
-    """Ordered; its profile is not made yet."""
+    """Ordered; the profile has not been generated."""
     READY = "READY"
-    """Its profile can be downloaded."""
+    """The profile can be downloaded."""
     INSTALLED = "INSTALLED"
     ACTIVE = "ACTIVE"
+    """Documented only in responses of the usage endpoints."""
     REVOKED = "REVOKED"
     EXPIRED = "EXPIRED"
     UNKNOWN = "UNKNOWN"
+    """Sent by the server, or the response contains no state."""
 
 
 @attrs.frozen
 class ApplyEsim:
-    """Generate the profile of an eSIM; takes up to 90 s; ``/esims/esims``.
+    """Generate the profile of an eSIM, which takes up to 90 seconds, and return the eSIM.
 
-    A package with ``requirements.travel_date`` needs a ``start_date``.
+    If the response is lost or the server reports that the eSIM is still pending, the eSIM is read until its profile
+    exists; the request is not sent again. The effect of a second call for the same eSIM is not documented.
+
+    Args:
+        esim_id: The ``esim_id`` of an order item.
+        start_date: First day of travel, as a ``datetime.date`` or ISO text such as ``"2027-07-01"``. Required if the
+            package has ``requirements.travel_date``; most packages do not.
+
+    See: https://docs.getroamify.com/esims/esims/
     """
 
     esim_id: str = attrs.field(validator=text)
     start_date: dt.date | None = attrs.field(default=None, kw_only=True, converter=to_start_date)
-    """First day of the journey: a ``datetime.date`` or its ISO text."""
+    """First day of travel: a ``datetime.date`` or ISO text."""
 
 
 @attrs.frozen(kw_only=True)
 class GetEsim:
-    """Get one eSIM by its ICCID or its id; ``/esims/esims``."""
+    """Return one eSIM by its ICCID or its id.
+
+    Args:
+        iccid: The ICCID. Pass exactly one of the two.
+        esim_id: The id, as in ``esim_id`` of an order item.
+
+    Raises:
+        NotFoundError: There is no such eSIM, or it belongs to another partner.
+
+    See: https://docs.getroamify.com/esims/esims/
+    """
 
     iccid: str | None = None
     esim_id: str | None = None
 
     def __attrs_post_init__(self) -> None:
-        """Refuse none and both."""
+        """Check that exactly one argument is given."""
         exactly_one(self)
 
 
 @attrs.frozen(kw_only=True)
 class ListEsims:
-    """List eSIMs; there are no pages, only a limit; ``/esims/esims``."""
+    """Return eSIMs, of all orders or of one.
+
+    The API has no pagination for them, and documents neither their order nor the maximum of *limit*.
+
+    Args:
+        status: Return only eSIMs in this state, such as ``EsimStatus.READY``.
+        limit: Maximum number of eSIMs to return.
+        reference_id: Return only the eSIMs of the order with this reference.
+
+    See: https://docs.getroamify.com/esims/esims/
+    """
 
     status: str | None = attrs.field(default=None, validator=optional(text))
     limit: int = attrs.field(default=50, validator=whole_number)
+    """Maximum number of eSIMs."""
     reference_id: str | None = attrs.field(default=None, validator=optional(text))
-    """Those of this order only."""
+    """Reference of the order whose eSIMs are returned."""
 
 
 @attrs.define(kw_only=True)
 class Profile:
-    """What a device needs to install an eSIM."""
+    """Data with which a device installs an eSIM."""
 
     lpa_code: str | None = None
-    """``LPA:1$host$code``, as in the QR code."""
+    """Activation code as in the QR code: ``LPA:1$<SM-DP+ address>$<matching id>``."""
     smdp_address: str | None = None
+    """Host of the SM-DP+ server, the second part of ``lpa_code``."""
     activation_code: str | None = None
+    """Matching id, the third part of ``lpa_code``."""
     qr_code_url: str | None = None
-    """Picture of the QR code."""
+    """URL of an image of the QR code."""
     pin: str | None = attrs.field(default=None, repr=False)
     puk: str | None = attrs.field(default=None, repr=False)
     number: str | None = None
+    """Phone number; ``None`` if the server states none."""
     ios_quick_install: str | None = attrs.field(default=None, repr=False)
-    """Link that installs it on an iPhone, as the server gives it."""
+    """Link that starts the installation on iOS, unchanged. Its LPA code is not percent-encoded."""
     android_quick_install: str | None = attrs.field(default=None, repr=False)
-    """Link that installs it on Android, as the server gives it."""
+    """Link that starts the installation on Android, unchanged."""
 
 
 @attrs.define(kw_only=True)
 class Esim:
-    """An eSIM; before its profile is made it has no ICCID and no LPA code."""
+    """An eSIM. It has no ICCID and no LPA code before its profile is generated."""
 
     id: str
     iccid: str | None = None
-    """Digits, of no fixed length."""
+    """ICCID: digits, of varying length."""
     status: EsimStatus = EsimStatus.UNKNOWN
     activation: str | None = None
+    """Such as ``"first-use"``; the set of values is not documented."""
     esim: Profile = attrs.field(factory=Profile)
     with_top_up: bool = False
+    """Whether the eSIM can be topped up."""
     with_hotspot: bool = False
     with_data_roaming: bool = False
     with_destination_install: bool = False
     with_usage_check: bool = True
+    """Whether the usage calls support the eSIM; if not, see ``notes``."""
     apn: Apn = attrs.field(factory=Apn, repr=False)
     data: DataAllowance = attrs.field(factory=DataAllowance, repr=False)
     call: CallAllowance = attrs.field(factory=CallAllowance, repr=False)
@@ -107,10 +144,11 @@ class Esim:
     created_at: datetime | None = None
     updated_at: datetime | None = None
     expired_at: datetime | None = None
+    """Not documented whether the profile or the package expires."""
 
     @property
     def is_installable(self) -> bool:
-        """Whether a device can download it now."""
+        """Whether a device can download the profile now."""
         return self.esim.lpa_code is not None and self.status not in {
             EsimStatus.NEW, EsimStatus.REVOKED, EsimStatus.EXPIRED
         }  # fmt: skip
@@ -118,15 +156,29 @@ class Esim:
 
 @attrs.frozen
 class ApplyOrder:
-    """Generate the profiles of all eSIMs of an order; takes up to 90 s; ``/esims/esims``."""
+    """Generate the profiles of all eSIMs of an order, which takes up to 90 seconds, and return the eSIMs.
+
+    If the server requires an ``esimId``, as one of its documentation pages says, each eSIM is applied by its id. If the
+    response is lost, the eSIMs are read until their profiles exist.
+
+    Args:
+        reference_id: The reference of the order.
+        start_date: First day of travel, as a ``datetime.date`` or ISO text such as ``"2027-07-01"``. Required if the
+            package has ``requirements.travel_date``.
+
+    See: https://docs.getroamify.com/esims/esims/
+    """
 
     reference_id: str = attrs.field(validator=text)
     start_date: dt.date | None = attrs.field(default=None, kw_only=True, converter=to_start_date)
-    """First day of the journey: a ``datetime.date`` or its ISO text."""
+    """First day of travel: a ``datetime.date`` or ISO text."""
 
 
 @attrs.frozen
 class GetHistory:
-    """Get the packages that an eSIM had; ``/esims/esims``."""
+    """Return the packages that an eSIM was bought and topped up with.
+
+    See: https://docs.getroamify.com/esims/esims/
+    """
 
     iccid: str = attrs.field(validator=text)

@@ -1,4 +1,4 @@
-"""Events in the life of an eSIM on its device."""
+"""Events of an eSIM: downloaded, installed, activated and so on."""
 
 from datetime import datetime
 from typing import Any
@@ -11,7 +11,7 @@ from ._fields import State
 
 
 class EventStatus(State):
-    """What an event tells; the set is open."""
+    """State that an event reports. Unknown values are kept as they are."""
 
     NEW = "NEW"
     DOWNLOADED = "DOWNLOADED"
@@ -20,15 +20,22 @@ class EventStatus(State):
     INACTIVE = "INACTIVE"
     DELETED = "DELETED"
     UNKNOWN = "UNKNOWN"
-    """The server did not say."""
+    """The response contains no state."""
 
 
 @attrs.frozen(kw_only=True)
 class GetEvents:
-    """Get what happened to an eSIM, by its ICCID, its id or the reference of its order; ``/esims/events``.
+    """Return the events of an eSIM, by its ICCID, its id or the reference of its order.
 
-    Where the server does not know the path of today's documentation, that of 2025 is asked. What the API answers for
-    an order of several eSIMs is not documented; each event names its own.
+    If the server does not know the documented path, the path documented in 2025 (``/api/esim/events``) is requested.
+    The response for an order with several eSIMs is not documented; each event contains an ICCID.
+
+    Args:
+        iccid: The ICCID. Pass exactly one of the three.
+        esim_id: The id of the eSIM.
+        reference_id: The reference of the order.
+
+    See: https://docs.getroamify.com/esims/events/
     """
 
     iccid: str | None = None
@@ -36,31 +43,31 @@ class GetEvents:
     reference_id: str | None = None
 
     def __attrs_post_init__(self) -> None:
-        """Refuse none and several."""
+        """Check that exactly one argument is given."""
         exactly_one(self)
 
 
 @attrs.define(kw_only=True)
 class EsimEvent:
-    """One thing that happened."""
+    """An event of an eSIM."""
 
     iccid: str | None = None
     eid: str | None = None
-    """The device's own number; ``None`` before it downloads the profile."""
+    """Identifier of the device (EID); ``None`` before the profile is downloaded."""
     status: EventStatus = EventStatus.UNKNOWN
     time_stamp: datetime | None = None
     date_time: datetime | None = None
-    """The same moment; the API sends it as text without a zone, which is read as UTC."""
+    """The same time. The API sends it as text without a time zone, which is taken as UTC."""
 
 
 @attrs.define(kw_only=True)
 class EsimEvents:
-    """What happened to an eSIM."""
+    """The events of an eSIM."""
 
     iccid: str | None = None
     esim_id: str | None = None
     reference_id: str | None = None
     events: tuple[EsimEvent, ...] = ()
-    """In the server's order, which is oldest first in its example."""
+    """In the server's order; oldest first in the documented example."""
     locations: tuple[Any, ...] = ()
-    """As parsed JSON: what stands in it is not documented."""
+    """Parsed JSON; the content is not documented."""

@@ -15,45 +15,67 @@ from .orders import OrderItem, OrderStatus, count_packages, falls_short, is_kept
 from .policies import InsuranceRequirements
 
 MAX_POLICIES: Final = 5
-"""More are not ordered at once."""
+"""Maximum number of policies per order."""
 
 PREFIX: Final = "insurance-"
-"""How the ids of insurance packages begin."""
+"""Prefix of the ids of insurance packages."""
 
 
 @attrs.frozen(kw_only=True)
 class ListInsuranceCountries:
-    """List the countries that insurance exists for; ``/insurance/countries``."""
+    """Return the countries for which insurance is sold.
+
+    Args:
+        geography: Return only ``"local"``, ``"regional"`` or ``"global"`` entries.
+
+    See: https://docs.getroamify.com/insurance/countries/
+    """
 
     geography: str | None = attrs.field(default=None, validator=optional(geography))
-    """``"local"``, ``"regional"`` or ``"global"``."""
+    """``"local"`` (one country), ``"regional"`` or ``"global"``."""
 
 
 @attrs.frozen(kw_only=True)
 class ListInsurance:
-    """List all insurance that is offered; nothing for a country without; ``/insurance/packages``."""
+    """Return insurance products with their packages; none for a country without insurance.
+
+    Args:
+        geography: Return only ``"local"``, ``"regional"`` or ``"global"`` products.
+        country: English name of a country, as in ``insurance.countries()``; for example ``"Saudi Arabia"``.
+        country_code: Code of a country, as in ``insurance.countries()``; for example ``"SA"``.
+        package_id: Return only this package.
+        day: Return only packages with exactly this validity in days.
+
+    See: https://docs.getroamify.com/insurance/packages/
+    """
 
     geography: str | None = attrs.field(default=None, validator=optional(geography))
-    """``"local"``, ``"regional"`` or ``"global"``."""
+    """``"local"`` (one country), ``"regional"`` or ``"global"``."""
     country: str | None = attrs.field(default=None, validator=optional(text))
-    """English name, as in ``insurance.countries()``."""
+    """English name of a country, as in ``insurance.countries()``."""
     country_code: str | None = attrs.field(default=None, validator=optional(text))
-    """Code, as in ``insurance.countries()``."""
+    """Code of a country, as in ``insurance.countries()``."""
     package_id: str | None = attrs.field(default=None, validator=optional(text))
-    """This package only."""
+    """Id of the only package to return."""
     day: int | None = attrs.field(default=None, validator=optional(whole_number))
-    """Exactly so many days."""
+    """Exact validity in days."""
 
 
 @attrs.frozen
 class GetInsurance:
-    """Get the product of one insurance package, with no other package; ``/insurance/packages``."""
+    """Return the product of one insurance package. Its ``packages`` contain only that package.
+
+    Raises:
+        NotFoundError: There is no such package.
+
+    See: https://docs.getroamify.com/insurance/packages/
+    """
 
     package_id: str = attrs.field(validator=text)
 
 
 def _few_policies(_: object, field: "attrs.Attribute[Any]", items: tuple[OrderItem, ...]) -> None:
-    """Refuse what the server refuses: eSIMs, and more than it takes at once."""
+    """Check that all packages are insurance, and that there are not too many policies for one order."""
     for item in items:
         if not item.package_id.startswith(PREFIX):
             raise ValueError(
@@ -66,82 +88,118 @@ def _few_policies(_: object, field: "attrs.Attribute[Any]", items: tuple[OrderIt
 
 @attrs.frozen
 class OrderInsurance:
-    """Order policies, paid from the balance; ``/insurance/orders``.
+    """Order insurance policies, which are paid from the balance, and return the order.
 
-    They are reserved by it, and issued by ``insurance.apply``. Without a ``reference_id`` the client makes one. Raises
-    ``ConflictError`` where the balance is too low, and ``PurchaseInDoubtError`` where it is not known whether the order
-    was booked.
+    The order reserves the policies; ``insurance.apply`` issues each of them.
+
+    A *reference_id* that you pass is looked up first. If an order with the same items exists under it, that order is
+    returned with ``was_found`` set, and nothing is sent. An order whose response is lost is looked up too, instead of
+    being sent again.
+
+    Args:
+        items: An iterable of ``OrderItem``; 1 to 5 policies in total.
+        reference_id: Your key for this purchase, such as ``"order-4711"``; one reference is one purchase. At most 128
+            characters in Unicode's form NFC, without control characters, and without white space at either end. The
+            client creates a UUID if it is omitted.
+
+    Raises:
+        PackageNotFoundError: A package does not exist; nothing was sent.
+        ConflictError: The balance is insufficient, or an order with other items has the reference.
+        PurchaseFailedError: The order was booked and then cancelled or refunded, or it failed. Use a new reference.
+        PurchaseInDoubtError: It is not known whether the order was booked. Look it up with
+            ``insurance.get_order(reference_id=...)``.
+
+    See: https://docs.getroamify.com/insurance/orders/
     """
 
     look_up: ClassVar[str] = "insurance.get_order(reference_id={!r})"
+    """Call that looks up the purchase, with a placeholder for its reference."""
 
     items: tuple[OrderItem, ...] = attrs.field(converter=order_items, validator=_few_policies)
-    """``OrderItem``s: 1 to 5 policies together."""
+    """``OrderItem`` objects; 1 to 5 policies in total."""
     reference_id: str | None = attrs.field(default=None, kw_only=True, validator=optional(reference))
-    """Your own key for this purchase, by which it can be found again."""
+    """Reference of the purchase, chosen by the caller: an idempotency key, by which the purchase is found again."""
 
     def packages(self) -> Mapping[str, int]:
-        """Count the policies of each package."""
+        """Return the number of policies of each package."""
         return count_packages(self.items)
 
 
 @attrs.frozen(kw_only=True)
 class GetInsuranceOrder:
-    """Get one order of insurance by its id or its reference; ``/insurance/orders``."""
+    """Return one insurance order by its id or its reference.
+
+    Args:
+        order_id: The id of the order. Pass exactly one of the two.
+        reference_id: The reference of the order.
+
+    Raises:
+        NotFoundError: There is no such insurance order. Orders of eSIMs are not found here.
+
+    See: https://docs.getroamify.com/insurance/orders/
+    """
 
     order_id: str | None = None
     reference_id: str | None = None
 
     def __attrs_post_init__(self) -> None:
-        """Refuse none and both."""
+        """Check that exactly one argument is given."""
         exactly_one(self)
 
 
 @attrs.frozen(kw_only=True)
 class ListInsuranceOrders:
-    """List orders of insurance, the newest first; there are no pages, only a limit; ``/insurance/orders``."""
+    """Return insurance orders that were made through the API, newest first. The API has no pagination for them.
+
+    Args:
+        status: Return only orders in this state, such as ``OrderStatus.COMPLETED``. The match is exact.
+        limit: Maximum number of orders to return.
+
+    See: https://docs.getroamify.com/insurance/orders/
+    """
 
     status: str | None = attrs.field(default=None, validator=optional(text))
     limit: int = attrs.field(default=50, validator=whole_number)
+    """Maximum number of orders."""
 
 
 @attrs.define(kw_only=True)
 class InsuranceCountry:
-    """A country that insurance exists for."""
+    """A country for which insurance is sold."""
 
     code: str
     name: str
-    """English name; what ``insurance.packages`` takes as ``country``."""
+    """English name, as ``insurance.packages(country=...)`` takes it."""
     slug: str | None = None
     geography: str | None = None
 
 
 @attrs.define(kw_only=True)
 class InsurancePackage:
-    """Insurance to buy: so many days of a product."""
+    """An insurance package: a product for a number of days."""
 
     package_id: str
-    """What orders name; never made by hand."""
+    """Id that orders take. Ids come from the catalogue and must not be constructed."""
     package: str = ""
-    """Its name for people."""
+    """Display name."""
     provider: str | None = None
-    """The insurance company."""
+    """Name of the insurance company."""
     type: str | None = None
     price: Decimal
-    """In USD, exact."""
+    """Exact price in USD."""
     charge: Decimal | None = None
-    """What the documentation does not explain."""
+    """Exact amount. Its meaning is not documented."""
     currency: str = "USD"
     day: int | None = None
     """Validity in days."""
     requirements: InsuranceRequirements = attrs.field(factory=InsuranceRequirements)
-    """What ``insurance.apply`` has to be told."""
+    """Data about the traveller that ``insurance.apply`` requires."""
     notes: tuple[str, ...] = ()
 
 
 @attrs.define(kw_only=True)
 class InsuranceProduct:
-    """Insurance for a country, with its packages."""
+    """An insurance product for a country, with its packages."""
 
     id: str = ""
     name: str = ""
@@ -153,16 +211,17 @@ class InsuranceProduct:
     region: str | None = None
     description: str | None = None
     image: str | None = attrs.field(default=None, repr=False)
+    """URL of an image."""
     coverages: tuple[str, ...] = ()
     benefits: tuple[str, ...] = ()
     eligible_nationality: tuple[str, ...] = attrs.field(default=(), repr=False)
-    """Nationalities of those who can be insured."""
+    """Nationalities of travellers who can be insured."""
     eligible_nation_codes: tuple[str, ...] = attrs.field(default=(), repr=False)
     insured_type: str | None = None
     min_price: Decimal | None = None
-    """Of all its packages, in USD."""
+    """Lowest price of its packages in USD."""
     max_price: Decimal | None = None
-    """Of all its packages, in USD."""
+    """Highest price of its packages in USD."""
     packages: tuple[InsurancePackage, ...] = ()
 
 
@@ -171,10 +230,10 @@ class InsuranceLine:
     """One policy of an order."""
 
     policy_id: str = ""
-    """What ``insurance.apply`` takes."""
+    """Id that ``insurance.apply`` takes."""
     package_id: str = ""
     package: str = ""
-    """Name of the package for people."""
+    """Display name of the package."""
     type: str | None = None
     price: Decimal | None = None
     currency: str = "USD"
@@ -184,37 +243,37 @@ class InsuranceLine:
 
 @attrs.define(kw_only=True)
 class InsuranceOrder:
-    """An order of policies that was booked."""
+    """A booked order of insurance policies."""
 
     id: str
     reference_id: str | None = None
     status: OrderStatus = OrderStatus.PENDING
     total: Decimal
-    """What it cost, exact."""
+    """Exact price of the order."""
     currency: str = "USD"
     items: tuple[InsuranceLine, ...] = ()
-    """One for each policy."""
+    """One item for each policy."""
     order_type: str | None = None
     created_at: datetime | None = None
     updated_at: datetime | None = None
 
     was_found: bool = attrs.field(default=False, eq=False, metadata=json_name(None))
-    """Whether it existed before the call that returned it sent anything."""
+    """Whether the order existed before the call that returned it sent anything."""
 
     @property
     def is_kept(self) -> bool:
-        """Whether the order stands: it was not cancelled, refunded or failed."""
+        """Whether the order is valid: it was neither cancelled nor refunded, and did not fail."""
         return is_kept(self.status)
 
     @property
     def is_pending(self) -> bool:
-        """Whether the server still works on it."""
+        """Whether the server is still processing the order."""
         return self.status == OrderStatus.PENDING
 
     def match(self, packages: Mapping[str, int]) -> Match:
-        """Compare its items with quantities of packages."""
+        """Compare the items with packages and their quantities."""
         return match_items([item.package_id for item in self.items], packages)
 
     def falls_short(self, packages: Mapping[str, int]) -> bool:
-        """Return whether it holds only a part of some packages."""
+        """Return whether the order contains only a part of some packages."""
         return falls_short([item.package_id for item in self.items], packages)

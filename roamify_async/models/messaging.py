@@ -12,16 +12,22 @@ from ._fields import SAME_OBJECT, json_name
 
 @attrs.frozen(kw_only=True)
 class LinkEsim:
-    """Make a link by which a traveller installs an eSIM, by its ICCID or its id; ``/esims/esims-link``.
+    """Create a link to a page on which a traveller installs an eSIM.
 
-    Its profile must be made. Whether a second call gives the same link is not documented.
+    The profile of the eSIM must have been generated. Whether a second call returns the same link is not documented.
+
+    Args:
+        iccid: The ICCID of the eSIM. Pass exactly one of the two.
+        esim_id: The id of the eSIM.
+
+    See: https://docs.getroamify.com/esims/esims-link/
     """
 
     iccid: str | None = None
     esim_id: str | None = None
 
     def __attrs_post_init__(self) -> None:
-        """Refuse none and both."""
+        """Check that exactly one argument is given."""
         exactly_one(self)
 
 
@@ -30,11 +36,13 @@ class EsimLink:
     """A page on which a traveller installs an eSIM."""
 
     link: str
+    """URL of the page."""
     whatsapp_link: str | None = attrs.field(default=None, repr=False)
-    """Opens WhatsApp with a message that holds the link."""
+    """URL that opens WhatsApp with a message that contains the link."""
     key: str | None = None
+    """Last part of the path of ``link``."""
     access_code: str | None = attrs.field(default=None, repr=False)
-    """Digits that the page asks for; text, for it may begin with zeros."""
+    """Access code of the page. It is text, since it may begin with zeros."""
     iccid: str | None = None
     esim_id: str | None = None
     created_at: datetime | None = None
@@ -43,9 +51,15 @@ class EsimLink:
 
 @attrs.frozen
 class SendSms:
-    """Send a text message to an eSIM; ``/esims/esims``.
+    """Send a text message to an eSIM.
 
-    Its longest length and its alphabet are not documented. Called twice, it is sent twice.
+    A second call sends a second message. The maximum length and the character set are not documented.
+
+    Args:
+        iccid: The ICCID of the eSIM.
+        message: The text of the message.
+
+    See: https://docs.getroamify.com/esims/esims/
     """
 
     iccid: str = attrs.field(validator=text)
@@ -54,11 +68,11 @@ class SendSms:
 
 @attrs.define(kw_only=True)
 class SmsReceipt:
-    """The API took a text message; what it says of it is not documented."""
+    """Confirmation that the API accepted a text message. Its content is not documented."""
 
     status: str | None = None
-    """``"success"``, if it comes as other answers do."""
+    """``"success"`` if the response has the envelope of other responses."""
     message: str | None = None
-    """What the server says, if it does."""
+    """Message of the server, if there is one."""
     raw: Any = attrs.field(default=None, metadata=json_name(SAME_OBJECT))
-    """The answer as parsed JSON, or as text where it is none."""
+    """The response as parsed JSON, or as text if it is not JSON."""

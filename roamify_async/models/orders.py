@@ -1,4 +1,4 @@
-"""Orders: what was bought, and for how much."""
+"""Orders of eSIMs and top-ups: requests, responses and states."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,7 +16,7 @@ from .esims import Esim
 
 
 class OrderStatus(State):
-    """Where an order is; the set is open."""
+    """State of an order. Unknown values are kept as they are."""
 
     PENDING = "PENDING"
     COMPLETED = "COMPLETED"
@@ -25,24 +25,26 @@ class OrderStatus(State):
     REFUNDED = "REFUNDED"
     REQUIRE_ACTION = "REQUIRE_ACTION"
     FAILED = "FAILED"
-    """Not documented."""
+    """Not documented; handled in case it is sent."""
 
 
 def is_kept(status: str) -> bool:
-    """Return whether an order with this status stands. Unknown states count as standing."""
+    """Return whether an order with this status is valid. Unknown states count as valid."""
     return status.upper() not in {"CANCELLED", "REFUNDED", "FAILED"}
 
 
 @attrs.frozen
 class OrderItem:
-    """So many of one package."""
+    """A package and its quantity in an order."""
 
     package_id: str = attrs.field(validator=text)
+    """Id of the package, from the catalogue."""
     quantity: int = attrs.field(default=1, validator=whole_number)
+    """Number of eSIMs or policies. The maximum for eSIMs is not documented."""
 
 
 def order_items(items: Iterable[OrderItem]) -> tuple[OrderItem, ...]:
-    """Take any iterable of items, and nothing that only looks like one."""
+    """Convert an iterable of items to a tuple. Text, mappings and a single item are refused."""
     if isinstance(items, str | bytes | Mapping | OrderItem) or not isinstance(items, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise TypeError(f"items must be a list of OrderItem, not {items!r}")
     taken = tuple(items)
@@ -55,7 +57,7 @@ def order_items(items: Iterable[OrderItem]) -> tuple[OrderItem, ...]:
 
 
 def count_packages(items: Iterable[OrderItem]) -> Mapping[str, int]:
-    """Count how many of each package some items ask for."""
+    """Return the total quantity of each package in some items."""
     counts: Counter[str] = Counter()
     for item in items:
         counts[item.package_id] += item.quantity
@@ -63,7 +65,7 @@ def count_packages(items: Iterable[OrderItem]) -> Mapping[str, int]:
 
 
 def match_items(package_ids: Sequence[str], packages: Mapping[str, int]) -> Match:
-    """Compare the packages of items with those of a request. Items may not name their package."""
+    """Compare the packages of booked items with those of a request. An empty id means an unknown package."""
     if len(package_ids) != sum(packages.values()):
         return Match.NO
     named = Counter(filter(None, package_ids))
@@ -73,68 +75,115 @@ def match_items(package_ids: Sequence[str], packages: Mapping[str, int]) -> Matc
 
 
 def falls_short(package_ids: Sequence[str], packages: Mapping[str, int]) -> bool:
-    """Return whether items are a part of a request."""
+    """Return whether booked items are only a part of a request."""
     return len(package_ids) < sum(packages.values()) and Counter(filter(None, package_ids)) <= Counter(packages)
 
 
 @attrs.frozen
 class CreateOrder:
-    """Order eSIMs, paid from the balance; ``/esims/orders``.
+    """Order eSIMs, which are paid from the balance, and return the order.
 
-    Without a ``reference_id`` the client makes one. Raises ``PurchaseInDoubtError`` where it is not known whether the
-    order was booked.
+    A *reference_id* that you pass is looked up first. If an order with the same items exists under it, that order is
+    returned with ``was_found`` set, and nothing is sent. An order whose response is lost is looked up too, instead of
+    being sent again.
+
+    ``orders.create`` leaves the profiles to ``esims.apply``. ``orders.create_instant`` returns eSIMs that are ready to
+    install, which takes up to 60 seconds.
+
+    Args:
+        items: An iterable of ``OrderItem``, at least one.
+        reference_id: Your key for this purchase, such as ``"order-4711"``; one reference is one purchase. At most 128
+            characters in Unicode's form NFC, without control characters, and without white space at either end. The
+            client creates a UUID if it is omitted.
+
+    Raises:
+        ValueError: The reference is invalid, or an instant order contains a package that requires a date of travel;
+            nothing was sent.
+        PackageNotFoundError: A package does not exist; nothing was sent. ``nearest`` has the most similar ids.
+        ConflictError: An order with other items has the reference, or the server refused the order with status 409.
+        PurchaseFailedError: The order was booked and then cancelled or refunded, or it failed. Use a new reference.
+        PurchaseInDoubtError: It is not known whether the order was booked. Look it up with ``orders.reconcile``.
+
+    See: https://docs.getroamify.com/esims/orders/
     """
 
     look_up: ClassVar[str] = "orders.reconcile({!r})"
+    """Call that looks up the purchase, with a placeholder for its reference."""
 
     items: tuple[OrderItem, ...] = attrs.field(converter=order_items)
-    """``OrderItem``s, at least one."""
+    """``OrderItem`` objects, at least one."""
     reference_id: str | None = attrs.field(default=None, kw_only=True, validator=optional(reference))
-    """Your own key for this purchase, by which it can be found again."""
+    """Reference of the purchase, chosen by the caller: an idempotency key, by which the purchase is found again."""
 
     def packages(self) -> Mapping[str, int]:
-        """Count the eSIMs of each package."""
+        """Return the number of eSIMs of each package."""
         return count_packages(self.items)
 
 
 @attrs.frozen(kw_only=True)
 class GetOrder:
-    """Get one order by its id or its reference; ``/esims/orders``."""
+    """Return one order by its id or its reference.
+
+    Args:
+        order_id: The id of the order. Pass exactly one of the two.
+        reference_id: The reference of the order. The response if several orders have it is not documented.
+
+    Raises:
+        NotFoundError: There is no such order, or it belongs to another partner.
+
+    See: https://docs.getroamify.com/esims/orders/
+    """
 
     order_id: str | None = None
     reference_id: str | None = None
 
     def __attrs_post_init__(self) -> None:
-        """Refuse none and both."""
+        """Check that exactly one argument is given."""
         exactly_one(self)
 
 
 @attrs.frozen(kw_only=True)
 class ListOrders:
-    """List orders; there are no pages, only a limit; ``/esims/orders``."""
+    """Return orders of eSIMs and top-ups, of all references or of one.
+
+    The API has no pagination for them, and documents neither their order nor the maximum of *limit*. That top-ups are
+    included is inferred.
+
+    Args:
+        status: Return only orders in this state, such as ``OrderStatus.COMPLETED``.
+        limit: Maximum number of orders to return.
+        reference_id: Return only orders with this reference.
+
+    See: https://docs.getroamify.com/esims/orders/
+    """
 
     status: str | None = attrs.field(default=None, validator=optional(text))
     limit: int = attrs.field(default=50, validator=whole_number)
+    """Maximum number of orders."""
     reference_id: str | None = attrs.field(default=None, validator=optional(text))
 
 
 @attrs.frozen
 class RepeatOrder:
-    """Order again by a reference that was used before."""
+    """Send an order that consists only of the reference of an existing order.
+
+    See: https://docs.getroamify.com/esims/overview/
+    """
 
     look_up: ClassVar[str] = "orders.list(reference_id={!r})"
+    """Call that looks up the purchase, with a placeholder for its reference."""
 
     reference_id: str = attrs.field(validator=reference)
 
 
 @attrs.frozen
 class ReconcileOrder:
-    """Look an order up by its reference."""
+    """Look up an order by its reference."""
 
     reference_id: str = attrs.field(validator=text)
 
     def own(self, orders: Iterable["Order"]) -> tuple["Order", ...]:
-        """Give those of some orders that carry the reference, whatever the server thought was asked for."""
+        """Return the orders that have the reference, in case the server ignored the filter."""
         return tuple(order for order in orders if order.reference_id == self.reference_id)
 
 
@@ -143,10 +192,10 @@ class OrderLine:
     """One eSIM of an order."""
 
     esim_id: str = ""
-    """What ``esims.apply`` takes."""
+    """Id that ``esims.apply`` takes."""
     package_id: str = ""
     package: str = ""
-    """Name of the package for people."""
+    """Display name of the package."""
     type: str | None = None
     price: Decimal | None = None
     currency: str = "USD"
@@ -155,91 +204,91 @@ class OrderLine:
 
 
 HistoryItem = OrderLine
-"""A package that an eSIM was bought or topped up with. The API describes it like a line of an order."""
+"""A package that an eSIM was bought or topped up with. The API documents it like an item of an order."""
 
 
 @attrs.define(kw_only=True)
 class Order:
-    """An order that was booked."""
+    """A booked order."""
 
     id: str
     reference_id: str | None = None
     status: OrderStatus = OrderStatus.PENDING
     total: Decimal
-    """What it cost, exact."""
+    """Exact price of the order."""
     currency: str = "USD"
     items: tuple[OrderLine, ...] = ()
-    """One for each eSIM."""
+    """One item for each eSIM."""
     esims: tuple[Esim, ...] = ()
-    """Where the server shows an instant order with its eSIMs instead."""
+    """The eSIMs, if the server returns an instant order with eSIMs instead of items; that is not documented."""
     order_type: str | None = None
     created_at: datetime | None = None
     updated_at: datetime | None = None
 
     was_found: bool = attrs.field(default=False, eq=False, metadata=json_name(None))
-    """Whether it existed before the call that returned it sent anything."""
+    """Whether the order existed before the call that returned it sent anything."""
 
     @property
     def is_kept(self) -> bool:
-        """Whether the order stands: it was not cancelled, refunded or failed."""
+        """Whether the order is valid: it was neither cancelled nor refunded, and did not fail."""
         return is_kept(self.status)
 
     @property
     def is_pending(self) -> bool:
-        """Whether the server still works on it."""
+        """Whether the server is still processing the order."""
         return self.status == OrderStatus.PENDING
 
     def match(self, packages: Mapping[str, int]) -> Match:
-        """Compare its items with quantities of packages. An order that shows only its eSIMs is compared by number."""
+        """Compare the items with packages and their quantities. If there are only eSIMs, their number is compared."""
         if self.items:
             return match_items([item.package_id for item in self.items], packages)
         return Match.UNKNOWN if self.esims and len(self.esims) == sum(packages.values()) else Match.NO
 
     def falls_short(self, packages: Mapping[str, int]) -> bool:
-        """Return whether it holds only a part of some packages."""
+        """Return whether the order contains only a part of some packages."""
         return falls_short([item.package_id for item in self.items] or ["" for _ in self.esims], packages)
 
 
 @attrs.define(kw_only=True)
 class InstantOrder:
-    """An order whose eSIMs came ready to install."""
+    """A booked order with eSIMs that are ready to install."""
 
     id: str
     reference_id: str | None = None
     status: OrderStatus = OrderStatus.PENDING
     total: Decimal
-    """What it cost, exact."""
+    """Exact price of the order."""
     currency: str = "USD"
     esims: tuple[Esim, ...] = ()
     order_type: str | None = None
     created_at: datetime | None = None
     updated_at: datetime | None = None
     was_found: bool = attrs.field(default=False, eq=False, metadata=json_name(None))
-    """Whether it existed before the call that returned it sent anything."""
+    """Whether the order existed before the call that returned it sent anything."""
 
     @property
     def is_kept(self) -> bool:
-        """Whether the order stands: it was not cancelled, refunded or failed."""
+        """Whether the order is valid: it was neither cancelled nor refunded, and did not fail."""
         return is_kept(self.status)
 
     @property
     def is_pending(self) -> bool:
-        """Whether the server still works on it."""
+        """Whether the server is still processing the order."""
         return self.status == OrderStatus.PENDING
 
     def match(self, packages: Mapping[str, int]) -> Match:
-        """Compare the number of its eSIMs with quantities of packages: eSIMs do not show their package."""
+        """Compare the number of eSIMs with quantities of packages, since eSIMs do not name their package."""
         return Match.UNKNOWN if len(self.esims) == sum(packages.values()) else Match.NO
 
     def falls_short(self, packages: Mapping[str, int]) -> bool:
-        """Return whether it has fewer eSIMs than some packages."""
+        """Return whether the order has fewer eSIMs than requested."""
         return len(self.esims) < sum(packages.values())
 
 
 @attrs.define(kw_only=True)
 class RepeatedOrder:
-    """The result of ordering by a reference that was used before."""
+    """The result of ``orders.repeat``."""
 
     order: Order
     is_new: bool
-    """Whether the server made another order, rather than returning the existing one."""
+    """Whether the server made another order instead of returning the existing one."""

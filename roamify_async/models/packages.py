@@ -12,7 +12,7 @@ from ._fields import HINT, SAME_OBJECT, json_name
 
 
 class Filters(TypedDict, total=False):
-    """What narrows the catalogue down."""
+    """Filters of the catalogue, as keyword arguments. They are described in ``ListPackages``."""
 
     country: str | None
     country_code: str | None
@@ -25,33 +25,50 @@ class Filters(TypedDict, total=False):
 
 @attrs.frozen(kw_only=True)
 class ListPackages:
-    """List one page of the catalogue; ``/esims/packages``.
+    """Return one page of the catalogue, in the server's order.
 
-    Raises ``ValueError`` for a country or code that the API does not sell for, with the nearest ones.
+    Args:
+        page: Number of the page, from 1.
+        page_size: Number of results per page. Whether the server counts packages or destinations, and the maximum, are
+            not documented.
+        country: English name of a country, as in ``countries.list()``; for example ``"Greece"``.
+        country_code: Code of a country or region, as in ``countries.list()``; for example ``"GR"``.
+        geography: Return only ``"local"`` (single countries), ``"regional"`` or ``"global"`` packages.
+        days: Return only packages with this validity in days; for example ``7``.
+        gbs: Return only packages with this data amount in GB; for example ``1`` or ``0.5``. The server ignores it if
+            *is_unlimited* is true.
+        is_unlimited: ``True`` returns only unlimited packages. ``False`` has no effect.
+        package_id: Return only this package; the server typically ignores the other filters.
+
+    Raises:
+        ValueError: There are no packages for *country* or *country_code*. The message names the nearest ones.
+
+    See: https://docs.getroamify.com/esims/packages/
     """
 
     page: int = attrs.field(default=1, validator=whole_number)
+    """Number of the page, from 1."""
     page_size: int = attrs.field(default=50, validator=whole_number)
-    """Results a page; whether the server counts packages or destinations is not documented."""
+    """Number of results per page. Whether the server counts packages or destinations is not documented."""
     country: str | None = attrs.field(default=None, validator=optional(text))
-    """English name, as in ``countries.list()``."""
+    """English name of a country, as in ``countries.list()``."""
     country_code: str | None = attrs.field(default=None, validator=optional(text))
-    """Code, as in ``countries.list()``."""
+    """Code of a country or region, as in ``countries.list()``."""
     geography: str | None = attrs.field(default=None, validator=optional(geography))
-    """``"local"``, ``"regional"`` or ``"global"``."""
+    """``"local"`` (one country), ``"regional"`` or ``"global"``."""
     days: int | None = attrs.field(default=None, validator=optional(whole_number))
     """Validity in days."""
     gbs: float | Decimal | None = attrs.field(default=None, validator=optional(amount))
-    """Data in GB; the server ignores it where ``is_unlimited`` is True."""
+    """Data amount in GB. The server ignores it if ``is_unlimited`` is true."""
     is_unlimited: bool | None = attrs.field(default=None, validator=optional(flag))
-    """True: unlimited packages only; False: as if not given."""
+    """``True`` returns only unlimited packages. ``False`` has no effect."""
     package_id: str | None = attrs.field(default=None, validator=optional(text))
-    """This package only."""
+    """Id of the only package to return."""
 
 
 @attrs.frozen
 class GetPackage:
-    """Get one package by its id."""
+    """Return one package by its id."""
 
     package_id: str = attrs.field(validator=text)
 
@@ -63,68 +80,82 @@ class Signal:
     code: str | None = None
     name: str | None = None
     networks: tuple[str, ...] = ()
+    """Such as ``"4G"`` and ``"5G"``."""
     carriers: tuple[str, ...] = ()
+    """Names of mobile operators."""
 
 
 @attrs.define(kw_only=True)
 class Destination:
-    """What a group of packages is for: a country, a region, or the world."""
+    """The destination of packages: a country, a region, or the world."""
 
     id: str = ""
+    """Slug, such as ``"greece-esims"``."""
     country_name: str = ""
+    """English name of the country, or of the region."""
     country_code: str = ""
     country_slug: str = ""
     region: str | None = None
+    """Such as ``"Europe"``."""
     geography: str | None = None
+    """``"local"`` (one country), ``"regional"`` or ``"global"``."""
     min_price: Decimal | None = None
-    """Of all packages of the destination, in USD."""
+    """Lowest price of all packages of the destination in USD."""
     max_price: Decimal | None = None
-    """Of all packages of the destination, in USD."""
+    """Highest price of all packages of the destination in USD."""
     image: str | None = attrs.field(default=None, repr=False)
+    """URL of an image of the flag."""
     signals: tuple[Signal, ...] = attrs.field(default=(), repr=False)
+    """Coverage by country."""
 
 
 @attrs.define(kw_only=True)
 class Throttle:
-    """How fast an unlimited package is once its full-speed data is used."""
+    """Speed limit of a package after its full-speed data is used."""
 
     throttle_speed: Decimal | None = None
+    """Reduced speed in units of ``throttle_speed_unit``, such as 128 ``"kbps"``."""
     throttle_speed_unit: str | None = None
     throttle_threshold: Decimal | None = None
+    """Full-speed data in units of ``throttle_threshold_unit``, such as 2 ``"gb"``."""
     throttle_threshold_unit: str | None = None
 
 
 @attrs.define(kw_only=True)
 class Requirements:
-    """What a package needs to know before its eSIM is made."""
+    """What a package requires before the profile of its eSIM is generated."""
 
     travel_date: bool = False
-    """``esims.apply`` needs a ``start_date``."""
+    """Whether ``esims.apply`` requires a ``start_date``."""
 
 
 @attrs.define(kw_only=True)
 class Package:
-    """Something to buy."""
+    """A package of the catalogue."""
 
     package_id: str
-    """What orders name; never made by hand."""
+    """Id that orders take, such as ``"esim-greece-30days-1gb-all"``. Ids must not be constructed."""
     package: str = ""
-    """Its name for people."""
+    """Display name, such as ``"1 GB - 30 Days"``."""
     price: Decimal
-    """In USD, exact."""
+    """Exact price in USD."""
     day: int | None = None
     """Validity in days."""
     plan: str | None = None
+    """Such as ``"data-only"``; the set of values is not documented."""
     activation: str | None = None
+    """Such as ``"first-use"``; the set of values is not documented."""
     is_unlimited: bool = False
     data_amount: Decimal | None = None
-    """In ``data_unit``; ``None`` where it is unlimited."""
+    """Data in units of ``data_unit``; ``None`` if unlimited."""
     data_unit: str = "MB"
     call_type: str | None = None
     call_amount: Decimal | None = None
+    """Calls in units of ``call_unit``; ``None`` if the package includes none."""
     call_unit: str | None = None
     sms_type: str | None = None
     sms_amount: Decimal | None = None
+    """Text messages in units of ``sms_unit``; ``None`` if the package includes none."""
     sms_unit: str | None = None
     with_sms: bool = attrs.field(default=False, metadata=json_name("withSMS"))
     with_call: bool = False
@@ -132,17 +163,21 @@ class Package:
     with_data_roaming: bool = False
     with_destination_install: bool = False
     with_usage_check: bool = True
-    """False: the usage calls do not know its eSIMs; ``notes`` say what to do instead."""
+    """Whether the usage calls support its eSIMs; if not, see ``notes``."""
     with_throttle: bool = False
     throttle: Throttle | None = None
+    """Speed limit, if the package has one."""
     requirements: Requirements = attrs.field(factory=Requirements)
+    """What ``esims.apply`` requires. Its place in the response is inferred."""
     is_apn_automatic: bool = attrs.field(default=True, metadata=json_name("isAPNAutomatic"))
     apn: str | None = None
+    """Access point name."""
     apn_username: str | None = None
     apn_password: str | None = attrs.field(default=None, repr=False)
     notes: tuple[str, ...] = ()
+    """Notes of the provider."""
     destination: Destination = attrs.field(factory=Destination, metadata=json_name(None))
-    """What it is for."""
+    """The destination of the package."""
 
 
 @attrs.define(kw_only=True)
@@ -153,24 +188,25 @@ class DestinationGroup:
     packages: tuple[Package, ...] = ()
 
     def __attrs_post_init__(self) -> None:
-        """Let each package know what it is for."""
+        """Set the destination of each package."""
         for package in self.packages:
             package.destination = self.destination
 
 
 @attrs.define(kw_only=True)
 class PackagePage:
-    """One page of the catalogue; it iterates over its packages and has their number."""
+    """One page of the catalogue. Iteration and ``len()`` refer to its packages."""
 
     groups: tuple[DestinationGroup, ...] = attrs.field(default=(), repr=False, metadata=json_name("packages"))
+    """The packages, grouped by destination as in the response."""
     page: int | None = attrs.field(default=None, metadata=HINT)
-    """As the server says, if it does."""
+    """Number of the page, if the server reports it; not documented."""
     page_size: int | None = attrs.field(default=None, metadata=HINT)
-    """As the server says, if it does."""
+    """Size of a page, if the server reports it; not documented."""
     total: int | None = attrs.field(default=None, metadata=HINT)
-    """Of all pages, as the server says, if it does."""
+    """Number of results on all pages, if the server reports it; not documented."""
     total_pages: int | None = attrs.field(default=None, metadata=HINT)
-    """As the server says, if it does."""
+    """Number of pages, if the server reports it; not documented."""
 
     @property
     def packages(self) -> tuple[Package, ...]:
@@ -179,11 +215,11 @@ class PackagePage:
 
     @property
     def ids(self) -> tuple[str, ...]:
-        """The ids of its packages."""
+        """The ids of the packages, in the server's order."""
         return tuple(package.package_id for group in self.groups for package in group.packages)
 
     def by_id(self) -> dict[str, Package]:
-        """Give its packages by their ids, each once."""
+        """Return the packages by id. Of packages with equal ids, the first is returned."""
         packages: dict[str, Package] = {}
         for package in self:
             packages.setdefault(package.package_id, package)
@@ -191,7 +227,7 @@ class PackagePage:
 
     @property
     def counts(self) -> tuple[int, ...]:
-        """How many packages it has, and how many destinations: ``page_size`` means the one or the other."""
+        """Number of packages and number of destinations: ``page_size`` may refer to either."""
         return len(self), len(self.groups)
 
     @property
@@ -200,30 +236,30 @@ class PackagePage:
         return tuple(group.destination for group in self.groups)
 
     def __len__(self) -> int:
-        """Count the packages."""
+        """Return the number of packages."""
         return sum(len(group.packages) for group in self.groups)
 
     def __iter__(self) -> Iterator[Package]:
-        """Go over the packages."""
+        """Iterate over the packages."""
         return iter(self.packages)
 
 
 @attrs.define
 class Catalogue:
-    """All packages of a search, each once; it iterates over them and has their number."""
+    """All packages of a search, each once. Iteration and ``len()`` refer to its packages."""
 
     packages: tuple[Package, ...] = attrs.field(default=(), repr=lambda packages: f"<{len(packages)}>")
-    """In the server's order."""
+    """The packages, in the server's order."""
 
     @property
     def destinations(self) -> tuple[Destination, ...]:
-        """Their destinations, each once."""
+        """The destinations of the packages, each once."""
         return tuple({package.destination.id: package.destination for package in self.packages}.values())
 
     def __len__(self) -> int:
-        """Count the packages."""
+        """Return the number of packages."""
         return len(self.packages)
 
     def __iter__(self) -> Iterator[Package]:
-        """Go over the packages."""
+        """Iterate over the packages."""
         return iter(self.packages)

@@ -1,4 +1,4 @@
-"""Insurance policies and the travellers they insure."""
+"""Insurance policies and the insured travellers."""
 
 import datetime as dt
 from datetime import UTC, datetime
@@ -17,14 +17,14 @@ from roamify_async._validation import (
 from ._fields import SLASHED_DATE, State
 
 MAX_AGE: Final = 120
-"""Years that a traveller may have at most."""
+"""Maximum age of a traveller in years."""
 
 
 class PolicyStatus(State):
-    """Where a policy is; the set is open."""
+    """State of a policy. Unknown values are kept as they are."""
 
     NEW = "NEW"
-    """Ordered; not applied for yet."""
+    """Ordered; ``insurance.apply`` has not been called."""
     PENDING = "PENDING"
     """Being issued."""
     ISSUED = "ISSUED"
@@ -33,6 +33,7 @@ class PolicyStatus(State):
     CANCELLED = "CANCELLED"
     REQUIRE_ACTION = "REQUIRE_ACTION"
     UNKNOWN = "UNKNOWN"
+    """Sent by the server, or the response contains no state."""
 
 
 _name = matching(r".*\S.*", "a name, not empty")
@@ -70,20 +71,31 @@ def _alive(_: object, field: "attrs.Attribute[Any]", value: dt.date | None) -> N
 
 @attrs.frozen
 class Insurer:
-    """Who is insured: a citizen or resident of Saudi Arabia.
+    """The insured traveller: a citizen or resident of Saudi Arabia.
 
-    Which of the fields after the nationality are needed is said by the ``requirements`` of the package and of the
-    policy; what is not asked for is ignored. Only the nationality shows in its ``repr``.
+    The ``requirements`` of the package and of the policy say which of the optional fields are required; the server
+    ignores the others. The ``repr`` shows only the nationality, and errors do not repeat the other values.
+
+    The insurance company may refuse values that the API accepts. By the documentation, the current one requires a
+    10-digit Saudi id and a mobile number that begins with 966.
+
+    Args:
+        first_name: First name.
+        last_name: Last name.
+        nationality: Nationality, as in ``eligible_nationality`` of the product.
+        date_of_birth: A ``datetime.date`` or ISO text such as ``"1990-07-01"``; at most 120 years ago.
+        id_number: 5 to 20 letters and digits.
+        passport_number: 5 to 20 letters and digits.
     """
 
     first_name: str = attrs.field(repr=False, validator=_name)
     last_name: str = attrs.field(repr=False, validator=_name)
     nationality: str = attrs.field(validator=text)
-    """As in ``eligible_nationality`` of the product."""
+    """Nationality, as in ``eligible_nationality`` of the product."""
     date_of_birth: dt.date | None = attrs.field(
         default=None, kw_only=True, repr=False, converter=_birth, validator=_alive, metadata=SLASHED_DATE
     )
-    """A ``datetime.date`` or its ISO text."""
+    """A ``datetime.date`` or ISO text."""
     id_number: str | None = attrs.field(default=None, kw_only=True, repr=False, validator=optional(_number))
     """5 to 20 letters and digits."""
     passport_number: str | None = attrs.field(default=None, kw_only=True, repr=False, validator=optional(_number))
@@ -97,53 +109,85 @@ def _insurer(_: object, field: "attrs.Attribute[Any]", value: object) -> None:
 
 @attrs.frozen
 class ApplyPolicy:
-    """Have a policy issued; ``/insurance/apply``.
+    """Issue a policy that an order reserved, and return the policy.
 
-    It is sent once: whether it was issued all the same after a failure is read from the policy. Raises
-    ``ConflictError`` where it was issued before, for other days or somebody else, and ``ServerError`` with status 502
-    where the insurance company refused or failed. How long it takes is not documented.
+    Issuing is not idempotent, so the request is not sent again once it may have left: after a failure the policy is
+    read until it is issued. The documentation does not say how long issuing takes.
+
+    Args:
+        policy_id: The ``policy_id`` of an order item.
+        start_date: First day of cover, as a ``datetime.date`` or ISO text; tomorrow or later.
+        end_date: Last day of cover, as a ``datetime.date`` or ISO text; after *start_date*, and within the ``day``
+            of the package.
+        mobile: Mobile number of the traveller: 8 to 15 digits in international form without ``+``, such as
+            ``"966501234567"``.
+        email: E-mail address of the traveller.
+        insurer: The insured traveller.
+
+    Raises:
+        BadRequestError: The server refused a value.
+        NotFoundError: There is no such policy, or it belongs to another partner.
+        ConflictError: The policy was issued before, for other dates or another traveller.
+        ServerError: With status 502, the insurance company refused the request or failed.
+
+    See: https://docs.getroamify.com/insurance/policies/
     """
 
     policy_id: str = attrs.field(validator=text)
     start_date: dt.date = attrs.field(kw_only=True, converter=_start, metadata=SLASHED_DATE)
-    """First day: a ``datetime.date`` or its ISO text; tomorrow at the earliest."""
+    """First day of cover: a ``datetime.date`` or ISO text; tomorrow or later."""
     end_date: dt.date = attrs.field(kw_only=True, converter=_end, metadata=SLASHED_DATE)
-    """Last day: after the first one, and within the package's ``day``s."""
+    """Last day of cover: after ``start_date``, and within the ``day`` of the package."""
     mobile: str = attrs.field(kw_only=True, repr=False, validator=_mobile)
-    """8 to 15 digits in international form, without ``+``."""
+    """Mobile number: 8 to 15 digits in international form without ``+``."""
     email: str = attrs.field(kw_only=True, repr=False, validator=_email)
     insurer: Insurer = attrs.field(kw_only=True, validator=_insurer)
-    """Who is insured."""
+    """The insured traveller."""
 
     def __attrs_post_init__(self) -> None:
-        """Refuse days in the wrong order."""
+        """Check that the end is after the start."""
         if self.end_date <= self.start_date:
             raise ValueError(f"end_date must be after start_date, {self.start_date}; it is {self.end_date}")
 
 
 @attrs.frozen
 class GetPolicy:
-    """Get one policy; ``/insurance/policies``."""
+    """Return one policy.
+
+    Raises:
+        NotFoundError: There is no such policy, or it belongs to another partner.
+
+    See: https://docs.getroamify.com/insurance/policies/
+    """
 
     policy_id: str = attrs.field(validator=text)
 
 
 @attrs.frozen(kw_only=True)
 class ListPolicies:
-    """List policies, the newest first; there are no pages, only a limit; ``/insurance/policies``."""
+    """Return policies, newest first. The API has no pagination for them.
+
+    Args:
+        order_id: Return only the policies of this order.
+        status: Return only policies in this state, such as ``PolicyStatus.ISSUED``. The match is exact.
+        limit: Maximum number of policies to return.
+
+    See: https://docs.getroamify.com/insurance/policies/
+    """
 
     order_id: str | None = attrs.field(default=None, validator=optional(text))
-    """Those of this order only."""
+    """Id of the order whose policies are returned."""
     status: str | None = attrs.field(default=None, validator=optional(text))
     limit: int = attrs.field(default=50, validator=whole_number)
+    """Maximum number of policies."""
 
 
 @attrs.define(kw_only=True)
 class InsuranceRequirements:
-    """What has to be told of a traveller before a policy is issued."""
+    """Data about the traveller that is required to issue a policy."""
 
     phone_number: bool = False
-    """``insurance.apply`` needs a ``mobile`` whether it is asked for here or not."""
+    """``insurance.apply`` requires ``mobile`` whatever the value."""
     date_of_birth: bool = False
     id_number: bool = False
     passport_number: bool = False
@@ -151,22 +195,23 @@ class InsuranceRequirements:
 
 @attrs.define(kw_only=True)
 class Coverage:
-    """What a policy covers, and for how long."""
+    """Cover of a policy."""
 
     insured_type: str | None = None
     day: int | None = None
     """Validity in days."""
     benefits: tuple[str, ...] = ()
+    """Display texts of the insurance company."""
 
 
 @attrs.define(kw_only=True)
 class IssuedPolicy:
-    """What the insurance company made."""
+    """The document that the insurance company issued."""
 
     policy_no: str | None = None
     policy_issuance_date: dt.date | None = None
     policy_link: str | None = attrs.field(default=None, repr=False)
-    """Where the document is."""
+    """URL of the document."""
 
 
 @attrs.define(kw_only=True)
@@ -177,36 +222,38 @@ class Policy:
     order_id: str | None = None
     package_id: str = ""
     package: str = ""
-    """Name of the package for people."""
+    """Display name of the package."""
     country_name: str | None = None
     type: str | None = None
     status: PolicyStatus = PolicyStatus.UNKNOWN
     start_date: dt.date | None = None
-    """``None`` before it is issued."""
+    """First day of cover; ``None`` before the policy is issued."""
     end_date: dt.date | None = None
+    """Last day of cover; ``None`` before the policy is issued."""
     insurer_name: str | None = attrs.field(default=None, repr=False)
-    """First and last name of who is insured; ``None`` before it is issued."""
+    """First and last name of the traveller; ``None`` before the policy is issued."""
     requirements: InsuranceRequirements = attrs.field(factory=InsuranceRequirements)
-    """What ``insurance.apply`` has to be told."""
+    """Data about the traveller that ``insurance.apply`` requires."""
     coverage: Coverage = attrs.field(factory=Coverage)
     policy: IssuedPolicy | None = None
-    """``None`` until it is issued."""
+    """The issued document; ``None`` until the policy is issued."""
     created_at: datetime | None = None
     updated_at: datetime | None = None
     expired_at: datetime | None = None
+    """When the cover ends; ``None`` if not applicable."""
 
     @property
     def is_issued(self) -> bool:
-        """Whether the insurance company has made it and it holds."""
+        """Whether the policy is issued and has not expired."""
         return self.status in {PolicyStatus.ISSUED, PolicyStatus.ACTIVE}
 
     @property
     def is_undecided(self) -> bool:
-        """Whether it may still be issued."""
+        """Whether the policy may still be issued."""
         return self.status in {PolicyStatus.NEW, PolicyStatus.PENDING, PolicyStatus.UNKNOWN}
 
     def matches(self, request: ApplyPolicy) -> bool:
-        """Return whether it was issued for a request: for the same dates and the same name."""
+        """Return whether the policy has the dates and the name of a request."""
         name = f"{request.insurer.first_name} {request.insurer.last_name}"
         return (self.start_date, self.end_date) == (request.start_date, request.end_date) and (
             (self.insurer_name or "").casefold().split() == name.casefold().split()

@@ -14,10 +14,11 @@ from roamify_async._validation import (
 from ._fields import json_name
 
 INTERVALS: Final = ("day", "hour", "minute")
+"""Steps in which past rates are returned."""
 
 
 def _moment(_: object, field: "attrs.Attribute[Any]", value: object) -> None:
-    """Refuse what is no moment: a time without a zone is another one in each zone."""
+    """Check that a value is a time with a time zone, without which it would be ambiguous."""
     if not isinstance(value, dt.datetime):
         raise TypeError(f"{field.name} must be a datetime with a time zone, not {value!r}")
     if value.utcoffset() is None:
@@ -26,36 +27,48 @@ def _moment(_: object, field: "attrs.Attribute[Any]", value: object) -> None:
 
 @attrs.frozen
 class ListCurrencies:
-    """List the currencies that rates exist for; ``/exchange-rates/get-currencies``.
+    """Return the currencies for which there are exchange rates.
 
-    The answer is not documented: it comes as parsed JSON, with its envelope if it has one.
+    The response is not documented. It is returned as parsed JSON, including the envelope, if there is one.
+
+    See: https://docs.getroamify.com/exchange-rates/get-currencies/
     """
 
 
 @attrs.frozen(kw_only=True)
 class GetRates:
-    """Get exchange rates, of now, of one moment, or of a time from ``start`` to ``end``; ``/exchange-rates``.
+    """Return exchange rates: the latest, those at one time, or those of a period.
 
-    The answer is not documented: it comes as parsed JSON, with its envelope if it has one, and exact numbers. Whether
-    the API needs both currencies is not sure: its table says so, an example asks for all latest rates without them.
-    Nor is it sure whether a time needs an ``interval``: one page says so.
+    The response is not documented. It is returned as parsed JSON with exact numbers, including the envelope, if there
+    is one. The documentation contradicts itself on two points: whether *source* and *target* are required, and whether
+    a period requires an *interval*.
+
+    Args:
+        source: Code of the source currency, such as ``"USD"``.
+        target: Code of the target currency, such as ``"EUR"``.
+        datetime: Return the rates at this time, which must have a time zone. Excludes the following parameters.
+        start: Start of the period, with a time zone. Requires *end*.
+        end: End of the period, with a time zone. Requires *start*.
+        interval: Return one rate per ``"day"``, ``"hour"`` or ``"minute"`` of the period.
+
+    See: https://docs.getroamify.com/exchange-rates/get-exchange-rates/
     """
 
     source: str | None = attrs.field(default=None, validator=optional(text))
-    """Code of the currency that is changed, such as ``"USD"``."""
+    """Code of the source currency, such as ``"USD"``."""
     target: str | None = attrs.field(default=None, validator=optional(text))
-    """Code of the currency that it is changed into."""
+    """Code of the target currency."""
     datetime: dt.datetime | None = attrs.field(default=None, validator=optional(_moment))
-    """A moment, with a time zone, to the second; not together with the other three."""
+    """Time of the rates, with a time zone, to the second. Excludes ``start``, ``end`` and ``interval``."""
     start: dt.datetime | None = attrs.field(default=None, validator=optional(_moment), metadata=json_name("from"))
-    """Beginning of a time, with a time zone; needs ``end``."""
+    """Start of the period, with a time zone. Requires ``end``."""
     end: dt.datetime | None = attrs.field(default=None, validator=optional(_moment), metadata=json_name("to"))
-    """End of a time, with a time zone; needs ``start``."""
+    """End of the period, with a time zone. Requires ``start``."""
     interval: str | None = attrs.field(default=None, validator=optional(one_of(*INTERVALS)))
-    """``"day"``, ``"hour"`` or ``"minute"``: one rate for each."""
+    """``"day"``, ``"hour"`` or ``"minute"``."""
 
     def __attrs_post_init__(self) -> None:
-        """Refuse what contradicts itself."""
+        """Check that the arguments do not contradict one another."""
         history = {"start": self.start, "end": self.end, "interval": self.interval}
         given = [name for name, value in history.items() if value is not None]
         if self.datetime is not None and given:

@@ -1,4 +1,4 @@
-"""Refund requests, which Roamify's support decides."""
+"""Refund requests, which Roamify's support reviews."""
 
 from datetime import datetime
 from typing import Any
@@ -11,22 +11,27 @@ from ._fields import SAME_OBJECT, State, json_name
 
 
 class RefundStatus(State):
-    """Where a refund is; the set is open."""
+    """State of a refund request. Unknown values are kept as they are."""
 
     PENDING = "PENDING"
     PROCESSING = "PROCESSING"
     REFUNDED = "REFUNDED"
     REJECTED = "REJECTED"
     UNKNOWN = "UNKNOWN"
-    """The server did not say."""
+    """The response contains no state."""
 
 
 @attrs.frozen
 class GetRefund:
-    """Get one refund request; ``/esims/refunds``.
+    """Return one refund request.
 
-    The only refund call whose path is documented; the name of its parameter, ``refundId``, is inferred from the other
-    calls. To create, list and cancel refunds use ``client.request`` with the paths that Roamify tells you.
+    No other path of the refund API is known to this library; the parameter name ``refundId`` is inferred. Use
+    ``client.request`` with the paths in Roamify's documentation to create, list and cancel refund requests.
+
+    Args:
+        refund_id: The id of the refund request.
+
+    See: https://docs.getroamify.com/esims/refunds/
     """
 
     refund_id: str = attrs.field(validator=text)
@@ -34,13 +39,13 @@ class GetRefund:
 
 @attrs.define(kw_only=True)
 class Refund:
-    """A request to be paid back for one eSIM.
+    """A refund request for one eSIM.
 
-    The API's page of it is known in part only: what is missing here stands in ``raw``.
+    Only a part of its fields is known to this library; ``raw`` contains all of them.
     """
 
     refund_id: str | None = None
-    """Read from ``refundId``, or from ``id``: which of them is sent is not documented."""
+    """Value of ``refundId``, or else of ``id``; which of them is sent is not documented."""
     status: RefundStatus = RefundStatus.UNKNOWN
     product_type: str | None = None
     esim_id: str | None = None
@@ -48,14 +53,14 @@ class Refund:
     order_id: str | None = None
     reason: str | None = None
     rejection_reason: str | None = None
-    """Why it was rejected; so called in the webhook."""
+    """Reason for a rejection. The key is inferred from the webhook."""
     created_at: datetime | None = None
     updated_at: datetime | None = None
     raw: Any = attrs.field(default=None, repr=False, metadata=json_name(SAME_OBJECT))
-    """All of it, as parsed JSON."""
+    """The complete refund request as parsed JSON."""
 
     def __attrs_post_init__(self) -> None:
-        """Take the id by its other name."""
+        """Use the value of ``id`` if there is no ``refundId``."""
         named = self.raw.get("id") if self.raw.__class__ is dict else None
         if self.refund_id is None and isinstance(named, str):
             self.refund_id = named

@@ -1,4 +1,4 @@
-"""The state of the API itself."""
+"""The health of the API."""
 
 from typing import Any
 
@@ -7,12 +7,18 @@ import attrs
 
 @attrs.frozen
 class GetHealth:
-    """Ask whether the API is up; ``/health``. An error is raised where it is not."""
+    """Check that the API is up. Any 2xx response counts; its content is not documented.
+
+    Raises:
+        RoamifyError: The API is not up, or cannot be reached.
+
+    See: https://docs.getroamify.com/health/
+    """
 
 
 @attrs.define(kw_only=True)
 class Health:
-    """The API is up; what it says besides is not documented."""
+    """Response of a health check. The API is up if there is one."""
 
     raw: Any = None
-    """The answer as parsed JSON, or as text where it is none."""
+    """The response as parsed JSON, or as text if it is not JSON."""

@@ -1,4 +1,4 @@
-"""Top-ups: more data for an eSIM that exists."""
+"""Top-ups: further packages for an existing eSIM."""
 
 from collections.abc import Mapping
 from decimal import Decimal
@@ -14,48 +14,77 @@ from .orders import CreateOrder
 
 @attrs.frozen
 class ListTopUps:
-    """List the packages that an eSIM can be topped up with; its profile must be made; ``/esims/topup-flow``."""
+    """Return the packages with which an eSIM can be topped up.
+
+    The profile of the eSIM must have been generated, and its ``with_top_up`` must be true.
+
+    Args:
+        iccid: The ICCID of the eSIM.
+        days: Return only packages with this validity in days.
+        gbs: Return only packages with this data amount in GB; for example ``1`` or ``0.5``.
+        is_unlimited: ``True`` returns only unlimited packages.
+        package_id: Return only this package.
+
+    See: https://docs.getroamify.com/esims/topup-flow/
+    """
 
     iccid: str = attrs.field(validator=text)
     days: int | None = attrs.field(default=None, kw_only=True, validator=optional(whole_number))
     """Validity in days."""
     gbs: float | Decimal | None = attrs.field(default=None, kw_only=True, validator=optional(amount))
-    """Data in GB."""
+    """Data amount in GB."""
     is_unlimited: bool | None = attrs.field(default=None, kw_only=True, validator=optional(flag))
-    """True: unlimited packages only."""
+    """``True`` returns only unlimited packages."""
     package_id: str | None = attrs.field(default=None, kw_only=True, validator=optional(text))
-    """This package only."""
+    """Id of the only package to return."""
 
 
 @attrs.frozen
 class CreateTopUp:
-    """Top an eSIM up, paid from the balance; ``/esims/topup-flow``.
+    """Top up an eSIM, which is paid from the balance, and return the order.
 
-    Without a ``reference_id`` the client makes one. Raises ``PurchaseInDoubtError`` where it is not known whether the
-    top-up was booked.
+    A *reference_id* that you pass is looked up first. If an order with the same package exists under it, that order is
+    returned with ``was_found`` set, and nothing is sent. A top-up whose response is lost is looked up by its reference
+    and in the history of the eSIM, instead of being sent again.
+
+    Args:
+        iccid: The ICCID of the eSIM.
+        package_id: Id of a package that ``topups.packages`` returned for this eSIM.
+        reference_id: Your key for this purchase, such as ``"order-4711"``; one reference is one purchase. At most 128
+            characters in Unicode's form NFC, without control characters, and without white space at either end. The
+            client creates a UUID if it is omitted.
+
+    Raises:
+        PackageNotFoundError: The eSIM cannot be topped up with the package; nothing was sent.
+        ConflictError: An order with other items has the reference, or the server refused the top-up with status 409.
+        PurchaseFailedError: The top-up was booked and then cancelled or refunded, or it failed. Use a new reference.
+        PurchaseInDoubtError: It is not known whether the top-up was booked. Look it up with ``orders.reconcile``.
+
+    See: https://docs.getroamify.com/esims/topup-flow/
     """
 
     look_up: ClassVar[str] = CreateOrder.look_up
+    """Call that looks up the purchase, with a placeholder for its reference."""
 
     iccid: str = attrs.field(validator=text)
     package_id: str = attrs.field(validator=text)
     reference_id: str | None = attrs.field(default=None, kw_only=True, validator=optional(reference))
-    """Your own key for this purchase, by which it can be found again."""
+    """Reference of the purchase, chosen by the caller: an idempotency key, by which the purchase is found again."""
 
     def packages(self) -> Mapping[str, int]:
-        """Count the packages: one."""
+        """Return the package with a quantity of one."""
         return {self.package_id: 1}
 
 
 @attrs.define(kw_only=True)
 class TopUpPackage:
-    """A package that fits an eSIM; nested otherwise than in the catalogue."""
+    """A package with which an eSIM can be topped up. Its JSON differs from that of the catalogue."""
 
     package_id: str
     package: str = ""
-    """Its name for people."""
+    """Display name, such as ``"1 GB - 7 Days"``."""
     price: Decimal
-    """In USD, exact."""
+    """Exact price in USD."""
     day: int | None = None
     """Validity in days."""
     plan: str | None = None

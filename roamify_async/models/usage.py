@@ -1,4 +1,4 @@
-"""Data, calls and messages used by an eSIM."""
+"""Usage of an eSIM: data, calls and text messages."""
 
 import datetime as dt
 from datetime import datetime
@@ -15,52 +15,74 @@ from .esims import EsimStatus
 
 @attrs.frozen
 class GetUsage:
-    """Get what was used of an eSIM; ``/esims/esims``. Not for packages with ``with_usage_check=False``."""
+    """Return the allowance and the remaining amounts of an eSIM.
+
+    Packages whose ``with_usage_check`` is false are not supported; the error for them is not documented.
+
+    Args:
+        iccid: The ICCID of the eSIM.
+
+    See: https://docs.getroamify.com/esims/esims/
+    """
 
     iccid: str = attrs.field(validator=text)
 
 
 @attrs.frozen
 class GetUsageDetails:
-    """Get what was used of an eSIM, day by day; ``/esims/esims``. Not for packages with ``with_usage_check=False``."""
+    """Return the allowance, the remaining amounts and the daily data usage of an eSIM.
+
+    Packages whose ``with_usage_check`` is false are not supported; the error for them is not documented.
+
+    Args:
+        iccid: The ICCID of the eSIM.
+
+    See: https://docs.getroamify.com/esims/esims/
+    """
 
     iccid: str = attrs.field(validator=text)
 
 
 @attrs.define(kw_only=True)
 class Usage:
-    """What an eSIM may use and what is left.
+    """Allowance and remaining amounts of an eSIM.
 
-    Data in MB by the documentation's examples (one page of it says KB); calls in minutes or seconds: it says both.
+    The units are disputed. Data is in MB by the examples and the webhooks page of the documentation, and in KB by
+    another page. Calls are in minutes by one page and in seconds by another. SMS are counted.
     """
 
     id: str | None = None
     iccid: str | None = None
     status: EsimStatus = EsimStatus.UNKNOWN
     started_at: datetime | None = None
+    """When the validity started; ``None`` before the first use."""
     expired_at: datetime | None = None
+    """When the validity ends."""
     allowed_data: Decimal | None = None
-    """``None``: unlimited, or not said."""
+    """Data allowance; ``None`` if unlimited or not stated."""
     remaining_data: Decimal | None = None
+    """Remaining data, in the unit of ``allowed_data``."""
     allowed_sms: Decimal | None = None
     remaining_sms: Decimal | None = None
     allowed_voice: Decimal | None = None
+    """Call allowance, in minutes or seconds."""
     remaining_voice: Decimal | None = None
 
 
 @attrs.define(kw_only=True)
 class DataUsage:
-    """Data that was used on one day, in one place."""
+    """Data usage of one day in one country."""
 
     date: dt.date | None = None
     usage: Decimal | None = None
-    """The unit is not sure: one page says KB, and the numbers of the examples are no MB."""
+    """Data used. The unit is disputed: KB by one page, while the examples fit neither KB nor MB."""
     location: str | None = None
-    """Name of a country, where it is known."""
+    """Name of the country; ``None`` if not known."""
 
 
 @attrs.define(kw_only=True)
 class UsageDetails(Usage):
-    """What an eSIM may use, what is left, and what was used day by day."""
+    """Allowance, remaining amounts and daily data usage of an eSIM."""
 
     data_usages: tuple[DataUsage, ...] = ()
+    """Data usage by day."""

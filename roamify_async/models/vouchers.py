@@ -13,17 +13,17 @@ from ._fields import State, json_name
 from .common import Match
 
 MAX_VOUCHERS: Final = 10
-"""More are not minted at once."""
+"""Maximum number of vouchers per call."""
 
 
 class VoucherStatus(State):
-    """Where a voucher is; the set is open."""
+    """State of a voucher. Unknown values are kept as they are."""
 
     ACTIVE = "ACTIVE"
     REDEEMED = "REDEEMED"
     CANCELLED = "CANCELLED"
     UNKNOWN = "UNKNOWN"
-    """The server does not say."""
+    """The response contains no state."""
 
 
 def _at_once(_: object, field: "attrs.Attribute[Any]", value: int) -> None:
@@ -37,61 +37,109 @@ def _at_once(_: object, field: "attrs.Attribute[Any]", value: int) -> None:
 
 @attrs.frozen
 class CreateVouchers:
-    """Mint vouchers of one package, paid from the balance; ``/esims/vouchers``.
+    """Create vouchers for one package, which are paid from the balance, and return the batch.
 
-    Fewer than asked for may come: ``batch.missing`` of them, to be minted with another reference. Without a
-    ``reference_id`` the client makes one. Raises ``PermissionDeniedError`` for a package that the key may not mint, and
-    ``PurchaseInDoubtError`` where it is not known whether they were minted. What is answered where the balance is too
-    low, and how long minting takes, is not documented.
+    A *reference_id* that you pass is looked up first. If vouchers for the same package exist under it, that batch is
+    returned with ``was_found`` set, and nothing is sent. A batch whose response is lost is looked up too, instead of
+    being sent again.
+
+    The server may create fewer vouchers than requested. ``batch.missing`` is the number of missing ones; create them
+    with another reference. The response to an insufficient balance is not documented.
+
+    Args:
+        package_id: Id of the package.
+        quantity: Number of vouchers, 1 to 10.
+        reference_id: Your key for this purchase, such as ``"order-4711"``; one reference is one purchase. At most 128
+            characters in Unicode's form NFC, without control characters, and without white space at either end. The
+            client creates a UUID if it is omitted.
+        notes: Text that is stored with each voucher.
+
+    Raises:
+        PackageNotFoundError: The package does not exist; nothing was sent.
+        PermissionDeniedError: Vouchers are not enabled for the API key, or not for this package.
+        ConflictError: Other vouchers have the reference, or the server refused the request with status 409.
+        PurchaseInDoubtError: It is not known whether the vouchers were created. Look them up with
+            ``vouchers.list(reference_id=...)``.
+
+    See: https://docs.getroamify.com/esims/vouchers/
     """
 
     look_up: ClassVar[str] = "vouchers.list(reference_id={!r})"
+    """Call that looks up the purchase, with a placeholder for its reference."""
 
     package_id: str = attrs.field(validator=text)
     quantity: int = attrs.field(default=1, kw_only=True, validator=_at_once)
-    """1 to 10."""
+    """Number of vouchers, 1 to 10."""
     reference_id: str | None = attrs.field(default=None, kw_only=True, validator=optional(reference))
-    """Your own key for this purchase, by which it can be found again."""
+    """Reference of the purchase, chosen by the caller: an idempotency key, by which the purchase is found again."""
     notes: str | None = attrs.field(default=None, kw_only=True, validator=optional(attrs.validators.instance_of(str)))
-    """Kept with each voucher."""
+    """Text that is stored with each voucher."""
 
     def packages(self) -> Mapping[str, int]:
-        """Count the vouchers of the package."""
+        """Return the package with the number of vouchers."""
         return {self.package_id: self.quantity}
 
 
 @attrs.frozen(kw_only=True)
 class ListVouchers:
-    """List vouchers, the newest first: all of them, or as many as the limit says; ``/esims/vouchers``."""
+    """Return vouchers, newest first. The API has no pagination for them.
+
+    Args:
+        reference_id: Return only the vouchers of the batch with this reference.
+        status: Return only vouchers in this state, such as ``VoucherStatus.ACTIVE``.
+        package_id: Return only vouchers for this package.
+        limit: Maximum number of vouchers to return; by default all.
+
+    See: https://docs.getroamify.com/esims/vouchers/
+    """
 
     reference_id: str | None = attrs.field(default=None, validator=optional(text))
-    """Those of this batch only."""
+    """Reference of the batch whose vouchers are returned."""
     status: str | None = attrs.field(default=None, validator=optional(text))
     package_id: str | None = attrs.field(default=None, validator=optional(text))
     limit: int | None = attrs.field(default=None, validator=optional(whole_number))
+    """Maximum number of vouchers; ``None`` returns all."""
 
 
 @attrs.frozen
 class GetVoucher:
-    """Get one voucher; ``/esims/vouchers``."""
+    """Return one voucher by its id.
+
+    Raises:
+        NotFoundError: There is no such voucher, or it belongs to another partner.
+
+    See: https://docs.getroamify.com/esims/vouchers/
+    """
 
     voucher_id: str = attrs.field(validator=path_segment)
 
 
 @attrs.frozen
 class GetVoucherByCode:
-    """Get one voucher by its code, however that is spaced and capitalised; ``/esims/vouchers``."""
+    """Return one voucher by its code.
+
+    Args:
+        code: The code: 12 letters and digits. The server ignores case, spaces and punctuation.
+
+    Raises:
+        NotFoundError: There is no such voucher, or it belongs to another partner.
+
+    See: https://docs.getroamify.com/esims/vouchers/
+    """
 
     code: str = attrs.field(validator=path_segment)
-    """12 letters and digits."""
+    """Code of 12 letters and digits."""
 
 
 @attrs.frozen
 class RevokeVoucher:
-    """Revoke a voucher and cancel its eSIM, for good; ``/esims/vouchers``.
+    """Revoke a voucher permanently. Its eSIM is cancelled too. Whether its price is refunded is not documented.
 
-    Raises ``ConflictError`` where it is not active any more: redeemed, or revoked before. Whether its price is paid
-    back is not documented.
+    Raises:
+        NotFoundError: There is no such voucher, or it belongs to another partner.
+        ConflictError: The voucher was redeemed, or is no longer active.
+
+    See: https://docs.getroamify.com/esims/vouchers/
     """
 
     voucher_id: str = attrs.field(validator=path_segment)
@@ -99,25 +147,25 @@ class RevokeVoucher:
 
 @attrs.define(kw_only=True)
 class Voucher:
-    """A code that one traveller can redeem for one eSIM, which is bought already."""
+    """A code that a traveller can redeem for one eSIM, which is bought when the voucher is created."""
 
     id: str
     code: str = ""
-    """12 letters and digits."""
+    """Code of 12 letters and digits."""
     redeem_url: str | None = None
-    """Page on which the traveller redeems it."""
+    """URL at which the traveller redeems it."""
     status: VoucherStatus = VoucherStatus.UNKNOWN
     reference_id: str | None = None
-    """That of the batch it was minted in."""
+    """Reference of its batch."""
     package_id: str = ""
     package: str = ""
-    """Name of the package for people."""
+    """Display name of the package."""
     destination: str | None = None
     price: Decimal | None = None
     currency: str = "USD"
     esim_id: str | None = None
     order_id: str | None = None
-    """The order by which its eSIM was bought."""
+    """Id of the order of its eSIM."""
     notes: str | None = None
     redeemed_at: datetime | None = None
     created_at: datetime | None = None
@@ -126,42 +174,43 @@ class Voucher:
 
 @attrs.define(kw_only=True)
 class VoucherBatch:
-    """Vouchers that were minted together; perhaps fewer than were asked for."""
+    """Vouchers that were created together; possibly fewer than requested."""
 
     reference_id: str | None = None
     requested_quantity: int
+    """Number of vouchers that were requested."""
     quantity: int
-    """How many were minted."""
+    """Number of vouchers that were created."""
     vouchers: tuple[Voucher, ...]
     is_pending: bool = attrs.field(default=False, eq=False, repr=False, metadata=json_name(None))
-    """Whether missing vouchers may still be created: the batch was looked up, and not returned by its call."""
+    """Whether the server may still be creating vouchers. Set if the batch was looked up and is incomplete."""
     was_found: bool = attrs.field(default=False, eq=False, metadata=json_name(None))
-    """Whether it existed before the call that returned it sent anything."""
+    """Whether the batch existed before the call that returned it sent anything."""
 
     @property
     def missing(self) -> int:
-        """How many were asked for and not minted: mint them with another reference, never with this one again."""
+        """Number of vouchers that were requested and not created. Create them with another reference."""
         return max(0, self.requested_quantity - self.quantity)
 
     @property
     def id(self) -> str:
-        """The ids of its vouchers; a batch has none of its own."""
+        """The ids of the vouchers, since a batch has no id."""
         return " ".join(voucher.id for voucher in self.vouchers)
 
     @property
     def created_at(self) -> datetime | None:
-        """When the first of its vouchers was minted; ``None`` where one does not say."""
+        """When the first voucher was created; ``None`` if that is not known for all of them."""
         times = [voucher.created_at for voucher in self.vouchers]
         known = [time for time in times if time is not None]
         return min(known) if known and len(known) == len(times) else None
 
     @property
     def is_kept(self) -> bool:
-        """Whether the batch stands; its vouchers may be revoked one by one."""
+        """Always true: vouchers are revoked one by one, not as a batch."""
         return True
 
     def match(self, packages: Mapping[str, int]) -> Match:
-        """Compare its vouchers with the quantity of a package. A batch that came short is a purchase."""
+        """Compare the vouchers with the quantity of a package. An incomplete batch is a purchase too."""
         fits = 0 < len(self.vouchers) <= sum(packages.values())
         return Match.YES if fits and {voucher.package_id for voucher in self.vouchers} <= packages.keys() else Match.NO
 
@@ -171,7 +220,7 @@ class VoucherBatch:
         return len(self.vouchers) < sum(packages.values()) and kinds <= packages.keys()
 
     def __repr__(self) -> str:
-        """Show how many are missing as well."""
+        """Include the number of missing vouchers."""
         return (
             f"VoucherBatch(reference_id={self.reference_id!r}, requested_quantity={self.requested_quantity}, "
             f"quantity={self.quantity}, missing={self.missing}, vouchers={self.vouchers!r})"
@@ -180,7 +229,7 @@ class VoucherBatch:
 
 @attrs.define(kw_only=True)
 class VoucherRevocation:
-    """A voucher that cannot be redeemed any more."""
+    """A voucher that was revoked."""
 
     id: str
     status: VoucherStatus = VoucherStatus.UNKNOWN

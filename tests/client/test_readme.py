@@ -1,4 +1,4 @@
-"""The README's code runs, and its table of calls is that of the endpoints."""
+"""The README and the pages of docs: their code runs, their links have targets, and the table of calls is complete."""
 
 import inspect
 import re
@@ -9,19 +9,23 @@ from typing import Any
 import httpx
 import pytest
 
-from roamify_async import AsyncRoamify, OrderItem
+from roamify_async import AsyncRoamify, OrderItem, errors
 from roamify_async._core.endpoint import Endpoint, Resource, dual_iterator, dual_method
 from roamify_async.sandbox import Sandbox
 
-README = Path(__file__).parents[2] / "README.md"
+ROOT = Path(__file__).parents[2]
+README = ROOT / "README.md"
 TEXT = README.read_text("utf-8")
-BLOCKS = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+PAGES = [README, ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PURCHASES = ROOT / "docs" / "explanation" / "purchases.md"
+CODE = re.compile(r"```python\n(.*?)```", re.DOTALL)
+BLOCKS = CODE.findall(TEXT)
 TABLE = re.compile(r"(?<=<!-- calls -->\n).*?(?=<!-- /calls -->)", re.DOTALL)
 
 
 @pytest.fixture
 def served(monkeypatch, tmp_path):
-    """Let the README's clients, which have no token and no URL, use a sandbox."""
+    """Configure clients without a token and a base URL to use a sandbox."""
     with Sandbox(packages=500) as sandbox:
         monkeypatch.chdir(tmp_path)
         monkeypatch.setenv("ROAMIFY_TOKEN", sandbox.token)
@@ -32,8 +36,14 @@ def served(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("block", BLOCKS, ids=range(len(BLOCKS)))
 def test_blocks_run(block, served):
-    """Each block of code runs as it is."""
+    """Each block of code in the README runs by itself."""
     exec(compile(block, "README.md", "exec"), {"__name__": "readme"})
+
+
+def test_blocks_of_the_page_on_purchases_run(served):
+    """Each block of code in the page on purchases runs by itself."""
+    for block in CODE.findall(PURCHASES.read_text("utf-8")):
+        exec(compile(block, PURCHASES.name, "exec"), {"__name__": "purchases"})
 
 
 async def test_fastapi(served):
@@ -44,54 +54,81 @@ async def test_fastapi(served):
         order = await scope["app"].state.roamify.orders.create_instant([OrderItem("esim-greece-30days-1gb-all")])
         transport = httpx.ASGITransport(app=scope["app"])
         async with httpx.AsyncClient(transport=transport, base_url="http://app") as browser:
-            answer = await browser.get(f"/usage/{order.esims[0].iccid}")
-    assert answer.json() == {"left": "1024 of 1024 MB"}
+            response = await browser.get(f"/usage/{order.esims[0].iccid}")
+    assert response.json() == {"left": "1024 of 1024 MB"}
 
 
 def type_name(kind: Any) -> str:
-    """Return a type as users read it."""
+    """Return a type as users write it."""
     text = kind.__name__ if isinstance(kind, type) and not typing.get_args(kind) else str(kind)
     return re.sub(r"(?:\w+\.)+(?=[A-Z])", "", text)
 
 
-def table_row(name: str, row: Any, call: Any) -> str:
-    """Return the line of a call."""
+def table_row(name: str, declaration: Any, call: Any) -> str:
+    """Return the row of a call: its signature, its endpoint or the summary of its docstring, and what it returns."""
     signature = inspect.signature(call)
     bare = [parameter.replace(annotation=inspect.Parameter.empty) for parameter in signature.parameters.values()]
-    what = f"{row.method} {row.path}" if isinstance(row, Endpoint) else re.split(r"[;.,]", row.__doc__ or "")[0]
-    return f"| `{name}{inspect.Signature(bare)}` | {what} | `{named(signature.return_annotation)}` |"
+    if isinstance(declaration, Endpoint):
+        summary = f"{declaration.method} {declaration.path}"
+    else:
+        summary = inspect.getdoc(declaration).splitlines()[0].partition(". ")[0].rstrip(".").replace("``", "`")
+    return f"| `{name}{inspect.Signature(bare)}` | {summary} | `{type_name(signature.return_annotation)}` |"
 
 
 def table_of_calls() -> str:
     """Return the table of all calls."""
-    lines = ["| call | what it is | answers |", "|---|---|---|"]
+    rows = ["| call | request, or what it does | returns |", "|---|---|---|"]
     for group, resource in vars(AsyncRoamify("token")).items():
         if isinstance(resource, Resource):
-            for name, row in vars(type(resource)).items():
-                if isinstance(row, dual_method | dual_iterator) and not name.startswith("_"):
-                    lines.append(table_row(f"{group}.{name}", row, getattr(resource, name)))
-    return "\n".join(lines) + "\n"
+            for name, declaration in vars(type(resource)).items():
+                if isinstance(declaration, dual_method | dual_iterator) and not name.startswith("_"):
+                    rows.append(table_row(f"{group}.{name}", declaration, getattr(resource, name)))
+    return "\n".join(rows) + "\n"
 
 
-def test_table_is_fresh():
-    """The table of calls is what the rows say; ``python tests/client/test_readme.py`` writes it."""
-    assert TABLE.search(TEXT).group() == calls()
+def test_table_is_up_to_date():
+    """The table of calls is that of the endpoints. Run ``python tests/client/test_readme.py`` to write it."""
+    assert TABLE.search(TEXT).group() == table_of_calls()
 
 
-def test_both_clients_first():
+def test_both_clients_come_first():
     """The README begins with six lines of code for each client."""
     assert "Roamify()" in BLOCKS[0]
     assert "AsyncRoamify()" in BLOCKS[1]
-    assert len(re.findall(r"^    \S", BLOCKS[0], re.MULTILINE)) + 2 == 6
+    assert len([line for line in BLOCKS[0].splitlines() if line.strip()]) == 6
 
 
-def test_every_error_is_named():
-    """The README's tree names every error, and no other."""
-    from roamify_async import errors
+def test_commands_are_kept():
+    """The commands that run the tour and the tests are in the README as programs look for them."""
+    create = "python3 -m venv .venv && .venv/bin/pip install -q"
+    assert f"\n{create} '.[tour]' && .venv/bin/python -m roamify_async\n" in TEXT
+    assert f"\n{create} -e '.[test]' && .venv/bin/python -m pytest\n" in TEXT
 
+
+def test_every_error_is_in_the_tree():
+    """The README's tree has every error, and no other."""
     tree, _, _ = TEXT[TEXT.index("RoamifyError        ") :].partition("```")
-    named = {*re.findall(r"\w+Error\b", tree)} - {"TimeoutError"}
-    assert named == {name for name in vars(errors) if name.endswith("Error")}
+    names = {*re.findall(r"\w+Error\b", tree)} - {"TimeoutError"}
+    assert names == {name for name in vars(errors) if name.endswith("Error")}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=[str(page.relative_to(ROOT)) for page in PAGES])
+def test_links_have_targets(page):
+    """Each link to a file leads to one, and each link to a heading to one of that page."""
+    for target in re.findall(r"\]\((?!https?:|mailto:)([^)\s]+)\)", page.read_text("utf-8")):
+        name, _, anchor = target.partition("#")
+        linked = (page.parent / name).resolve() if name else page
+        assert linked.exists(), target
+        if anchor:
+            headings = re.findall(r"^#+ (.*)$", linked.read_text("utf-8"), re.MULTILINE)
+            assert anchor in {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}, target
+
+
+def test_paths_of_the_architecture_page_exist():
+    """Each module that the page on the architecture names exists."""
+    text = (ROOT / "docs" / "explanation" / "architecture.md").read_text("utf-8")
+    for path in re.findall(r"`((?:api|models|purchasing|webhooks|sandbox|_\w+)/\w+\.py|\w+\.py)`", text):
+        assert (ROOT / "roamify_async" / path).exists(), path
 
 
 if __name__ == "__main__":
