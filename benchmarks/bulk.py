@@ -1,8 +1,9 @@
-"""What the journal of a bulk order costs, against a bare loop.
+"""What a bulk order with a journal costs, against a loop over the client's ``orders.create``, and over aiohttp alone.
 
     python -m benchmarks.bulk
 
-Both ways send the same orders through the same client to a server that keeps nothing.
+All of them send the same orders to a server that keeps nothing. With references of the caller's own, all of them look
+up each reference before they send.
 """
 
 import asyncio
@@ -14,7 +15,7 @@ from typing import Any, Final
 
 from roamify_async import AsyncRoamify, CreateOrder, OrderItem, Settings
 
-from . import measuring
+from . import measuring, peers
 from .measuring import Line, Scale, each, in_turns, ratios
 from .server import Serving
 
@@ -38,8 +39,8 @@ def client(url: str) -> AsyncRoamify:
     return AsyncRoamify("token", base_url=url, settings=Settings(concurrency=PLACES))
 
 
-async def bare(url: str, count: int) -> int:
-    """Order in a plain loop with a semaphore; give the number of orders."""
+async def looped(url: str, count: int, *, own: bool = False) -> int:
+    """Order with the client in a plain loop with a semaphore; return the number of orders."""
     semaphore = asyncio.Semaphore(PLACES)
     async with client(url) as roamify:
 
@@ -47,7 +48,7 @@ async def bare(url: str, count: int) -> int:
             async with semaphore:
                 return await roamify.orders.create(request.items, reference_id=request.reference_id)
 
-        return len(await asyncio.gather(*map(one, requests(count))))
+        return len(await asyncio.gather(*map(one, requests(count, own=own))))
 
 
 async def journaled(url: str, count: int, *, own: bool = False) -> int:
@@ -61,18 +62,27 @@ async def journaled(url: str, count: int, *, own: bool = False) -> int:
 
 
 def measure(server: Serving, scale: Scale) -> Iterator[Line]:
-    """Measure wall time with latency."""
+    """Measure wall and CPU time with latency, without references and with the caller's own."""
     url, count = server.url(latency=LATENCY), scale.orders
-    ways = {
-        way.__name__: partial(
-            measuring.apart, way, {"url": url, "count": count}, {"url": url, "count": KINDS}, gives=count
-        )
-        for way in (bare, journaled)
-    }
-    found = in_turns(ways, scale.rounds)
-    for what, goal in (("wall", 1.1), ("CPU", None)):
-        told = f"{count:,} orders, {LATENCY} ms, {PLACES} in flight, {what}, journal / semaphore + gather"
-        yield Line(told, ratios(each(found, what.lower()), "journaled", "bare"), goal)
+    for own in (False, True):
+        given = {
+            looped: {"url": url, "own": own},
+            journaled: {"url": url, "own": own},
+            peers.ordered_at_once: {"url": url, "own": own, "places": PLACES, "kinds": KINDS},
+        }
+        ways = {
+            way.__name__: partial(
+                measuring.apart, way, {**named, "count": count}, {**named, "count": KINDS}, gives=count
+            )
+            for way, named in given.items()
+        }
+        found = in_turns(ways, scale.rounds)
+        what = f"{count:,} orders{' with references' * own}, {LATENCY} ms, {PLACES} in flight"
+        bare = "aiohttp, look up, then post" if own else "aiohttp, post"
+        for unit, goal in (("wall", 1.1), ("CPU", None)):
+            costs = each(found, unit.lower())
+            yield Line(f"{what}, {unit}, journal / semaphore + gather", ratios(costs, "journaled", "looped"), goal)
+            yield Line(f"{what}, {unit}, journal / {bare}", ratios(costs, "journaled", "ordered_at_once"))
 
 
 if __name__ == "__main__":

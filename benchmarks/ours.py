@@ -3,7 +3,7 @@
 import sys
 from typing import Any
 
-from roamify_async import AsyncRoamify, Roamify
+from roamify_async import AsyncRoamify, OrderItem, Roamify
 
 
 async def listed(url: str, *, times: int = 1, **_: object) -> int:
@@ -38,4 +38,13 @@ async def balances(url: str, calls: int) -> int:
     async with AsyncRoamify("token", base_url=url) as roamify:
         for _ in range(calls):
             await roamify.account.balance()
+    return calls
+
+
+async def ordered(url: str, calls: int, *, own: bool = False) -> int:
+    """Order one eSIM, again and again, with references of the caller's own or without."""
+    async with AsyncRoamify("token", base_url=url) as roamify:
+        for number in range(calls):
+            reference = f"customer-{number:08}" if own else None
+            await roamify.orders.create([OrderItem("package-0")], reference_id=reference)
     return calls

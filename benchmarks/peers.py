@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from functools import cache
 from typing import Any, Final
+from uuid import uuid4
 
 import aiohttp
 import orjson
@@ -15,6 +16,7 @@ import orjson
 from .server import SIZE
 
 HEADERS: Final = {"Authorization": "Bearer token", "Accept": "application/json"}
+JSON: Final = {"Content-Type": "application/json"}
 PLACES: Final = 16
 """Requests in flight: as many as the client's own default."""
 
@@ -138,3 +140,39 @@ async def balances(url: str, calls: int) -> int:
             async with session.get(f"{url}/api/balance") as response:
                 orjson.loads(await response.read())["data"]
     return calls
+
+
+# ---------------------------------------------------------------- purchases
+
+
+async def _order(session: aiohttp.ClientSession, url: str, package_id: str, reference: str | None) -> None:
+    """Order one eSIM. A reference of the caller's is looked up first."""
+    if reference is not None:
+        async with session.get(f"{url}/api/esim/orders?referenceId={reference}") as response:
+            if orjson.loads(await response.read())["data"]["orders"]:
+                raise ValueError(f"{reference} exists")
+    body = {"items": [{"packageId": package_id, "quantity": 1}], "referenceId": reference or str(uuid4())}
+    async with session.post(f"{url}/api/esim/order", data=orjson.dumps(body), headers=JSON) as response:
+        orjson.loads(await response.read())["data"]
+
+
+async def ordered(url: str, calls: int, *, own: bool = False) -> int:
+    """Order with aiohttp and orjson, again and again; with *own*, look up each reference before."""
+    async with aiohttp.ClientSession(headers=HEADERS, raise_for_status=True) as session:
+        for number in range(calls):
+            await _order(session, url, "package-0", f"customer-{number:08}" if own else None)
+    return calls
+
+
+async def ordered_at_once(url: str, count: int, places: int, kinds: int, *, own: bool = False) -> int:
+    """Order with aiohttp and orjson, with *places* orders in flight; with *own*, look up each reference before."""
+    semaphore = asyncio.Semaphore(places)
+    connector = aiohttp.TCPConnector(limit=places)
+    async with aiohttp.ClientSession(headers=HEADERS, raise_for_status=True, connector=connector) as session:
+
+        async def one(number: int) -> None:
+            async with semaphore:
+                await _order(session, url, f"package-{number % kinds}", f"customer-{number:08}" if own else None)
+
+        await asyncio.gather(*map(one, range(count)))
+    return count

@@ -259,11 +259,14 @@ async def staged(choice: argparse.Namespace) -> AsyncGenerator[Stage, None]:
         try:
             yield stage
         finally:
-            for process in (stage.driver, stage.sandbox):
-                if process is not None and process.returncode is None:
+            started = [process for process in (stage.driver, stage.sandbox) if process is not None]
+            # All of them before the first wait, which a second interruption ends.
+            for process in started:
+                if process.returncode is None:
                     with suppress(ProcessLookupError):
                         process.kill()
-                    await process.wait()
+            for process in started:
+                await process.wait()
             if stage._ears is not None:
                 stage._ears.cancel()
 

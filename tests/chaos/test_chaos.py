@@ -13,7 +13,7 @@ import pytest
 from roamify_async import PurchaseInDoubtError
 from roamify_async.sandbox.faults.rules import FaultRule
 from tests.chaos import bulk as chaos
-from tests.chaos.bulk import compare, faults, judge, kills
+from tests.chaos.bulk import compare, faults, judge, kills, look_up_faults
 from tests.chaos.driver import Plan, requests, twins
 
 PLAN = Plan(
@@ -35,10 +35,11 @@ PLAN = Plan(
 @pytest.mark.long
 @pytest.mark.timeout(300)
 @pytest.mark.skipif(os.name != "posix", reason="processes are killed as POSIX does it")
-def test_nothing_is_bought_twice_or_lost(capsys):
-    """A driver and a server that are killed in turn end with books that agree."""
+@pytest.mark.parametrize("failing", ["0", "0.03"])
+def test_nothing_is_bought_twice_or_lost(failing, capsys):
+    """A driver and a server that are killed in turn end with books that agree, also if look-ups fail."""
     arguments = ["--orders", "150", "--kills", "2", "--seed", "1", "--late", "0.3", "--window", "1"]
-    assert chaos.main(arguments) == 0, capsys.readouterr().out
+    assert chaos.main([*arguments, "--look-up-faults", failing]) == 0, capsys.readouterr().out
 
 
 @pytest.mark.long
@@ -70,6 +71,20 @@ def test_faults_hit_their_share():
         hit.append(left * fault["probability"])
         left -= hit[-1]
     assert hit == pytest.approx([0.2 / len(hit)] * len(hit))
+
+
+def test_look_ups_fail_as_often_as_requested():
+    """The faults of each look-up hit together the requested share, each as often as any other."""
+    scripted = look_up_faults(0.03)
+    assert {fault["path"] for fault in scripted} == set(chaos.LOOK_UP_PATHS)
+    for path in chaos.LOOK_UP_PATHS:
+        left, hit = 1.0, []
+        for fault in scripted:
+            if fault["path"] == path:
+                hit.append(left * fault["probability"])
+                left -= hit[-1]
+        assert hit == pytest.approx([0.01] * 3)
+    assert look_up_faults(0) == []
 
 
 def books(change):
