@@ -17,6 +17,9 @@ from .fast_decoder import fast_decoder
 
 T = TypeVar("T")
 
+MAX_LOCATION: Final = 500
+"""Length at which the address of a redirect is cut in a message."""
+
 log: logging.Logger = logging.getLogger("roamify_async")
 
 DATA_OR_BODY: Final = "data?"
@@ -143,13 +146,21 @@ def status_error(response: HttpResponse) -> APIStatusError:
     fields = cast("dict[str, Any]", value if isinstance(value, dict) else {})
     code = fields.get("code")
     return error_class(response.status)(
-        _message(fields, response),
+        _message(fields, response) + _location(response),
         status=response.status,
         code=code if isinstance(code, str) else None,
         body=response.text,
         retry_after=response.retry_after(),
         request_id=response.request_id,
     )
+
+
+def _location(response: HttpResponse) -> str:
+    """Return advice where a redirect leads, which is not followed: the token belongs to this host only."""
+    location = " ".join(response.headers.get("location", "").split())[:MAX_LOCATION]
+    if not (location and 300 <= response.status < 400):  # noqa: PLR2004
+        return ""
+    return f": it leads to {location!r} and is not followed; correct the base URL"
 
 
 def _message(fields: dict[str, Any], response: HttpResponse) -> str:

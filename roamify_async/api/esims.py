@@ -125,13 +125,13 @@ class Esims(Resource[Mode]):
             quantity: Number of eSIMs.
             start_date: First day of travel, as a ``datetime.date`` or ISO text such as ``"2027-07-01"``. Required if
                 the package has ``requirements.travel_date``.
-            reference_id: Your key for this purchase, such as ``"order-4711"``. Created if omitted.
+            reference_id: Your key for this purchase, such as ``"order-4711"``; see ``orders.create``.
 
         Raises:
             ValueError: The package requires *start_date*; nothing was bought.
             EsimsNotReadyError: The order is paid, but some eSIMs cannot be installed yet. ``esims`` has those that can.
             PackageNotFoundError: The package does not exist; nothing was sent.
-            ConflictError: The reference belongs to another purchase, or the server refused the order.
+            ConflictError: An order with other items has the reference, or the server refused the order with status 409.
             PurchaseFailedError: The order was booked and then cancelled or refunded, or it failed.
             PurchaseInDoubtError: It is not known whether the order was booked.
 

@@ -75,7 +75,7 @@ class GetInsurance:
 
 
 def _few_policies(_: object, field: "attrs.Attribute[Any]", items: tuple[OrderItem, ...]) -> None:
-    """Check that all packages are insurance, and that an order may contain as many policies."""
+    """Check that all packages are insurance, and that there are not too many policies for one order."""
     for item in items:
         if not item.package_id.startswith(PREFIX):
             raise ValueError(
@@ -91,18 +91,24 @@ def _few_policies(_: object, field: "attrs.Attribute[Any]", items: tuple[OrderIt
 class OrderInsurance:
     """Order insurance policies, which are paid from the balance, and return the order.
 
-    The order reserves the policies; ``insurance.apply`` has each of them issued.
+    The order reserves the policies; ``insurance.apply`` issues each of them.
+
+    A *reference_id* that you pass is looked up first. If an order with the same items exists under it, that order is
+    returned with ``was_found`` set, and nothing is sent. An order whose response is lost is looked up too, instead of
+    being sent again.
 
     Args:
         items: An iterable of ``OrderItem``; 1 to 5 policies in total.
-        reference_id: Your key for this purchase, such as ``"order-4711"``; at most 128 characters. One reference is one
-            purchase: a call with a reference that exists returns the existing order. Created if omitted.
+        reference_id: Your key for this purchase, such as ``"order-4711"``; one reference is one purchase. At most 128
+            characters in Unicode's form NFC, without control characters, and without white space at either end. The
+            client creates a UUID if it is omitted.
 
     Raises:
         PackageNotFoundError: A package does not exist; nothing was sent.
-        ConflictError: The balance is too low, or the reference belongs to another order.
-        PurchaseFailedError: The order was booked and then cancelled or refunded, or it failed.
-        PurchaseInDoubtError: It is not known whether the order was booked.
+        ConflictError: The balance is insufficient, or an order with other items has the reference.
+        PurchaseFailedError: The order was booked and then cancelled or refunded, or it failed. Use a new reference.
+        PurchaseInDoubtError: It is not known whether the order was booked. Look it up with
+            ``insurance.get_order(reference_id=...)``.
 
     See: https://docs.getroamify.com/insurance/orders/
     """
@@ -253,22 +259,22 @@ class InsuranceOrder:
     updated_at: datetime | None = None
 
     was_found: bool = attrs.field(default=False, eq=False, metadata=json_name(None))
-    """Whether it existed before the call that returned it sent anything."""
+    """Whether the order existed before the call that returned it sent anything."""
 
     @property
     def is_kept(self) -> bool:
-        """Whether the order stands: it was not cancelled, refunded or failed."""
+        """Whether the order is valid: it was neither cancelled nor refunded, and did not fail."""
         return is_kept(self.status)
 
     @property
     def is_pending(self) -> bool:
-        """Whether the server still works on it."""
+        """Whether the server is still processing the order."""
         return self.status == OrderStatus.PENDING
 
     def match(self, packages: Mapping[str, int]) -> Match:
-        """Compare its items with quantities of packages."""
+        """Compare the items with packages and their quantities."""
         return match_items([item.package_id for item in self.items], packages)
 
     def falls_short(self, packages: Mapping[str, int]) -> bool:
-        """Return whether it holds only a part of some packages."""
+        """Return whether the order contains only a part of some packages."""
         return falls_short([item.package_id for item in self.items], packages)

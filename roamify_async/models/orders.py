@@ -83,18 +83,26 @@ def falls_short(package_ids: Sequence[str], packages: Mapping[str, int]) -> bool
 class CreateOrder:
     """Order eSIMs, which are paid from the balance, and return the order.
 
-    The purchase is made once: it is looked up by its reference whenever it is not known whether it was booked.
+    A *reference_id* that you pass is looked up first. If an order with the same items exists under it, that order is
+    returned with ``was_found`` set, and nothing is sent. An order whose response is lost is looked up too, instead of
+    being sent again.
+
+    ``orders.create`` leaves the profiles to ``esims.apply``. ``orders.create_instant`` returns eSIMs that are ready to
+    install, which takes up to 60 seconds.
 
     Args:
         items: An iterable of ``OrderItem``, at least one.
-        reference_id: Your key for this purchase, such as ``"order-4711"``; at most 128 characters. One reference is one
-            purchase: a call with a reference that exists returns the existing order. Created if omitted.
+        reference_id: Your key for this purchase, such as ``"order-4711"``; one reference is one purchase. At most 128
+            characters in Unicode's form NFC, without control characters, and without white space at either end. The
+            client creates a UUID if it is omitted.
 
     Raises:
-        PackageNotFoundError: A package does not exist; nothing was sent.
-        ConflictError: The reference belongs to another purchase, or the server refused the order.
-        PurchaseFailedError: The order was booked and then cancelled or refunded, or it failed.
-        PurchaseInDoubtError: It is not known whether the order was booked.
+        ValueError: The reference is invalid, or an instant order contains a package that requires a date of travel;
+            nothing was sent.
+        PackageNotFoundError: A package does not exist; nothing was sent. ``nearest`` has the most similar ids.
+        ConflictError: An order with other items has the reference, or the server refused the order with status 409.
+        PurchaseFailedError: The order was booked and then cancelled or refunded, or it failed. Use a new reference.
+        PurchaseInDoubtError: It is not known whether the order was booked. Look it up with ``orders.reconcile``.
 
     See: https://docs.getroamify.com/esims/orders/
     """
@@ -157,7 +165,10 @@ class ListOrders:
 
 @attrs.frozen
 class RepeatOrder:
-    """Send an order that consists only of the reference of an existing order."""
+    """Send an order that consists only of the reference of an existing order.
+
+    See: https://docs.getroamify.com/esims/overview/
+    """
 
     look_up: ClassVar[str] = "orders.list(reference_id={!r})"
     """Call that looks up the purchase, with a placeholder for its reference."""

@@ -74,15 +74,17 @@ class Insurer:
     """The insured traveller: a citizen or resident of Saudi Arabia.
 
     The ``requirements`` of the package and of the policy say which of the optional fields are required; the server
-    ignores the others. The ``repr`` shows only the nationality; errors do not repeat the other
-    values.
+    ignores the others. The ``repr`` shows only the nationality, and errors do not repeat the other values.
+
+    The insurance company may refuse values that the API accepts. By the documentation, the current one requires a
+    10-digit Saudi id and a mobile number that begins with 966.
 
     Args:
         first_name: First name.
         last_name: Last name.
         nationality: Nationality, as in ``eligible_nationality`` of the product.
         date_of_birth: A ``datetime.date`` or ISO text such as ``"1990-07-01"``; at most 120 years ago.
-        id_number: 5 to 20 letters and digits. The insurance company may accept less, such as 10-digit Saudi ids only.
+        id_number: 5 to 20 letters and digits.
         passport_number: 5 to 20 letters and digits.
     """
 

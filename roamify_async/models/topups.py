@@ -43,20 +43,22 @@ class ListTopUps:
 class CreateTopUp:
     """Top up an eSIM, which is paid from the balance, and return the order.
 
-    The purchase is made once: it is looked up by its reference, and in the history of the eSIM, whenever it is not
-    known whether it was booked.
+    A *reference_id* that you pass is looked up first. If an order with the same package exists under it, that order is
+    returned with ``was_found`` set, and nothing is sent. A top-up whose response is lost is looked up by its reference
+    and in the history of the eSIM, instead of being sent again.
 
     Args:
         iccid: The ICCID of the eSIM.
         package_id: Id of a package that ``topups.packages`` returned for this eSIM.
-        reference_id: Your key for this purchase, such as ``"order-4711"``; at most 128 characters. One reference is one
-            purchase: a call with a reference that exists returns the existing order. Created if omitted.
+        reference_id: Your key for this purchase, such as ``"order-4711"``; one reference is one purchase. At most 128
+            characters in Unicode's form NFC, without control characters, and without white space at either end. The
+            client creates a UUID if it is omitted.
 
     Raises:
         PackageNotFoundError: The eSIM cannot be topped up with the package; nothing was sent.
-        ConflictError: The reference belongs to another purchase, or the server refused the top-up.
-        PurchaseFailedError: The top-up was booked and then cancelled or refunded, or it failed.
-        PurchaseInDoubtError: It is not known whether the top-up was booked.
+        ConflictError: An order with other items has the reference, or the server refused the top-up with status 409.
+        PurchaseFailedError: The top-up was booked and then cancelled or refunded, or it failed. Use a new reference.
+        PurchaseInDoubtError: It is not known whether the top-up was booked. Look it up with ``orders.reconcile``.
 
     See: https://docs.getroamify.com/esims/topup-flow/
     """

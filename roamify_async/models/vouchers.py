@@ -39,21 +39,27 @@ def _at_once(_: object, field: "attrs.Attribute[Any]", value: int) -> None:
 class CreateVouchers:
     """Create vouchers for one package, which are paid from the balance, and return the batch.
 
+    A *reference_id* that you pass is looked up first. If vouchers for the same package exist under it, that batch is
+    returned with ``was_found`` set, and nothing is sent. A batch whose response is lost is looked up too, instead of
+    being sent again.
+
     The server may create fewer vouchers than requested. ``batch.missing`` is the number of missing ones; create them
     with another reference. The response to an insufficient balance is not documented.
 
     Args:
         package_id: Id of the package.
         quantity: Number of vouchers, 1 to 10.
-        reference_id: Your key for this purchase, such as ``"order-4711"``; at most 128 characters. One reference is one
-            purchase: a call with a reference that exists returns the existing batch. Created if omitted.
+        reference_id: Your key for this purchase, such as ``"order-4711"``; one reference is one purchase. At most 128
+            characters in Unicode's form NFC, without control characters, and without white space at either end. The
+            client creates a UUID if it is omitted.
         notes: Text that is stored with each voucher.
 
     Raises:
         PackageNotFoundError: The package does not exist; nothing was sent.
         PermissionDeniedError: Vouchers are not enabled for the API key, or not for this package.
-        ConflictError: The reference belongs to another purchase.
-        PurchaseInDoubtError: It is not known whether the vouchers were created.
+        ConflictError: Other vouchers have the reference, or the server refused the request with status 409.
+        PurchaseInDoubtError: It is not known whether the vouchers were created. Look them up with
+            ``vouchers.list(reference_id=...)``.
 
     See: https://docs.getroamify.com/esims/vouchers/
     """

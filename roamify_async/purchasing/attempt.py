@@ -21,8 +21,10 @@ from roamify_async._core.memory import Doubt
 from roamify_async._http.messages import SendState
 from roamify_async.errors import (
     ConfigurationError,
+    ConflictError,
     JournalError,
     PackageNotFoundError,
+    PurchaseFailedError,
     PurchaseInDoubtError,
     RoamifyError,
     ServerError,
@@ -130,6 +132,7 @@ async def make_purchase(
         on_doubt=on_doubt,
     )
     reference = request.reference_id or ""
+    _refuse_other(engine, request)
     engine.memory.references.remember(reference, None)
     try:
         response = await attempt.run()
@@ -149,6 +152,24 @@ async def make_purchase(
     engine.memory.resolve(reference)
     response.reference_id = response.reference_id or reference
     return response
+
+
+def _refuse_other(engine: Engine, request: PurchaseRequest) -> None:
+    """Refuse a purchase while another one under its reference is in doubt: one reference is one purchase."""
+    earlier = engine.memory.doubts.get(request.reference_id or "")
+    if earlier is None:
+        return
+    other = cast("PurchaseRequest", earlier.request)
+    if type(other) is type(request) and other.packages() == request.packages():
+        return
+    raise ConflictError(
+        f"another purchase under the reference {request.reference_id!r} is in doubt; nothing was sent. "
+        "One reference is one purchase: use another one",
+        status=409,
+        sent="no",
+        reference_id=request.reference_id,
+        package_ids=tuple(request.packages()),
+    )
 
 
 class Attempt(Generic[ResponseT, BookedT]):
@@ -302,10 +323,14 @@ class Attempt(Generic[ResponseT, BookedT]):
         return attrs.evolve(result, evidence=result.evidence + evidence)
 
     async def _search(self, *, until_answered: bool) -> LookUpResult[BookedT]:
+        engine = self._engine_of_polls()
+        window = self.engine.settings.reconcile_window
+        return await search(lambda: self._look(engine), window, until_answered=until_answered)
+
+    def _engine_of_polls(self) -> Engine:
+        """Return an engine that tries once: a poll that fails is repeated anyway, within the window."""
         settings = self.engine.settings
-        # The search itself repeats a look-up that fails.
-        engine = self.engine.view(settings.changed(retries=attrs.evolve(settings.retries, tries=1)))
-        return await search(lambda: self._look(engine), settings.reconcile_window, until_answered=until_answered)
+        return self.engine.view(settings.changed(retries=attrs.evolve(settings.retries, tries=1)))
 
     async def _find_near_matches(self) -> tuple[tuple[object, ...], RoamifyError | None]:
         """Return the latest purchases whose reference may be this one, changed by the server."""
@@ -323,10 +348,10 @@ class Attempt(Generic[ResponseT, BookedT]):
 
     async def _refresh(self, booked: Booked) -> BookedT | None:
         """Read a purchase until it is complete or the window has passed; return it as last seen."""
-        last: BookedT | None = None
+        engine, last = self._engine_of_polls(), cast("BookedT | None", None)
         async for _ in poll(self.engine.settings.reconcile_window):
             try:
-                last = await self.reconciliation.refresh(self.engine, self.request, booked.id) or last
+                last = await self.reconciliation.refresh(engine, self.request, booked.id) or last
             except RoamifyError as error:
                 log.info("purchase %s could not be read again: %s", self.reference, error)
                 continue
@@ -369,9 +394,14 @@ class Attempt(Generic[ResponseT, BookedT]):
 
     def remember(self, error: RoamifyError) -> None:
         """Remember a doubt, or that there is none."""
-        if isinstance(error, PurchaseInDoubtError) and self.send_state.first_sent_at is not None:
+        if self.send_state.first_sent_at is None:
+            return
+        is_over = isinstance(error, PurchaseFailedError) and not self.send_state.resent
+        if isinstance(error, PurchaseInDoubtError):
             self._add_doubt(error.reason)
-        elif self.machine.sends and not self.machine.may_be_booked:
+        elif self.machine.may_be_booked and not is_over:  # Another error does not undo a doubt.
+            self._add_doubt(self.machine.doubt)
+        elif is_over or self.machine.sends:
             self.engine.memory.resolve(self.reference)
 
     def unexpected(self) -> RoamifyError:

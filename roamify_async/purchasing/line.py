@@ -19,10 +19,10 @@ from roamify_async._serde.converter import unstructure
 from roamify_async.errors import (
     AuthenticationError,
     BadRequestError,
-    BudgetError,
     ConfigurationError,
     ConflictError,
     JournalError,
+    PackageNotFoundError,
     PermissionDeniedError,
     PurchaseFailedError,
     PurchaseInDoubtError,
@@ -300,11 +300,11 @@ def status_of(error: RoamifyError) -> Status:
     if isinstance(error, PurchaseFailedError):
         return "refused"
     outcome = classify(error)
-    if isinstance(error, BudgetError) or outcome in {Outcome.NOT_SENT, Outcome.RATE_LIMITED}:
-        return "not_sent"
-    if outcome in {Outcome.REFUSED, Outcome.CONFLICT}:
+    if isinstance(error, ConflictError | PackageNotFoundError):
         return "refused"
-    return "not_sent" if error.sent == "no" else "in_doubt"
+    if error.sent == "no" or outcome in {Outcome.NOT_SENT, Outcome.RATE_LIMITED}:
+        return "not_sent"
+    return "refused" if outcome is Outcome.REFUSED else "in_doubt"
 
 
 def ends_all(error: RoamifyError) -> bool:

@@ -115,8 +115,10 @@ class Machine(Generic[ResponseT, BookedT]):
     """How often this call may have sent it."""
     _failure: RoamifyError | None = attrs.field(default=None, init=False)
     """The failure of the last send."""
-    _response: ResponseT | None = attrs.field(default=None, init=False)
-    """A response that is the purchase, while it is checked whether it was booked twice."""
+    _bought: Finish[ResponseT, BookedT] | None = attrs.field(default=None, init=False)
+    """The end, while it is checked whether the purchase was booked twice."""
+    _incomplete: Booked | None = attrs.field(default=None, init=False)
+    """A purchase that is read again until it is complete."""
     _look_up_error: RoamifyError | None = attrs.field(default=None, init=False)
     _seen: tuple[object, ...] = attrs.field(default=(), init=False)
     """Responses that differ from the request."""
@@ -125,6 +127,11 @@ class Machine(Generic[ResponseT, BookedT]):
     def may_be_booked(self) -> bool:
         """Whether a send whose outcome is not known may have been booked."""
         return self.was_sent_before or self.doubt is not None
+
+    @property
+    def was_resent(self) -> bool:
+        """Whether this call sent what may have been sent already."""
+        return self.sends + self.was_sent_before > 1
 
     # ---------------------------------------------------------------- before sending
 
@@ -154,14 +161,11 @@ class Machine(Generic[ResponseT, BookedT]):
         self.sends += 1
         verdict = judge_response(response, self.request)
         if verdict is Verdict.OURS:
-            if self.was_sent_before or self.sends > 1:
-                self._response = response
-                return Search(until_answered=True)
-            return Finish(response)
+            return self._confirm(Finish(response))
         if verdict is Verdict.NOT_KEPT:
             return Fail(self._not_kept(response))
         if verdict is Verdict.INCOMPLETE:
-            return Refresh(response)
+            return self._refresh(response)
         self._seen += (response,)
         return self._on_unknown(DecodeError(_differs(response, self.request), ids=(response.id,)))
 
@@ -200,11 +204,36 @@ class Machine(Generic[ResponseT, BookedT]):
     def on_search(self, result: LookUpResult[BookedT]) -> Step[ResponseT, BookedT]:
         """Decide after a search."""
         self._look_up_error = result.failure
-        if len(result.ours) > 1:
-            return Fail(booked_twice(self.request, result.ours, self.doubt or self._failure))
-        if self._response is not None:
-            return Finish(self._response)
-        return self._on_found(result) or self._on_absent(result)
+        booked = self._all_booked(result)
+        if len(booked) > 1:
+            return Fail(booked_twice(self.request, booked, self.doubt or self._failure))
+        return self._bought or self._on_found(result) or self._on_absent(result)
+
+    def _all_booked(self, result: LookUpResult[BookedT]) -> tuple[Booked, ...]:
+        """Return the purchases that stand under the reference.
+
+        What differs from the request counts only after a resend, which needs a look-up that found nothing.
+        """
+        booked: list[Booked] = [*result.ours, *result.incomplete]
+        if self.was_resent:
+            booked += result.foreign
+        end = self._bought
+        one = None if end is None else end.response or end.found
+        # A batch of vouchers has their ids, in any order.
+        known = frozenset[str]() if one is None else frozenset(one.id.split())
+        others = tuple(other for other in booked if not known.issuperset(other.id.split()))
+        return others if one is None else (one, *others)
+
+    def _confirm(self, end: Finish[ResponseT, BookedT]) -> Step[ResponseT, BookedT]:
+        """Finish, after checking that what may have been sent twice was booked once."""
+        if not self.was_resent:
+            return end
+        self._bought = end
+        return Search(until_answered=True)
+
+    def _refresh(self, booked: Booked) -> Refresh:
+        self._incomplete = booked
+        return Refresh(booked)
 
     def _on_absent(self, result: LookUpResult[BookedT]) -> Step[ResponseT, BookedT]:
         failure = self._failure
@@ -214,7 +243,8 @@ class Machine(Generic[ResponseT, BookedT]):
                 return Fail(_with_orders(failure, result))
             if result.is_empty and self.sends >= self.max_sends:
                 return Fail(failure)  # Rate limited to the end.
-        if not result.is_empty or not self._may_resend(outcome):
+        # Whatever a response holds, the server says that something was bought.
+        if self._seen or not result.is_empty or not self._may_resend(outcome):
             return Fail(self._in_doubt(result))
         return FindNearMatches()
 
@@ -236,20 +266,21 @@ class Machine(Generic[ResponseT, BookedT]):
         """Decide after an incomplete purchase was read again. It is ``None`` if it cannot be read."""
         verdict = None if booked is None else judge_response(booked, self.request)
         if booked is not None and verdict is Verdict.OURS:
-            return Finish(found=booked, was_found=self.sends == 0)
+            return self._confirm(Finish(found=booked, was_found=self.sends == 0))
         if booked is not None and verdict is Verdict.NOT_KEPT:
             return Fail(self._not_kept(booked))
         self.doubt = self.doubt or RoamifyError("the order is incomplete: items are missing", sent="answered")
-        return Fail(self._in_doubt(found=() if booked is None else (booked,)))
+        seen = booked or self._incomplete
+        return Fail(self._in_doubt(found=() if seen is None else (seen,)))
 
     def _on_found(self, result: LookUpResult[BookedT]) -> Step[ResponseT, BookedT] | None:
         """Return the step for a purchase that was found, if there is one."""
         if result.ours:
             booked = result.ours[0]
             is_growing = self.sends > 0 and booked.is_pending and booked.falls_short(self.request.packages())
-            return Refresh(booked) if is_growing else Finish(found=booked, was_found=self.sends == 0)
+            return self._refresh(booked) if is_growing else Finish(found=booked, was_found=self.sends == 0)
         if result.incomplete:
-            return Refresh(result.incomplete[0])
+            return self._refresh(result.incomplete[0])
         return Fail(self._not_kept(result.not_kept[0])) if result.not_kept else None
 
     # ---------------------------------------------------------------- errors

@@ -56,6 +56,8 @@ FAULTS: Final = (
     ("book_late", "before"),
     ("book_but_hide", "after"),
 )
+LOOK_UP_PATHS: Final = ("/api/esim/orders", "/api/esim/order")
+LOOK_UP_FAULTS: Final = ("drop", "503", "truncated")
 
 
 @attrs.frozen
@@ -92,6 +94,21 @@ def faults(share: float, late: float, dice: Random) -> list[dict[str, Any]]:
         )
         rest -= each
     return scripted
+
+
+def look_up_faults(share: float) -> list[dict[str, Any]]:
+    """Script faults that hit together this share of the look-ups, each as often as any other."""
+    each = share / len(LOOK_UP_FAULTS)
+    return (
+        [
+            {"method": "GET", "path": path, "fault": fault, "when": "before", "times": None}
+            | {"probability": each / (1 - number * each)}
+            for path in LOOK_UP_PATHS
+            for number, fault in enumerate(LOOK_UP_FAULTS)
+        ]
+        if share
+        else []
+    )
 
 
 def _seconds(fault: str, late: float) -> float:
@@ -136,10 +153,11 @@ class Stage:
         """Start the server with its books of before, and wait until it serves."""
         self.starts["sandbox"] += 1
         dice = Random(f"{self.choice.seed}/faults/{self.starts['sandbox']}")
-        scripted = faults(self.choice.faults, self.choice.late, dice)
+        scripted = faults(self.choice.faults, self.choice.late, dice) + look_up_faults(self.choice.look_up_faults)
         self.sandbox = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "roamify_async.sandbox", "--db", str(self.folder / "sandbox.db")),
             *("--port", self.plan.url.rpartition(":")[2], "--packages", str(PACKAGES), "--balance", self.balance),
+            *(("--latency", str(self.choice.latency)) if self.choice.latency else ()),
             *(word for fault in scripted for word in ("--fault", json.dumps(fault))),
             stdout=asyncio.subprocess.PIPE,
             cwd=ROOT,
@@ -462,6 +480,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add("--seed", type=int, default=1, metavar="S", help="what chooses requests, faults and kills (1)")
     add("--policy", choices=("look_up_then_resend", "look_up", "raise"), default="look_up_then_resend")
     add("--faults", type=float, default=0.2, metavar="P", help="share of the purchases that are hit (0.2)")
+    add("--look-up-faults", type=float, default=0.0, metavar="P", help="share of the look-ups that fail (0)")
+    add("--latency", type=float, default=0.0, metavar="SECONDS", help="before each response of the server (0)")
     add("--late", type=float, default=0.6, metavar="SECONDS", help="how late the server books or shows at times (0.6)")
     add("--window", type=float, default=1.5, metavar="SECONDS", help="for which the driver looks (1.5)")
     add("--concurrency", type=int, default=64, metavar="N", help="purchases in flight (64)")

@@ -1,4 +1,4 @@
-"""Wrong arguments are refused with clear errors, by both clients, before anything is sent where possible."""
+"""What a caller gets wrong is said clearly, in both clients, before anything is sent where that can be known."""
 
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -70,12 +70,12 @@ async def test_wrong_arguments(either, sandbox):
     ("quantity", "kind"), [(0, ValueError), (-1, ValueError), (1.0, TypeError), (True, TypeError), ("2", TypeError)]
 )
 def test_quantity(quantity, kind):
-    """A quantity is an integer from 1."""
+    """A quantity is a whole number from 1 up; a float or a flag is none."""
     with pytest.raises(kind, match="quantity"):
         OrderItem(PACKAGE, quantity)
 
 
-async def test_dates(either, sandbox):
+async def test_dates_go_out_alike(either, sandbox):
     """A date and its ISO text are the same request."""
     package = sandbox.kinds["travel_date"][0]
     order = await either.orders.create([OrderItem(package, 2)])
@@ -84,7 +84,7 @@ async def test_dates(either, sandbox):
 
 
 async def test_wrong_token(sandbox):
-    """A wrong token raises an ``AuthenticationError`` that says what to check, and does not show the token."""
+    """A wrong token is an ``AuthenticationError`` that says what to check, and not what the token was."""
     async with AsyncRoamify("not-the-right-token", base_url=sandbox.url) as roamify:
         with pytest.raises(AuthenticationError, match="partner portal") as caught:
             await roamify.account.balance()
@@ -111,7 +111,7 @@ async def test_unknown_country(either):
 
 
 async def test_known_country_without_packages(either, sandbox):
-    """A known country without matching packages gives an empty result."""
+    """A known country for which nothing matches is an empty answer, not an error."""
     assert len(await either.packages.list(country="Greece", days=9999)) == 0
     assert sandbox.state()["requests"]["GET /api/esim/countries"] == 1
 
@@ -127,7 +127,7 @@ async def test_typo_in_a_package_id(either, sandbox):
 
 
 async def test_unknown_package(either):
-    """``packages.get`` of an unknown id raises a ``NotFoundError`` that names it."""
+    """``packages.get`` of an unknown id is a ``NotFoundError`` that names it."""
     with pytest.raises(NotFoundError, match="esim-nowhere") as caught:
         await either.packages.get("esim-nowhere")
     assert caught.value.package_ids == ("esim-nowhere",)
@@ -141,7 +141,7 @@ async def test_invalid_amounts(either):
             await either.packages.page(gbs=gbs)
 
 
-async def test_countries_fail(either, sandbox):
-    """An empty page is returned if the countries cannot be read."""
+async def test_countries_that_cannot_be_had(either, sandbox):
+    """An empty page is given where the countries cannot be asked for: the page itself came."""
     sandbox.fail("GET", "/api/esim/countries", "403_html")
     assert len(await either.packages.page(country="Greece", days=999)) == 0

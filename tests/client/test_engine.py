@@ -1,4 +1,4 @@
-"""The engine over sockets: what is sent again, what is in doubt, and how long a call may take."""
+"""The engine over real sockets: what is sent again, what is in doubt, and how long a call may take."""
 
 import asyncio
 import json
@@ -63,39 +63,39 @@ RAISE = {"on_doubt": "raise", "retries": QUICK.retries, "check_packages": False,
 
 @pytest.fixture
 async def clock(monkeypatch):
-    """Control the time; waits between attempts take none."""
+    """Let the test move the time; the engine's waits between tries take none."""
     made = Clock(monkeypatch)
     monkeypatch.setattr(engine.anyio, "sleep", made.sleep)
     return made
 
 
-def count(sandbox, line):
-    """Return the number of requests of a kind."""
+def asked(sandbox, line):
+    """Count the requests that came for something."""
     return sandbox.state()["requests"].get(line, 0)
 
 
 async def until(condition):
-    """Run the loop until a condition holds."""
+    """Let the loop turn until something holds."""
     for _ in range(100_000):
         if condition():
             return
         await asyncio.sleep(0)
-    raise AssertionError("the condition never held")
+    raise AssertionError("it never came to that")
 
 
 async def failure(call, kind):
-    """Return the error that a call raises; its public class must be exactly *kind*."""
+    """Give the error with which a call ends; among the public classes it is exactly of that one."""
     with pytest.raises(kind) as caught:
         await call
     assert next(base for base in type(caught.value).__mro__ if base.__module__ == RoamifyError.__module__) is kind
     return caught.value
 
 
-class ScriptedTransport:
-    """Replaces the transport's ``send``: returns results one by one, repeats the last, and records the timeouts."""
+class Wire:
+    """Stands in for the transport's ``send``: gives outcomes one by one, the last for ever, and notes the limits."""
 
     def __init__(self, *outcomes: AttemptResult) -> None:
-        """Set the results."""
+        """Choose the outcomes."""
         self._outcomes = list(outcomes)
         self.timeouts: list[Timeouts] = []
 
@@ -106,7 +106,7 @@ class ScriptedTransport:
 
 
 def came(status=200, body=BOOKED, **headers: str):
-    """Return a response."""
+    """Make an answer."""
     return HttpResponse(status, {name.replace("_", "-"): value for name, value in headers.items()}, body.encode())
 
 
@@ -118,7 +118,7 @@ LATE_UNSENT = NoResponse("timeout", "no", "no place in the pool")
 
 
 READ_FAULTS = {
-    # fault: class, sent, status, part of the message
+    # fault: class, sent, status, what the message holds
     "drop": (ConnectionLostError, "maybe", None, "127.0.0.1"),
     "reset": (ConnectionLostError, "maybe", None, "127.0.0.1"),
     "truncated": (DecodeError, "answered", None, "the response is not JSON"),
@@ -139,12 +139,12 @@ READ_FAULTS = {
 
 @pytest.mark.parametrize("fault", READ_FAULTS)
 async def test_read_gives_up_after_five_tries(sandbox, client, clock, fault):
-    """A read is sent five times; the error is that of the last attempt."""
+    """A read is tried five times; then the error says what the last try came to."""
     kind, sent, status, text = READ_FAULTS[fault]
     sandbox.fail("GET", BALANCE, fault, times=50)
     error = await failure(client.account.balance(), kind)
     assert len(clock.slept) == 4
-    assert count(sandbox, f"GET {BALANCE}") == 5
+    assert asked(sandbox, f"GET {BALANCE}") == 5
     assert (error.sent, error.method, error.path) == (sent, "GET", BALANCE)
     assert text in str(error)
     assert f"GET {BALANCE}" in str(error)
@@ -158,54 +158,56 @@ async def test_read_gives_up_after_five_tries(sandbox, client, clock, fault):
         assert error.request_id is None
 
 
-@pytest.mark.parametrize("fault", sorted(READ_FAULTS.keys() - {"429_date"}))  # a date is at least a second ahead
+@pytest.mark.parametrize(
+    "fault", sorted(READ_FAULTS.keys() - {"429_date"})
+)  # a date is a second ahead: nobody waits here
 async def test_read_recovers(sandbox, either, fault):
-    """A read that fails three times returns the fourth response, and is not sent again."""
+    """A read whose trouble is over by the fourth try gives the answer, and is not sent again."""
     sandbox.fail("GET", BALANCE, fault, times=3)
     assert (await either.account.balance()).balance == Decimal(1000)
-    assert count(sandbox, f"GET {BALANCE}") == 4
+    assert asked(sandbox, f"GET {BALANCE}") == 4
 
 
 async def test_read_at_once(sandbox, client, clock):
-    """A read that succeeds is sent once, without waiting."""
+    """A read that succeeds is sent once, and nothing is waited for."""
     await client.account.balance()
-    assert (count(sandbox, f"GET {BALANCE}"), clock.slept) == (1, [])
+    assert (asked(sandbox, f"GET {BALANCE}"), clock.slept) == (1, [])
 
 
 @pytest.mark.parametrize(
     ("fault", "kind"), [("401", AuthenticationError), ("403_html", PermissionDeniedError), ("409", ConflictError)]
 )
 async def test_refused_read(sandbox, client, clock, fault, kind):
-    """A read that is refused permanently is sent once."""
+    """A read that is refused for good is sent once."""
     sandbox.fail("GET", BALANCE, fault, times=50)
     error = await failure(client.account.balance(), kind)
-    assert (error.sent, count(sandbox, f"GET {BALANCE}"), clock.slept) == ("answered", 1, [])
+    assert (error.sent, asked(sandbox, f"GET {BALANCE}"), clock.slept) == ("answered", 1, [])
 
 
-async def test_missing_is_not_repeated(sandbox, client, clock):
-    """A read of what does not exist is sent once."""
+async def test_missing_is_not_asked_for_again(sandbox, client, clock):
+    """Neither is one for what does not exist."""
     error = await failure(client.orders.get(order_id="none"), NotFoundError)
     assert (error.message, error.status) == ("Order not found", 404)
-    assert count(sandbox, "GET /api/esim/order") == 1
+    assert asked(sandbox, "GET /api/esim/order") == 1
 
 
 @pytest.mark.parametrize("tries", [1, 2, 7])
 async def test_tries(sandbox, client, clock, tries):
-    """``Retries(tries=)`` limits how often a request is sent."""
+    """``Retries(tries=)`` says how often a request is sent."""
     sandbox.fail("GET", BALANCE, "503", times=50)
     await failure(client.with_settings(retries=Retries(tries=tries)).account.balance(), ServerError)
-    assert (count(sandbox, f"GET {BALANCE}"), len(clock.slept)) == (tries, tries - 1)
+    assert (asked(sandbox, f"GET {BALANCE}"), len(clock.slept)) == (tries, tries - 1)
 
 
 async def test_one_try_is_one_request(sandbox, client):
-    """With ``Retries(tries=1)`` nothing is sent again, not even after a lost connection."""
+    """``Retries(tries=1)`` never sends again, not even a read whose connection was cut."""
     sandbox.fail("GET", BALANCE, "drop", times=50)
     await failure(client.with_settings(retries=Retries(tries=1)).account.balance(), ConnectionLostError)
-    assert count(sandbox, f"GET {BALANCE}") == 1
+    assert asked(sandbox, f"GET {BALANCE}") == 1
 
 
 async def test_read_on_a_dead_connection(clock):
-    """A read on a dead kept-alive connection is sent again at once, on a new one."""
+    """A read whose kept connection turns out to be dead is sent again at once, on a new one."""
 
     async def play(connection):
         while await connection.request():
@@ -221,7 +223,7 @@ async def test_read_on_a_dead_connection(clock):
 
 
 async def test_waits_grow(sandbox, client, clock):
-    """Without ``Retry-After`` the waits double up to the longest, less up to a half at random."""
+    """Without a Retry-After the waits double up to the longest, and up to half of each is taken away at random."""
     sandbox.fail("GET", BALANCE, "503", times=50)
     retries = Retries(tries=7, wait=1, longest_wait=6)
     await failure(client.with_settings(retries=retries).account.balance(), ServerError)
@@ -231,14 +233,14 @@ async def test_waits_grow(sandbox, client, clock):
 
 @pytest.mark.parametrize("fault", ["429", "503"])
 async def test_retry_after_seconds(sandbox, client, clock, fault):
-    """``Retry-After`` is waited for exactly, even beyond the longest wait."""
+    """A server's Retry-After is waited for exactly, even beyond the longest wait of our own."""
     sandbox.fail("GET", BALANCE, fault, times=2, seconds=17)
     await client.account.balance()
     assert clock.slept == [17, 17]
 
 
 async def test_retry_after_date(sandbox, client, clock):
-    """A date in ``Retry-After`` is waited for."""
+    """So is one that is a date."""
     sandbox.fail("GET", BALANCE, "429_date", seconds=30)
     await client.account.balance()
     (slept,) = clock.slept
@@ -246,8 +248,8 @@ async def test_retry_after_date(sandbox, client, clock):
 
 
 @pytest.mark.parametrize("value", ["soon", "-5", "Wed, 21 Oct 99999999999999999999 07:28:00 GMT", "1" * 400])
-async def test_invalid_retry_after(clock, value):
-    """An invalid ``Retry-After`` counts as absent."""
+async def test_retry_after_that_says_nothing(clock, value):
+    """A Retry-After that cannot be read is as none, and no odd exception comes of it."""
     async with Raw(answering(answer("{}", 429, Retry_After=value))) as server:
         async with AsyncRoamify(TOKEN, base_url=server.url, settings=QUICK) as client:
             error = await failure(client.account.balance(), RateLimitError)
@@ -260,24 +262,24 @@ async def test_invalid_retry_after(clock, value):
 
 
 async def test_retry_after_beyond_the_deadline(sandbox, client, clock):
-    """A wait that would exceed the deadline is not started."""
+    """A wait that would pass the call's own deadline is not begun."""
     sandbox.fail("GET", BALANCE, "429", times=50, seconds=60)
     error = await failure(client.with_settings(retries=Retries(deadline=50)).account.balance(), RateLimitError)
-    assert (error.retry_after, clock.slept, count(sandbox, f"GET {BALANCE}")) == (60, [], 1)
+    assert (error.retry_after, clock.slept, asked(sandbox, f"GET {BALANCE}")) == (60, [], 1)
     assert "retry after 60 s" in str(error)
 
 
 @pytest.mark.parametrize("scope", [anyio.fail_after, anyio.move_on_after])
 async def test_retry_after_beyond_the_callers_deadline(sandbox, client, clock, scope):
-    """A wait that would exceed a deadline around the call is not started; the refusal is raised at once."""
+    """Nor is one that would pass a deadline that the caller has set around the call: the refusal is raised at once."""
     sandbox.fail("GET", BALANCE, "429", times=50, seconds=60)
     with scope(50):
         error = await failure(client.account.balance(), RateLimitError)
-    assert (error.retry_after, clock.slept, count(sandbox, f"GET {BALANCE}")) == (60, [], 1)
+    assert (error.retry_after, clock.slept, asked(sandbox, f"GET {BALANCE}")) == (60, [], 1)
 
 
-async def test_retry_after_within_the_callers_deadline(sandbox, client, clock):
-    """A wait within the caller's deadline is made."""
+async def test_callers_deadline_that_suffices(sandbox, client, clock):
+    """A wait that fits into the caller's deadline is made."""
     sandbox.fail("GET", BALANCE, "429", seconds=40)
     with anyio.fail_after(50):
         await client.account.balance()
@@ -285,14 +287,14 @@ async def test_retry_after_within_the_callers_deadline(sandbox, client, clock):
 
 
 async def test_default_deadline(sandbox, client, clock):
-    """By default all attempts of a call may take two minutes together."""
+    """By default the tries of a call may take two minutes together."""
     sandbox.fail("GET", BALANCE, "503", times=50, seconds=50)
     await failure(client.account.balance(), ServerError)
-    assert (clock.slept, count(sandbox, f"GET {BALANCE}")) == ([50, 50], 3)
+    assert (clock.slept, asked(sandbox, f"GET {BALANCE}")) == ([50, 50], 3)
 
 
 async def test_one_deadline_for_all_tries(monkeypatch, sandbox, client, clock):
-    """The deadline covers all attempts and waits, and limits each attempt to the time left."""
+    """One deadline holds for all tries with their waits, and each try is cut to what is left of it."""
     sandbox.fail("GET", BALANCE, "503", times=50, seconds=4)
     given: list[float] = []
     send = client._engine.transport.send
@@ -303,13 +305,13 @@ async def test_one_deadline_for_all_tries(monkeypatch, sandbox, client, clock):
 
     monkeypatch.setattr(client._engine.transport, "send", noting)
     await failure(client.with_settings(retries=Retries(deadline=10)).account.balance(), ServerError)
-    assert (clock.slept, count(sandbox, f"GET {BALANCE}")) == ([4, 4], 3)
+    assert (clock.slept, asked(sandbox, f"GET {BALANCE}")) == ([4, 4], 3)
     assert given == pytest.approx([10, 6, 2], abs=0.9)
     assert all(left <= full for left, full in zip(given, [10, 6, 2], strict=True))
 
 
 async def test_deadline_ends_a_try(clock):
-    """The deadline ends the attempt under way, which is the last."""
+    """A try that is under way when the deadline comes is ended by it, and is the last."""
     async with Raw(silence) as server:
         settings = Settings(retries=Retries(deadline=5))
         async with AsyncRoamify(TOKEN, base_url=server.url, settings=settings) as client:
@@ -321,7 +323,7 @@ async def test_deadline_ends_a_try(clock):
 
 
 async def test_deadline_passed_while_waiting(monkeypatch, sandbox, client, clock):
-    """An attempt that leaves the limiter after the deadline is not sent; the previous error is raised."""
+    """A try that gets its place after the deadline is not sent: the call ends with what the try before came to."""
 
     async def oversleep(seconds: float) -> None:
         clock.move(seconds + 20)
@@ -329,11 +331,11 @@ async def test_deadline_passed_while_waiting(monkeypatch, sandbox, client, clock
     monkeypatch.setattr(engine.anyio, "sleep", oversleep)
     sandbox.fail("GET", BALANCE, "429", seconds=1)
     await failure(client.with_settings(retries=Retries(deadline=10)).account.balance(), RateLimitError)
-    assert count(sandbox, f"GET {BALANCE}") == 1
+    assert asked(sandbox, f"GET {BALANCE}") == 1
 
 
-async def test_timeout_is_repeated(clock):
-    """A read that times out is sent again."""
+async def test_timeout_is_tried_again(clock):
+    """A read without an answer in time is sent again, and gives the answer of the next try."""
 
     async def play(connection):
         await connection.request()
@@ -349,16 +351,16 @@ async def test_timeout_is_repeated(clock):
 
 
 async def silence(connection):
-    """Read a request and never respond."""
+    """Read and never answer."""
     await connection.request()
     await asyncio.Event().wait()
 
 
-# ---------------------------------------------------------------- timeouts
+# ---------------------------------------------------------------- time limits
 
 
 LIMITS = {
-    # call, timeouts of the caller -> connect, read, total
+    # who, what the caller says -> connect, read, total
     "default": ("account.balance", (), Timeouts(), (10, None, 30)),
     "row": ("esims.apply", ("e",), Timeouts(), (10, None, 100)),
     "purchase": ("orders.create", ([OrderItem("p")],), Timeouts(), (10, None, 60)),
@@ -389,14 +391,14 @@ async def test_long_tries(monkeypatch, given, total):
         wire = Wire(came(body=MONEY))
         monkeypatch.setattr(client._engine.transport, "send", wire)
         await client.account.balance()
-    assert transport.timeouts[0].total == pytest.approx(total)
+    assert wire.timeouts[0].total == pytest.approx(total)
 
 
-# ---------------------------------------------------------------- the limiter
+# ---------------------------------------------------------------- the queue
 
 
-async def test_limiter(clock):
-    """No more requests are in flight than allowed, and waiting in the limiter takes no time of the call."""
+async def test_queue(clock):
+    """No more requests are in flight than may be, and waiting for a place costs no time of a call's own."""
     in_flight = peak = gathered = 0
     gate = asyncio.Event()
 
@@ -422,8 +424,8 @@ async def test_limiter(clock):
     assert clock.slept == []
 
 
-async def test_time_in_the_limiter_does_not_count(clock):
-    """A call that waited in the limiter for longer than its deadline is still repeated."""
+async def test_time_in_the_queue_is_not_the_calls(clock):
+    """A call that waited for a place longer than all its tries may take is tried again all the same."""
     go_on = asyncio.Event()
 
     async def play(connection):
@@ -445,8 +447,8 @@ async def test_time_in_the_limiter_does_not_count(clock):
         assert (len(server.requests), clock.slept) == (3, [1])
 
 
-async def test_slot_is_free_between_attempts(monkeypatch):
-    """A call that waits for its next attempt holds no slot of the limiter."""
+async def test_place_is_free_between_tries(monkeypatch):
+    """A call that waits for its next try holds no place in the queue."""
     waiting, over = asyncio.Event(), asyncio.Event()
 
     async def sleep(_: float) -> None:
@@ -469,7 +471,7 @@ async def test_slot_is_free_between_attempts(monkeypatch):
 
 
 BRIEF = Retries(wait=0.001, longest_wait=0.001, deadline=0.3)
-"""Retries with which a call gives up soon."""
+"""Under these a call gives up soon."""
 
 
 @pytest.mark.parametrize(
@@ -489,26 +491,26 @@ BRIEF = Retries(wait=0.001, longest_wait=0.001, deadline=0.3)
     ],
 )
 async def test_action_is_not_repeated(sandbox, either, fault, kind, sent):
-    """An action that may have been done is sent once; if its eSIM does not become ready, the failure is raised."""
+    """An action that may have been done is sent once; where its eSIM does not get ready, its failure is raised."""
     order = await either.orders.create([OrderItem(plain(sandbox))])
     sandbox.fail("POST", APPLY, fault, times=50)
     with pytest.raises(kind) as caught:
         await either.with_settings(retries=BRIEF).esims.apply(order.items[0].esim_id)
     assert caught.value.sent == sent
-    assert count(sandbox, f"POST {APPLY}") == 1
+    assert asked(sandbox, f"POST {APPLY}") == 1
 
 
 @pytest.mark.parametrize("fault", ["drop", "reset", "503_html", "502_empty", "truncated", "garbled", "409", "pending"])
 async def test_action_that_was_done_is_read(sandbox, either, fault):
-    """An action whose response was lost is sent once, and its result is read."""
+    """An action whose answer was lost is sent once, and its eSIM is read."""
     order = await either.orders.create([OrderItem(plain(sandbox))])
     sandbox.fail("POST", APPLY, fault, when="after", times=50)
     assert (await either.esims.apply(order.items[0].esim_id)).is_installable
-    assert count(sandbox, f"POST {APPLY}") == 1
+    assert asked(sandbox, f"POST {APPLY}") == 1
 
 
-async def test_action_that_times_out_is_read(clock):
-    """An action that times out is not sent again; its result is read."""
+async def test_action_without_an_answer_is_not_repeated(clock):
+    """One that got no answer in time is not sent again: its eSIM is read."""
     ready = {"id": "e1", "status": "READY", "esim": {"lpaCode": "LPA:1$a$b"}}
 
     async def play(connection):
@@ -528,12 +530,12 @@ async def test_action_that_times_out_is_read(clock):
         assert [request.line.split()[0] for request in server.requests] == ["POST", "GET"]
 
 
-async def test_action_is_repeated_after_a_429(sandbox, client, clock):
-    """An action that was refused with a 429 was not done, and is sent again."""
+async def test_action_waits_for_its_turn(sandbox, client, clock):
+    """An action that came too soon was not done, and is sent again."""
     order = await client.orders.create([OrderItem(plain(sandbox))])
     sandbox.fail("POST", APPLY, "429", times=2, seconds=3)
     assert (await client.esims.apply(order.items[0].esim_id)).is_installable
-    assert (count(sandbox, f"POST {APPLY}"), clock.slept) == (3, [3, 3])
+    assert (asked(sandbox, f"POST {APPLY}"), clock.slept) == (3, [3, 3])
 
 
 CALLS = {
@@ -546,8 +548,8 @@ CALLS = {
 
 
 @pytest.mark.parametrize(("call", "text"), CALLS.values(), ids=CALLS)
-async def test_refused_connection_is_repeated(monkeypatch, call, text):
-    """Any request is sent again if it was never sent; the server receives it once."""
+async def test_refused_connection_is_tried_again(monkeypatch, call, text):
+    """What was never sent is sent again, whatever it is: a server that is there at the third try gets it once."""
     slept: list[float] = []
     sock = bound()
     server = Raw(answering(answer(text)), sock=sock)
@@ -566,7 +568,7 @@ async def test_refused_connection_is_repeated(monkeypatch, call, text):
 
 @pytest.mark.parametrize(("call", "_"), CALLS.values(), ids=CALLS)
 async def test_refused_connection(clock, call, _):
-    """If the connection is refused each time, nothing was sent."""
+    """Where nobody is there to the last, nothing was sent, and that is all there is to it."""
     with nobody() as url:
         async with AsyncRoamify(TOKEN, base_url=url, settings=Settings(check_packages=False)) as client:
             error = await failure(call(client), ConnectError)
@@ -578,7 +580,7 @@ async def test_refused_connection(clock, call, _):
 
 
 def plain(sandbox):
-    """Return a package that can be bought in every way."""
+    """Give a package that can be bought in every way."""
     return sandbox.kinds["plain"][0]
 
 
@@ -593,10 +595,10 @@ async def open_shop(**options: Any):
 
 
 class Shop:
-    """One way to buy in a sandbox, and the requests and orders that result."""
+    """One way to buy in a sandbox, and how often it was asked for and done."""
 
     def __init__(self, sandbox, client, way) -> None:
-        """Set the way to buy."""
+        """Choose the way."""
         self.sandbox = sandbox
         self.client = client
         self.line = {"order": ORDER, "instant": INSTANT, "top-up": TOP_UP}[way]
@@ -606,7 +608,7 @@ class Shop:
         self._before = 0
 
     async def ready(self):
-        """Prepare an eSIM if one is needed."""
+        """Have an eSIM where one is needed."""
         if self._way == "top-up":
             (line,) = (await self.client.orders.create([OrderItem(self.package_id)])).items
             self._iccid = (await self.client.esims.apply(line.esim_id)).iccid
@@ -616,7 +618,7 @@ class Shop:
         return self
 
     def buy(self, package_id=None, **facts: Any):
-        """Return the coroutine that buys."""
+        """Give the coroutine that buys."""
         package_id = package_id or self.package_id
         if self._way == "top-up":
             return self.client.topups.create(self._iccid, package_id, **facts)
@@ -629,24 +631,24 @@ class Shop:
 
     @property
     def posts(self):
-        """Number of requests to buy."""
-        return count(self.sandbox, f"POST {self.line}")
+        """Count the requests to buy."""
+        return asked(self.sandbox, f"POST {self.line}")
 
     @property
     def booked(self):
-        """What was bought."""
+        """Give what was bought."""
         return self.sandbox.state()["orders"][self._before :]
 
 
 @pytest.fixture(params=["order", "instant", "top-up"])
 async def shop(request, sandbox, client):
-    """Buy in each way, without look-ups."""
+    """Buy in each way, awaiting; nothing is looked for."""
     return await Shop(sandbox, client.with_settings(**RAISE), request.param).ready()
 
 
 @pytest.fixture(params=["order", "instant", "top-up"])
 async def either_shop(request, sandbox, either):
-    """Buy in each way with each client, without look-ups."""
+    """Buy in each way, with both clients; nothing is looked for."""
     return await Shop(sandbox, either.with_settings(**RAISE), request.param).ready()
 
 
@@ -693,8 +695,8 @@ async def test_purchase_in_doubt(either_shop, fault, when, kind, sent):
         assert (again.reference_id, type(again.reason), again.sent) == (error.reference_id, type(error.reason), sent)
 
 
-async def test_truncated_response_names_the_order(shop):
-    """The error of an unreadable response keeps its text and every id in it."""
+async def test_answer_that_was_cut_names_the_order(shop):
+    """Of an answer that cannot be read the error keeps the text and every id in it: the order is not lost."""
     shop.fail("truncated", "after")
     error = await failure(shop.buy(reference_id="my-order-1"), PurchaseInDoubtError)
     (order,) = shop.booked
@@ -702,8 +704,8 @@ async def test_truncated_response_names_the_order(shop):
     assert order["id"] in error.reason.body
 
 
-async def test_purchase_that_times_out(shop, clock):
-    """A purchase that times out is in doubt, and is sent once."""
+async def test_purchase_without_an_answer(shop, clock):
+    """A purchase that got no answer in time is in doubt, and is sent once."""
     before = len(shop.sandbox.state()["orders"])
     shop.fail("slow", "after", seconds=600)
     call = asyncio.ensure_future(shop.buy(reference_id="my-order-1"))
@@ -715,7 +717,7 @@ async def test_purchase_that_times_out(shop, clock):
 
 
 async def test_each_purchase_has_its_own_reference(shop):
-    """A purchase without a reference gets a new one, which the response carries."""
+    """Purchases without a reference get different ones, which the answers carry."""
     orders = [await shop.buy() for _ in range(3)]
     assert [order["referenceId"] for order in shop.booked] == [order.reference_id for order in orders]
     assert len({str(UUID(order.reference_id)) for order in orders}) == 3
@@ -723,24 +725,24 @@ async def test_each_purchase_has_its_own_reference(shop):
     assert shop.booked[-1]["referenceId"] == "mine"
 
 
-async def test_purchase_after_a_429(shop, clock):
-    """A purchase refused with a 429 is sent again with the same reference, and booked once."""
+async def test_purchase_that_came_too_soon(shop, clock):
+    """A purchase that came too soon is sent again after its wait, with the same reference, and is booked once."""
     shop.fail("429", times=2, seconds=3)
     order = await shop.buy()
     assert (shop.posts, clock.slept) == (3, [3, 3])
     assert [booked["referenceId"] for booked in shop.booked] == [order.reference_id]
 
 
-async def test_purchase_always_429(shop, clock):
-    """A purchase that is refused so each time was not bought, and is not in doubt."""
+async def test_purchase_that_came_too_soon_to_the_last(shop, clock):
+    """One that is refused so to the last was not bought, and is not in doubt."""
     shop.fail("429", times=50, seconds=3)
     error = await failure(shop.buy(reference_id="my-order-1"), RateLimitError)
     assert (error.sent, error.reference_id, error.package_ids) == ("answered", "my-order-1", (shop.package_id,))
     assert (shop.posts, shop.booked) == (5, [])
 
 
-async def test_purchase_429_beyond_the_deadline(shop, clock):
-    """A purchase whose wait would exceed the caller's deadline was not bought."""
+async def test_purchase_that_may_not_wait(shop, clock):
+    """Nor is one that would have to wait beyond the caller's deadline."""
     shop.fail("429", times=50, seconds=60)
     with anyio.fail_after(50):
         await failure(shop.buy(), RateLimitError)
@@ -749,7 +751,7 @@ async def test_purchase_429_beyond_the_deadline(shop, clock):
 
 @pytest.mark.parametrize(("fault", "kind"), [("401", AuthenticationError), ("403_html", PermissionDeniedError)])
 async def test_refused_purchase(either_shop, fault, kind):
-    """A refused purchase was not bought; the error names the purchase."""
+    """A purchase that is refused was not bought; the error is that of the refusal, with the purchase's names."""
     shop = either_shop
     shop.fail(fault, times=50)
     with pytest.raises(kind) as caught:
@@ -761,7 +763,7 @@ async def test_refused_purchase(either_shop, fault, kind):
 
 
 async def test_bad_purchase(sandbox, client):
-    """A purchase that is invalid for the server is refused, not in doubt."""
+    """What the server does not take is refused, not in doubt."""
     order = await client.orders.create([OrderItem(plain(sandbox))])
     esim = await client.esims.apply(order.items[0].esim_id)
     unfit = next(id for id in sandbox.kinds["plain"] if id.split("-")[1] != plain(sandbox).split("-")[1])
@@ -772,7 +774,7 @@ async def test_bad_purchase(sandbox, client):
 
 
 async def test_redirected_purchase():
-    """A redirected purchase is in doubt, and the redirect is not followed."""
+    """A purchase that is answered with a redirect is in doubt, and the other place is not asked."""
     async with Raw(answering(answer(BOOKED))) as elsewhere:
         redirect = answer("", 302, Location=elsewhere.url)
         async with Raw(answering(redirect)) as server:
@@ -784,7 +786,7 @@ async def test_redirected_purchase():
 
 
 async def test_conflict_with_our_order(either_shop):
-    """A conflict with our own order returns that order."""
+    """A conflict where our own order stands under the reference gives that order."""
     shop = either_shop
     shop.fail("409", "after")
     order = await shop.buy(reference_id="my-order-1")
@@ -794,7 +796,7 @@ async def test_conflict_with_our_order(either_shop):
 
 
 async def test_conflict_with_our_instant_order(sandbox, client):
-    """An instant order that is found has its eSIMs, ready to install."""
+    """An instant order that is found comes with its eSIMs, ready to install."""
     sandbox.fail("POST", INSTANT, "409", when="after")
     order = await client.orders.create_instant([OrderItem(plain(sandbox), 3)], reference_id="my-order-1")
     assert len(order.esims) == 3
@@ -802,7 +804,7 @@ async def test_conflict_with_our_instant_order(sandbox, client):
 
 
 async def test_conflict_with_an_order_that_shows_its_esims():
-    """An instant order that is listed with eSIMs and without packages is ours if their number is right."""
+    """An instant order that is shown with its eSIMs, and without packages, is ours if it has as many."""
     async with open_shop(instant_order_shows="esims") as (sandbox, client):
         sandbox.fail("POST", INSTANT, "409", when="after")
         order = await client.orders.create_instant([OrderItem(plain(sandbox), 2)], reference_id="my-order-1")
@@ -812,7 +814,7 @@ async def test_conflict_with_an_order_that_shows_its_esims():
 
 
 async def test_conflict_with_an_order_of_another_reference():
-    """An order that is listed with another reference is not ours."""
+    """An order that a server shows although its reference is another is not taken for ours."""
     now = int(datetime.now(UTC).timestamp())
     other = {"id": "o1", "referenceId": "theirs", "total": 1, "createdAt": now, "items": [{"packageId": "p1"}]}
 
@@ -846,7 +848,7 @@ async def test_response_with_another_reference(way):
 
 
 async def test_conflict_without_an_order(either_shop):
-    """A conflict without an order under the reference is raised."""
+    """A conflict where nothing stands under the reference is a refusal."""
     shop = either_shop
     shop.fail("409", "before")
     with pytest.raises(ConflictError) as caught:
@@ -855,8 +857,8 @@ async def test_conflict_without_an_order(either_shop):
     assert (shop.posts, shop.booked) == (1, [])
 
 
-async def test_conflict_without_a_look_up(shop):
-    """A conflict that cannot be looked up is in doubt."""
+async def test_conflict_that_cannot_be_looked_into(shop):
+    """A conflict into which it cannot be looked is in doubt."""
     shop.fail("409", "after")
     shop.sandbox.fail("GET", "*", "503", times=None)
     error = await failure(shop.buy(), PurchaseInDoubtError)
@@ -866,13 +868,13 @@ async def test_conflict_without_a_look_up(shop):
 
 @pytest.fixture
 async def strict():
-    """Open a client of a sandbox that accepts each reference once."""
+    """Open a client of a sandbox that takes each reference once."""
     async with open_shop(duplicate_reference="conflict") as shop:
         yield shop
 
 
 async def test_same_purchase_twice(strict):
-    """The same purchase under the same reference returns the existing order."""
+    """The same purchase under the same reference gives the order that is there."""
     sandbox, client = strict
     first = await client.orders.create([OrderItem(plain(sandbox), 2)], reference_id="r1")
     second = await client.orders.create([OrderItem(plain(sandbox)), OrderItem(plain(sandbox))], reference_id="r1")
@@ -881,7 +883,7 @@ async def test_same_purchase_twice(strict):
 
 @pytest.mark.parametrize("quantity", [1, 3])
 async def test_other_purchase_under_the_reference(strict, quantity):
-    """Another purchase under the same reference is a conflict that names the existing order."""
+    """Another purchase under the same reference is a conflict, which names the order that is there."""
     sandbox, client = strict
     first = await client.orders.create([OrderItem(plain(sandbox), 2)], reference_id="r1")
     error = await failure(client.orders.create([OrderItem(plain(sandbox), quantity)], reference_id="r1"), ConflictError)
@@ -889,8 +891,8 @@ async def test_other_purchase_under_the_reference(strict, quantity):
     assert len(sandbox.state()["orders"]) == 1
 
 
-async def test_insufficient_balance():
-    """An insufficient balance is a conflict, not a doubt."""
+async def test_too_little_money():
+    """A balance that does not suffice is a conflict, not a doubt."""
     async with open_shop(balance="0.01") as (sandbox, client):
         error = await failure(client.orders.create([OrderItem(plain(sandbox))]), ConflictError)
     assert "Insufficient partner balance" in str(error)
@@ -906,7 +908,7 @@ async def test_unknown_package(shop):
 
 
 async def test_unknown_package_among_others(sandbox, client):
-    """Of several packages only the unknown ones are named."""
+    """Of several packages only those are named that do not exist."""
     items = [OrderItem(plain(sandbox)), OrderItem("no-such-package")]
     error = await failure(client.orders.create(items), PackageNotFoundError)
     assert "there is no package 'no-such-package'" in str(error)
@@ -914,7 +916,7 @@ async def test_unknown_package_among_others(sandbox, client):
 
 
 async def test_unknown_package_that_cannot_be_looked_up(shop):
-    """If the packages cannot be looked up, the purchase is in doubt."""
+    """Where it cannot be known whether the package exists, the purchase is in doubt."""
     shop.sandbox.fail("GET", "*", "503", times=50)
     error = await failure(shop.buy("no-such-package"), PurchaseInDoubtError)
     assert type(error.reason) is ServerError
@@ -923,7 +925,7 @@ async def test_unknown_package_that_cannot_be_looked_up(shop):
 @pytest.mark.parametrize("way", ["order", "instant", "top-up"])
 @pytest.mark.parametrize("reference", [None, "my-order-1"], ids=["own", "given"])
 async def test_cancelled_purchase(caplog, way, reference):
-    """A cancelled purchase leaves its reference as a note on the exception and in the log."""
+    """A purchase that is cancelled leaves its reference as a note on the exception and in the log."""
     facts = {"reference_id": reference}
     calls = {
         "order": lambda client: client.orders.create([OrderItem("p1")], **facts),
@@ -948,11 +950,11 @@ async def test_cancelled_purchase(caplog, way, reference):
         assert f"orders.reconcile({sent!r})" in text
 
 
-# ---------------------------------------------------------------- how far a request got
+# ---------------------------------------------------------------- how far it got
 
 
-async def test_sent_is_the_strongest():
-    """``sent`` is the strongest of all attempts: a read that was answered once was answered."""
+async def test_strongest_of_several_tries():
+    """Of several tries the strongest counts: a read that was answered once was answered, wherever it ended."""
 
     async def play(connection):
         await connection.request()
@@ -964,8 +966,8 @@ async def test_sent_is_the_strongest():
         assert (error.sent, len(server.requests)) == ("answered", 1)
 
 
-async def test_maybe_is_stronger_than_no():
-    """A read that may have been sent may have been sent, even if the last connection was refused."""
+async def test_stronger_than_a_refused_connection():
+    """A read that may have been sent may have been, even if the last connection was refused."""
 
     async def play(connection):
         await connection.request()
@@ -984,12 +986,12 @@ async def buying(monkeypatch):
     async with AsyncRoamify(TOKEN, settings=Settings(**RAISE)) as client:
 
         async def buy(*outcomes: AttemptResult):
-            transport = ScriptedTransport(*outcomes)
-            monkeypatch.setattr(client._engine.transport, "send", transport)
+            wire = Wire(*outcomes)
+            monkeypatch.setattr(client._engine.transport, "send", wire)
             try:
-                return transport, await client.orders.create([OrderItem("p1")])
+                return wire, await client.orders.create([OrderItem("p1")])
             except RoamifyError as error:
-                return transport, error
+                return wire, error
 
         yield buy
 
@@ -1008,10 +1010,10 @@ async def test_purchase_lost_after_a_refusal(buying):
 
 @pytest.mark.parametrize(("unsent", "kind"), [(UNSENT, ConnectError), (LATE_UNSENT, RequestTimeoutError)])
 async def test_purchase_never_sent(buying, unsent, kind):
-    """A purchase that never left was not bought."""
-    transport, error = await buying(unsent)
+    """A purchase that never left in all tries was not bought."""
+    wire, error = await buying(unsent)
     assert type(error) is kind
-    assert (error.sent, len(transport.timeouts)) == ("no", 5)
+    assert (error.sent, len(wire.timeouts)) == ("no", 5)
     assert error.package_ids == ("p1",)
 
 
@@ -1033,7 +1035,7 @@ async def test_purchase_sent_after_it_had_not_left(buying):
 
 
 async def echo(connection):
-    """Respond with the request's headers in the message: 401 to a GET, 200 and no JSON to a POST."""
+    """Answer 401 with the request's own headers in the message, and 200 with them to a POST, as no JSON."""
     while request := await connection.request():
         status = 200 if request.line.startswith("POST") else 401
         text = f'{{"message": "you sent {request.get("Authorization")}"}}'
@@ -1041,7 +1043,7 @@ async def echo(connection):
 
 
 async def errors(client, lost):
-    """Return an error of each kind: refused, unreadable, in doubt, not connected."""
+    """Give an error of each kind of a call: refused, unreadable, in doubt, and not connected."""
     found = []
     for call in (
         client.account.balance(),
@@ -1064,7 +1066,7 @@ async def errors(client, lost):
 
 
 def everything(error):
-    """Return every text of an error that may be logged, local variables included."""
+    """Render an error in every way in which it may end up in a log, local variables included."""
     trace = traceback.TracebackException.from_exception(error, capture_locals=True)
     chained: list[Any] = []
     while trace is not None:
@@ -1074,7 +1076,7 @@ def everything(error):
 
 
 async def test_no_token_in_errors_and_logs(caplog):
-    """The token is in no error, no traceback with local variables, and no log record of any library."""
+    """The token stands in no error, no traceback with local variables, and no log line of any library."""
     caplog.set_level(logging.DEBUG)
     settings = Settings(**RAISE)
     async with Raw(echo) as server:
@@ -1095,8 +1097,8 @@ async def test_no_token_in_errors_and_logs(caplog):
     assert "you sent Bearer ***" in str(found[0])
 
 
-def test_no_token_in_errors_of_the_sync_client(caplog):
-    """The token is in no error of the synchronous client."""
+def test_no_token_in_blocking_errors(caplog):
+    """Nor does it in those of the blocking client."""
     caplog.set_level(logging.DEBUG)
     with nobody() as url, Roamify(TOKEN, base_url=url, settings=QUICK) as client:
         with pytest.raises(ConnectError) as caught:
@@ -1111,21 +1113,21 @@ def test_no_token_in_errors_of_the_sync_client(caplog):
     [(TOKEN, "ftp://example.com"), (TOKEN, "http://example.com"), (f"{TOKEN} {TOKEN}", "https://example.com")],
     ids=["no URL", "clear text", "bad token"],
 )
-def test_no_token_in_errors_of_the_constructor(kind, token, base_url):
-    """The token is not in the error of a client that cannot be created."""
+def test_no_token_in_errors_of_the_start(kind, token, base_url):
+    """Nor does it where the client cannot be made."""
 
     def make(given):
         try:
             kind(given.pop(), base_url=base_url)
         except ConfigurationError as error:
             return error
-        raise AssertionError("it was created")
+        raise AssertionError("it was made")
 
     assert TOKEN not in everything(make([token]))
 
 
-async def test_log_records(sandbox, client, caplog):
-    """Each failed attempt is logged at INFO with the wait, and the end of a call at DEBUG."""
+async def test_log_lines(sandbox, client, caplog):
+    """Each try that failed is a line at INFO with the wait, and the end of a call one at DEBUG."""
     caplog.set_level(logging.DEBUG, "roamify_async")
     sandbox.fail("GET", BALANCE, "503")
     await client.account.balance()
@@ -1136,8 +1138,8 @@ async def test_log_records(sandbox, client, caplog):
 # ---------------------------------------------------------------- views
 
 
-async def test_view_shares_the_limiter():
-    """A view waits in its client's limiter, and uses its connection."""
+async def test_view_shares_the_queue():
+    """A view waits in its client's queue, and uses its connection."""
     go_on = asyncio.Event()
 
     async def play(connection):
@@ -1161,13 +1163,13 @@ async def test_view_shares_the_limiter():
 
 
 async def test_view_has_its_own_settings(sandbox, client, clock):
-    """A view has its own settings; those of its client are unchanged."""
+    """A view's settings are its own; those of its client stay as they are."""
     view = client.with_settings(retries=Retries(tries=2))
     assert view.settings == client.settings.changed(retries=Retries(tries=2))
     assert client.settings == QUICK
     sandbox.fail("GET", BALANCE, "503", times=50)
     await failure(view.account.balance(), ServerError)
-    assert count(sandbox, f"GET {BALANCE}") == 2
+    assert asked(sandbox, f"GET {BALANCE}") == 2
     assert view.with_settings(user_agent="x").settings.retries.tries == 2
 
 
@@ -1190,11 +1192,11 @@ async def test_closing_a_view(sandbox, client):
     await client.aclose()
     with pytest.raises(ConfigurationError, match="is closed"):
         await view.account.balance()
-    assert count(sandbox, f"GET {BALANCE}") == 2
+    assert asked(sandbox, f"GET {BALANCE}") == 2
 
 
-def test_closing_a_sync_view():
-    """Closing a synchronous view does nothing either."""
+def test_closing_a_blocking_view():
+    """So it is with the blocking client."""
     with Sandbox(packages=100) as sandbox:
         with Roamify(sandbox.token, base_url=sandbox.url, settings=QUICK) as client:
             with client.with_settings(user_agent="view/1") as view:
@@ -1204,4 +1206,4 @@ def test_closing_a_sync_view():
             client.account.balance()
         with pytest.raises(ConfigurationError, match="is closed"):
             view.account.balance()
-        assert count(sandbox, f"GET {BALANCE}") == 3
+        assert asked(sandbox, f"GET {BALANCE}") == 3

@@ -1,4 +1,4 @@
-"""Insurance is ordered and issued once, and personal data stays private."""
+"""Insurance is ordered once and issued once, what a traveller tells stays private, and nothing wrong is sent."""
 
 import json
 import pickle
@@ -65,30 +65,30 @@ JOURNEY: dict[str, Any] = {
 
 
 def failed(status: int, message: str = "no") -> bytes:
-    """Return an error as the server sends it."""
+    """Write a refusal as the server does."""
     return answer(json.dumps({"message": message, "status": "failed"}), status)
 
 
-def success(data: object) -> bytes:
-    """Return data as the server sends it."""
+def told(data: object) -> bytes:
+    """Write an answer as the server does."""
     return answer(json.dumps({"status": "success", "data": data}))
 
 
-# ---------------------------------------------------------------- wrong arguments
+# ---------------------------------------------------------------- what is refused before it is sent
 
 
 def order(*items: OrderItem) -> Callable[[Any], Any]:
-    """Return a call that orders these items."""
+    """Order these."""
     return lambda client: client.insurance.order(items)
 
 
 def apply(**changes: Any) -> Callable[[Any], Any]:
-    """Return a call that applies with some arguments changed."""
+    """Apply with something changed."""
     return lambda client: client.insurance.apply("p-1", **{**JOURNEY, **changes})
 
 
 def insurer(**changes: Any) -> Callable[[Any], Any]:
-    """Return a call that applies for a traveller with some data changed."""
+    """Apply for a traveller with something changed."""
     return lambda client: client.insurance.apply("p-1", **{**JOURNEY, "insurer": attrs.evolve(LAYLA, **changes)})
 
 
@@ -113,7 +113,7 @@ WRONG: dict[str, WrongCall] = {
     "an end on the first day": (apply(end_date=date(2027, 7, 1)), ValueError, "end_date must be after start_date"),
     "no start": (apply(start_date=None), TypeError, "start_date must be a date"),
     "an end in words": (apply(end_date="next week"), ValueError, "end_date must be a date like 2027-07-01"),
-    "an end as it is sent": (apply(end_date="07/07/2027"), ValueError, "end_date must be a date like 2027-07-01"),
+    "an end like on the wire": (apply(end_date="07/07/2027"), ValueError, "end_date must be a date like 2027-07-01"),
     "a start with a time": (apply(start_date=datetime(2027, 7, 1, tzinfo=UTC)), TypeError, "start_date .* a datetime"),
     "a mobile with a plus": (apply(mobile="+966501234567"), ValueError, r"mobile must be 8 to 15 digits .*without \+"),
     "a mobile with spaces": (apply(mobile="966 50 1234567"), ValueError, "mobile must be 8 to 15 digits"),
@@ -127,7 +127,7 @@ WRONG: dict[str, WrongCall] = {
     "no first name": (insurer(first_name=" "), ValueError, "first_name must be a name"),
     "no last name": (insurer(last_name=""), ValueError, "last_name must be a name"),
     "no nationality": (insurer(nationality=""), ValueError, "nationality must not be empty"),
-    "a future birth": (insurer(date_of_birth=date(2999, 1, 1)), ValueError, "date_of_birth must be a day in the past"),
+    "a birth to come": (insurer(date_of_birth=date(2999, 1, 1)), ValueError, "date_of_birth must be a day in the past"),
     "a birth long ago": (insurer(date_of_birth=date(1800, 1, 1)), ValueError, "at most 120 years ago"),
     "a birth in words": (insurer(date_of_birth="1.7.1990"), ValueError, "date_of_birth must be a datetime.date"),
     "a birth with a time": (insurer(date_of_birth=datetime(1990, 7, 1, tzinfo=UTC)), TypeError, "date_of_birth must"),
@@ -146,14 +146,14 @@ async def test_wrong_arguments(either, sandbox):
 
 @pytest.mark.parametrize("quantities", [(1,), (5,), (2, 3), (1, 1, 1, 1, 1)])
 def test_five_policies(quantities):
-    """Up to five policies can be ordered at once, in any number of lines."""
+    """Up to five policies can be ordered at once, in as many lines as one likes."""
     wanted = [OrderItem(WEEK if place % 2 else MONTH, quantity) for place, quantity in enumerate(quantities)]
     request = OrderInsurance(wanted)
     assert sum(request.packages().values()) == sum(quantities)
 
 
-def test_limits():
-    """The shortest and longest mobile numbers and ids are accepted, and a traveller of 120 years."""
+def test_least_and_most():
+    """The shortest and longest mobile numbers and ids are taken, and a traveller of 120 years."""
     today = datetime.now(UTC).date()
     for mobile, number, born in (
         ("1" * 8, "a1B2c", date(today.year - 120, 1, 1)),
@@ -164,11 +164,11 @@ def test_limits():
         assert (request.mobile, request.insurer.date_of_birth) == (mobile, born)
 
 
-# ---------------------------------------------------------------- dates and personal data
+# ---------------------------------------------------------------- days and privacy
 
 
-def test_dates_in_requests():
-    """Dates are sent like 31/12/2027; fields that are not set are left out."""
+def test_days_on_the_wire():
+    """Days go out like 31/12/2027, whether they were given as dates or as ISO text; what is not told is left out."""
     traveller = Insurer("Layla", "Saleh", "Saudi Arabian", date_of_birth="1990-07-01")
     days: dict[str, Any] = {"start_date": "2027-12-31", "end_date": date(2028, 1, 6), "insurer": traveller}
     body = encode(ApplyPolicy("p-1", **{**JOURNEY, **days}), "POST", "/api/insurance/apply").body
@@ -190,20 +190,20 @@ def test_dates_in_requests():
         (None, None),
     ],
 )
-def test_dates_in_responses(shown, day):
-    """Dates are read in all formats of the API; "" is ``None``."""
+def test_days_in_answers(shown, day):
+    """A day is read in any of the API's ways to write one; an empty text is none."""
     assert structure({"policyId": "p", "startDate": shown}, Policy).start_date == day
 
 
 @pytest.mark.parametrize("shown", ["12/31/2027", "30/02/2027", "1/1/2027", "31-12-2027", "soon", 20271, True, ["x"]])
-def test_invalid_dates(shown):
-    """Other text is refused with its path."""
+def test_days_that_are_none(shown):
+    """What is no day is refused, and the place is named."""
     with pytest.raises(ValueError, match=re.escape("$.startDate: ")):
         structure({"policyId": "p", "startDate": shown}, Policy)
 
 
 def test_private():
-    """Personal data never appears in a ``repr``, and survives pickling."""
+    """Neither the request nor the policy shows who is insured, nor how to reach them; pickling keeps it."""
     request = ApplyPolicy("p-1", **JOURNEY)
     issued = structure({"policyId": "p", "insurerName": "Layla Saleh"}, Policy)
     secrets = ("Layla", "Saleh", "1990", "1023456789", "X1234567", "966501234567", "layla@example.com")
@@ -223,7 +223,7 @@ def test_personal_data_is_not_repeated():
             assert not re.search(r"12345|966 50|\+966|٩|1023|1\.7|2999|1800|a@b", message), name
 
 
-# ---------------------------------------------------------------- orders
+# ---------------------------------------------------------------- orders, answer by answer
 
 
 BLIND = QUICK.changed(check_packages=False, look_first=False)
@@ -237,12 +237,12 @@ def impatient(monkeypatch) -> None:
     monkeypatch.setattr(attempt, "FIRST_PAUSE", 0.01)
 
 
-Scripted = Callable[[Mapping[str, list[bytes]]], AbstractAsyncContextManager[tuple[Raw, AsyncRoamify]]]
+Stage = Callable[[Mapping[str, list[bytes]]], AbstractAsyncContextManager[tuple[Raw, AsyncRoamify]]]
 
 
 @pytest.fixture
-def scripted() -> Scripted:
-    """Run a server with scripted responses to each route, and a client of it."""
+def stage() -> Stage:
+    """Have a server that answers each route as told, and a client of it."""
 
     @asynccontextmanager
     async def play(routes: Mapping[str, list[bytes]]) -> AsyncIterator[tuple[Raw, AsyncRoamify]]:
@@ -256,39 +256,39 @@ def scripted() -> Scripted:
 
 
 def count(server: Raw, route: str) -> int:
-    """Return the number of requests of a kind."""
-    return sum(request.line.partition("?")[0].removesuffix(" HTTP/1.1") == route for request in server.requests)
+    """Count the requests of a kind."""
+    return sum(asked.line.partition("?")[0].removesuffix(" HTTP/1.1") == route for asked in server.requests)
 
 
 def booked(*packages: str, reference_id: str = "r", age: int = 0) -> bytes:
-    """Return an order as the server sends it."""
+    """Write an order as the server does."""
     made = int(time.time()) - age
     lines = [{"policyId": f"p-{n}", "packageId": package, "price": 9.5} for n, package in enumerate(packages)]
-    return success({"id": "o-1", "referenceId": reference_id, "total": 9.5, "items": lines, "createdAt": made})
+    return told({"id": "o-1", "referenceId": reference_id, "total": 9.5, "items": lines, "createdAt": made})
 
 
 @pytest.mark.parametrize("failure", [failed(503), failed(409), b"", answer("{"), failed(302)], ids=range(5))
-async def test_order_is_looked_up(scripted, failure):
-    """Whatever hides the response, our order is found by its reference, and made once."""
-    async with scripted({ORDER: [failure], FOUND: [booked(WEEK, WEEK)]}) as (server, client):
+async def test_order_is_looked_up(stage, failure):
+    """Whatever hides the answer, our order is looked up by its reference, and made once."""
+    async with stage({ORDER: [failure], FOUND: [booked(WEEK, WEEK)]}) as (server, client):
         order = await client.insurance.order([OrderItem(WEEK, 2)], reference_id="r")
     assert [line.policy_id for line in order.items] == ["p-0", "p-1"]
     assert (count(server, ORDER), count(server, FOUND)) == (1, 1)
     assert server.requests[1].line.startswith(f"{FOUND}?referenceId=r ")
 
 
-async def test_order_appears_late(scripted):
-    """An order that does not exist yet is polled until it does."""
-    lookups = [failed(404), failed(404), booked(WEEK)]
-    async with scripted({ORDER: [b""], FOUND: lookups}) as (server, client):
+async def test_order_that_is_not_there_yet(stage):
+    """An order that is not there at first is looked for until it is."""
+    looks = [failed(404), failed(404), booked(WEEK)]
+    async with stage({ORDER: [b""], FOUND: looks}) as (server, client):
         patient = client.with_settings(reconcile_window=30)
         assert (await patient.insurance.order([OrderItem(WEEK)], reference_id="r")).id == "o-1"
     assert (count(server, ORDER), count(server, FOUND)) == (1, 3)
 
 
-async def test_order_is_absent(scripted):
-    """An order that is not found stays in doubt, and the error says how to look it up."""
-    async with scripted({ORDER: [failed(503)], FOUND: [failed(404)]}) as (server, client):
+async def test_order_that_is_not_there(stage):
+    """An order that is not there stays in doubt, and the error says how to look it up."""
+    async with stage({ORDER: [failed(503)], FOUND: [failed(404)]}) as (server, client):
         for _ in range(2):
             with pytest.raises(PurchaseInDoubtError, match=r"insurance\.get_order\(reference_id='r'\)") as caught:
                 await client.insurance.order([OrderItem(WEEK)], reference_id="r")
@@ -306,15 +306,15 @@ async def test_order_is_sent_again_after_a_proven_absence(stage):
     ) as (server, client):
         allowed = client.with_settings(on_doubt="look_up_then_resend", reconcile_window=0)
         assert (await allowed.insurance.order([OrderItem(WEEK)], reference_id="r")).id == "o-1"
-    sent = [request.body for request in server.requests if request.line.startswith(ORDER)]
+    sent = [asked.body for asked in server.requests if asked.line.startswith(ORDER)]
     assert len(sent) == 2
     assert sent[0] == sent[1]
 
 
-async def test_insufficient_balance(scripted):
-    """A 409 without an order under the reference raises the server's message."""
+async def test_order_with_a_balance_too_low(stage):
+    """A 409 with no order under the reference is a ``ConflictError`` in the server's words."""
     low = failed(409, "Insufficient partner balance")
-    async with scripted({ORDER: [low], FOUND: [failed(404)]}) as (server, client):
+    async with stage({ORDER: [low], FOUND: [failed(404)]}) as (server, client):
         with pytest.raises(ConflictError, match="Insufficient partner balance"):
             await client.insurance.order([OrderItem(WEEK)])
     assert (count(server, ORDER), count(server, FOUND)) == (1, 1)
@@ -325,16 +325,16 @@ async def test_insufficient_balance(scripted):
     [booked(MONTH), booked(WEEK, WEEK), booked(WEEK, reference_id="R"), booked(WEEK, age=400)],
     ids=["package", "more", "reference", "age"],
 )
-async def test_another_order_under_the_reference(scripted, other):
-    """An order that is not the purchase is named, and never returned for it."""
-    async with scripted({ORDER: [failed(409)], FOUND: [other]}) as (_, client):
+async def test_another_order_under_the_reference(stage, other):
+    """An order that is not the purchase is named, and never given out for it."""
+    async with stage({ORDER: [failed(409)], FOUND: [other]}) as (_, client):
         with pytest.raises(ConflictError, match="there are other orders under this reference: o-1"):
             await client.insurance.order([OrderItem(WEEK)], reference_id="r")
 
 
-async def test_look_ups_that_fail(scripted):
-    """A look-up that fails proves no absence, so that nothing is sent again."""
-    async with scripted({ORDER: [b""], FOUND: [failed(400)]}) as (server, client):
+async def test_look_ups_that_fail(stage):
+    """A look-up that fails proves no absence: nothing is sent again, whatever is allowed."""
+    async with stage({ORDER: [b""], FOUND: [failed(400)]}) as (server, client):
         with pytest.raises(PurchaseInDoubtError):
             await client.with_settings(on_doubt="look_up_then_resend").insurance.order([OrderItem(WEEK)])
     assert count(server, ORDER) == 1
@@ -352,15 +352,15 @@ async def test_typo_in_a_package_id(stage):
             await checking.insurance.order([OrderItem(WEEK)])
 
 
-# ---------------------------------------------------------------- policies
+# ---------------------------------------------------------------- policies, answer by answer
 
 
 def policy(status: str, **changes: Any) -> bytes:
-    """Return a policy as the server sends it; its empty fields are set once it is issued."""
+    """Write a policy as the server does; with days and a name from the moment on at which it is issued."""
     issued = {"startDate": "01/07/2027", "endDate": "07/07/2027", "insurerName": "LAYLA  Saleh"}
     empty = dict.fromkeys(issued, "")
     facts = empty if status in {"NEW", "PENDING"} else issued
-    return success({"policyId": "p-1", "status": status, **facts, "policy": None, "expiredAt": -1, **changes})
+    return told({"policyId": "p-1", "status": status, **facts, "policy": None, "expiredAt": -1, **changes})
 
 
 LOST = {
@@ -374,10 +374,10 @@ LOST = {
 
 
 @pytest.mark.parametrize("failure", LOST.values(), ids=LOST)
-async def test_policy_is_read(scripted, failure):
-    """If it is not known whether a policy was issued, it is polled and never applied for again."""
-    lookups = [policy("NEW"), failed(503), policy("PENDING"), policy("ISSUED")]
-    async with scripted({APPLY: [failure], POLICY: lookups}) as (server, client):
+async def test_policy_is_read(stage, failure):
+    """Where it is not known whether a policy was issued, it is read until it is, and never applied for again."""
+    looks = [policy("NEW"), failed(503), policy("PENDING"), policy("ISSUED")]
+    async with stage({APPLY: [failure], POLICY: looks}) as (server, client):
         patient = client.with_settings(reconcile_window=30)
         issued = await patient.insurance.apply("p-1", **JOURNEY)
     assert (issued.status, issued.start_date, issued.is_issued) == (PolicyStatus.ISSUED, date(2027, 7, 1), True)
@@ -399,18 +399,18 @@ OTHERS = {
 @pytest.mark.parametrize(
     ("failure", "kind"), [(b"", ConnectionLostError), (failed(409), ConflictError)], ids=["lost", "409"]
 )
-async def test_policy_does_not_match(scripted, other, failure, kind):
-    """A policy that was issued for something else, or never will be, is not returned; the failure is raised."""
-    async with scripted({APPLY: [failure], POLICY: [other]}) as (server, client):
+async def test_policy_that_is_not_what_was_asked_for(stage, other, failure, kind):
+    """A policy that was issued for something else, or never will be, is not given out: what went wrong is raised."""
+    async with stage({APPLY: [failure], POLICY: [other]}) as (server, client):
         with pytest.raises(kind, match=r"the policy is [A-Z_]+: see insurance\.policy\('p-1'\)"):
             await client.insurance.apply("p-1", **JOURNEY)
     assert (count(server, APPLY), count(server, POLICY)) == (1, 1)
 
 
 @pytest.mark.parametrize("message", ["refused by the provider", ""])
-async def test_provider_that_fails(scripted, message):
-    """A 502 is raised if the policy is not issued within the window."""
-    async with scripted({APPLY: [failed(502, message)], POLICY: [policy("NEW")]}) as (server, client):
+async def test_provider_that_fails(stage, message):
+    """A 502 is raised once the window has passed and the policy is not issued; it is not applied for again."""
+    async with stage({APPLY: [failed(502, message)], POLICY: [policy("NEW")]}) as (server, client):
         with pytest.raises(ServerError) as caught:
             await client.insurance.apply("p-1", **JOURNEY)
     assert caught.value.status == 502
@@ -418,34 +418,34 @@ async def test_provider_that_fails(scripted, message):
     assert count(server, POLICY) >= 1
 
 
-async def test_policy_that_takes_too_long(scripted):
-    """The failure is raised if the policy is not issued before the deadline."""
+async def test_policy_that_takes_too_long(stage):
+    """Where the call's deadline ends before the policy is issued, what went wrong is raised."""
     short = Retries(tries=1, deadline=0.05)
-    async with scripted({APPLY: [failed(409, "being issued")], POLICY: [policy("PENDING")]}) as (server, client):
+    async with stage({APPLY: [failed(409, "being issued")], POLICY: [policy("PENDING")]}) as (server, client):
         with pytest.raises(ConflictError, match="being issued"):
             await client.with_settings(retries=short).insurance.apply("p-1", **JOURNEY)
     assert count(server, APPLY) == 1
 
 
 @pytest.mark.parametrize(("status", "kind"), [(400, BadRequestError), (404, NotFoundError), (402, APIStatusError)])
-async def test_refused_application(scripted, status, kind):
-    """A refusal is raised at once, without a look-up."""
-    async with scripted({APPLY: [failed(status, "coverage starts today")]}) as (server, client):
+async def test_refused_application(stage, status, kind):
+    """A plain refusal is raised at once, and nothing is read."""
+    async with stage({APPLY: [failed(status, "coverage starts today")]}) as (server, client):
         with pytest.raises(kind, match="coverage starts today"):
             await client.insurance.apply("p-1", **JOURNEY)
     assert len(server.requests) == 1
 
 
-async def test_policy_that_cannot_be_read(scripted):
-    """If the look-up is refused, the first failure is raised."""
-    async with scripted({APPLY: [b""], POLICY: [failed(404)]}) as (server, client):
+async def test_policy_that_cannot_be_read(stage):
+    """Where reading is refused, what went wrong first is raised."""
+    async with stage({APPLY: [b""], POLICY: [failed(404)]}) as (server, client):
         with pytest.raises(ConnectionLostError):
             await client.insurance.apply("p-1", **JOURNEY)
     assert (count(server, APPLY), count(server, POLICY)) == (1, 1)
 
 
 async def test_application_that_never_left():
-    """An application that was never sent is not looked up."""
+    """What could not be sent was not issued, and is not looked for."""
     with nobody() as url:
         async with AsyncRoamify("token", base_url=url, settings=QUICK) as client:
             with pytest.raises(ConnectError):
@@ -456,13 +456,13 @@ async def test_application_that_never_left():
 
 
 def soon() -> dict[str, Any]:
-    """Return a journey in the near future."""
+    """Give a journey that is still to come."""
     today = datetime.now(UTC).date()
     return {**JOURNEY, "start_date": today + timedelta(days=30), "end_date": today + timedelta(days=32)}
 
 
 async def test_insurance_from_offer_to_policy(either, sandbox):
-    """Insurance is listed, ordered, and issued for a traveller."""
+    """Insurance is offered, ordered, and issued for a traveller."""
     (country, *_) = await either.insurance.countries(geography="local")
     (product,) = await either.insurance.packages(country=country.name, package_id=WEEK)
     assert await either.insurance.package(WEEK) == product
@@ -484,7 +484,7 @@ async def test_insurance_from_offer_to_policy(either, sandbox):
 
 @pytest.mark.parametrize("fault", ["drop", "503", "502_html", "409", "garbled", "truncated", "reset", "pending"])
 async def test_policy_is_issued_once(either, sandbox, fault):
-    """Whatever happens to the response, a policy is applied for once and returned once it is issued."""
+    """Whatever happens to the answer, a policy is applied for once, and given once it is issued."""
     (line,) = (await either.insurance.order([OrderItem(WEEK)])).items
     sandbox.fail("POST", "/api/insurance/apply", fault, when="after", seconds=0.1 if fault == "pending" else 0)
     issued = await either.with_settings(reconcile_window=1).insurance.apply(line.policy_id, **soon())
@@ -494,7 +494,7 @@ async def test_policy_is_issued_once(either, sandbox, fault):
 
 @pytest.mark.parametrize("fault", ["drop", "502_html"])
 async def test_policy_that_is_not_issued(either, sandbox, fault):
-    """An application that had no effect is not sent again, and the failure is raised."""
+    """What did not reach the insurance company is not sent again, and what went wrong is raised."""
     (line,) = (await either.insurance.order([OrderItem(WEEK)])).items
     sandbox.fail("POST", "/api/insurance/apply", fault)
     with pytest.raises((ConnectionLostError, ServerError)):

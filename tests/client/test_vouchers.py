@@ -1,4 +1,4 @@
-"""Vouchers are created once, an incomplete batch says so, and wrong arguments are not sent."""
+"""Vouchers are minted once, a batch that came short says so, and nothing wrong is sent."""
 
 import json
 import time
@@ -35,12 +35,12 @@ TAKEN = answer('{"message": "referenceId already used", "status": "failed"}', 40
 NOW = datetime(2027, 7, 1, 12, 0, 0, tzinfo=UTC)
 
 
-# ---------------------------------------------------------------- requests
+# ---------------------------------------------------------------- what goes out
 
 
 @pytest.mark.parametrize("quantity", [1, 10])
 def test_quantity(quantity):
-    """From 1 to 10 vouchers can be created; the default of 1 is sent too."""
+    """From 1 to 10 vouchers can be asked for; one where nothing is said, and that goes out as well."""
     assert CreateVouchers(PLAIN, quantity=quantity).packages() == {PLAIN: quantity}
     body = encode(CreateVouchers(PLAIN), "POST", "/api/esim/vouchers").body
     assert body is not None
@@ -72,25 +72,25 @@ async def test_wrong_arguments(either, sandbox):
     await check_refused(either, sandbox, WRONG)
 
 
-# ---------------------------------------------------------------- batches
+# ---------------------------------------------------------------- what a batch is
 
 
-def batch(*packages: str, requested: int = 2, created: datetime | None = NOW) -> VoucherBatch:
-    """Return a batch of vouchers of these packages."""
+def batch(*packages: str, asked: int = 2, created: datetime | None = NOW) -> VoucherBatch:
+    """Make a batch of vouchers of some packages."""
     vouchers = tuple(Voucher(id=f"v-{n}", package_id=package, created_at=created) for n, package in enumerate(packages))
-    return VoucherBatch(reference_id="r", requested_quantity=requested, quantity=len(vouchers), vouchers=vouchers)
+    return VoucherBatch(reference_id="r", requested_quantity=asked, quantity=len(vouchers), vouchers=vouchers)
 
 
 @pytest.mark.parametrize(("minted", "missing"), [(0, 3), (1, 2), (3, 0), (4, 0)])
 def test_missing(minted, missing):
-    """A batch shows how many vouchers are missing, also in its ``repr``."""
-    short = batch(*[PLAIN] * minted, requested=3)
+    """A batch tells how many vouchers are missing, in its ``repr`` too."""
+    short = batch(*[PLAIN] * minted, asked=3)
     assert short.missing == missing
     assert f"requested_quantity=3, quantity={minted}, missing={missing}," in repr(short)
 
 
-def test_created_at():
-    """A batch is as old as its first voucher; if one has no time, it is unknown."""
+def test_when_a_batch_was_made():
+    """A batch is as old as its first voucher; where one does not say, it is not known."""
     first, second = batch(PLAIN), batch(PLAIN, created=NOW + CLOCK_SKEW)
     both = VoucherBatch(requested_quantity=2, quantity=2, vouchers=second.vouchers + first.vouchers)
     assert both.created_at == NOW
@@ -125,7 +125,7 @@ def test_older_batch_is_not_ours():
         assert judge_found([batch(PLAIN, created=created)], request).ours
 
 
-# ---------------------------------------------------------------- reconciliation
+# ---------------------------------------------------------------- settling, answer by answer
 
 
 BLIND = QUICK.changed(check_packages=False, look_first=False)
@@ -140,7 +140,7 @@ def impatient(monkeypatch) -> None:
 
 
 def voucher(number: int, package_id: str = PLAIN, reference_id: str = "r", age: int = 0) -> dict[str, Any]:
-    """Return a voucher as the server sends it."""
+    """Write a voucher as the server does."""
     made = int(time.time()) - age
     return {
         "id": f"v-{number}", "code": f"A1B2C3D4E5F{number}", "status": "ACTIVE", "referenceId": reference_id,
@@ -149,32 +149,30 @@ def voucher(number: int, package_id: str = PLAIN, reference_id: str = "r", age: 
 
 
 def listed(*vouchers: dict[str, Any]) -> bytes:
-    """Return a list of vouchers as the server sends it."""
+    """Write a list of vouchers as the server does."""
     return answer(json.dumps({"status": "success", "data": {"referenceId": "r", "vouchers": vouchers}}))
 
 
-def minted(requested: int, *vouchers: dict[str, Any]) -> bytes:
-    """Return the response to a purchase as the server sends it."""
-    batch = {"referenceId": "r", "requestedQuantity": requested, "quantity": len(vouchers), "vouchers": vouchers}
+def minted(asked: int, *vouchers: dict[str, Any]) -> bytes:
+    """Write the answer to a purchase as the server does."""
+    batch = {"referenceId": "r", "requestedQuantity": asked, "quantity": len(vouchers), "vouchers": vouchers}
     return answer(json.dumps({"status": "success", "data": batch}), 201)
 
 
 def count(server: Raw, route: str) -> int:
-    """Return the number of requests of a kind."""
-    return sum(
-        request.line.startswith(f"{route} ") or request.line.startswith(f"{route}?") for request in server.requests
-    )
+    """Count the requests of a kind."""
+    return sum(asked.line.startswith(f"{route} ") or asked.line.startswith(f"{route}?") for asked in server.requests)
 
 
-Scripted = Callable[..., AbstractAsyncContextManager[tuple[Raw, AsyncRoamify]]]
+Stage = Callable[..., AbstractAsyncContextManager[tuple[Raw, AsyncRoamify]]]
 
 
 @pytest.fixture
-def scripted() -> Scripted:
-    """Run a server with scripted responses to purchases and look-ups, and a client of it."""
+def stage() -> Stage:
+    """Have a server that answers purchases and look-ups as told, and a client of it."""
 
     @asynccontextmanager
-    async def play(mints: list[bytes], lookups: list[bytes]) -> AsyncIterator[tuple[Raw, AsyncRoamify]]:
+    async def play(mints: list[bytes], looks: list[bytes]) -> AsyncIterator[tuple[Raw, AsyncRoamify]]:
         async with (
             Raw(routed({MINT: mints, LISTED: looks})) as server,
             AsyncRoamify("token", base_url=server.url, settings=BLIND) as client,
@@ -184,9 +182,9 @@ def scripted() -> Scripted:
     return play
 
 
-async def test_short_batch(scripted):
-    """An incomplete batch is returned as it is, without look-ups."""
-    async with scripted([minted(3, voucher(1), voucher(2))], []) as (server, client):
+async def test_short_batch(stage):
+    """A batch that came short is given as it came: nothing is looked up, and nothing is minted again."""
+    async with stage([minted(3, voucher(1), voucher(2))], []) as (server, client):
         short = await client.vouchers.create(PLAIN, quantity=3, reference_id="r")
     assert (short.requested_quantity, short.quantity, short.missing) == (3, 2, 1)
     assert [one.id for one in short.vouchers] == ["v-1", "v-2"]
@@ -194,9 +192,9 @@ async def test_short_batch(scripted):
 
 
 @pytest.mark.parametrize("failure", [BUSY, TAKEN, b"", answer("{"), answer("", 500)], ids=range(5))
-async def test_batch_is_looked_up(scripted, failure):
-    """Whatever hides the response, our batch is found by its reference, and created once."""
-    async with scripted([failure], [listed(voucher(2), voucher(1))]) as (server, client):
+async def test_batch_is_looked_up(stage, failure):
+    """Whatever hides the answer, our batch is looked up by its reference, and minted once."""
+    async with stage([failure], [listed(voucher(2), voucher(1))]) as (server, client):
         found = await client.vouchers.create(PLAIN, quantity=2, reference_id="r")
     assert (found.requested_quantity, found.quantity, found.missing, found.reference_id) == (2, 2, 0, "r")
     assert [one.id for one in found.vouchers] == ["v-2", "v-1"]
@@ -204,18 +202,18 @@ async def test_batch_is_looked_up(scripted, failure):
     assert server.requests[1].line.startswith("GET /api/esim/vouchers?referenceId=r ")
 
 
-async def test_batch_that_grows(scripted):
-    """A batch that is found incomplete is polled until it is complete."""
+async def test_batch_that_is_being_minted(stage):
+    """A batch that is found short is looked at until it is whole: what is missing may be under way."""
     growing = [listed(voucher(1)), listed(voucher(1)), listed(voucher(2), voucher(1)), listed()]
-    async with scripted([BUSY], growing) as (server, client):
+    async with stage([BUSY], growing) as (server, client):
         found = await client.with_settings(reconcile_window=30).vouchers.create(PLAIN, quantity=2, reference_id="r")
     assert (found.quantity, found.missing) == (2, 0)
     assert (count(server, MINT), count(server, LISTED)) == (1, 3)
 
 
-async def test_batch_that_stays_short(scripted):
-    """A batch that stays incomplete is returned at the end of the window."""
-    async with scripted([BUSY], [listed(voucher(1))]) as (server, client):
+async def test_batch_that_stays_short(stage):
+    """A batch that is found short and stays so until the window has passed is given, and says what is missing."""
+    async with stage([BUSY], [listed(voucher(1))]) as (server, client):
         found = await client.vouchers.create(PLAIN, quantity=2, reference_id="r")
     assert (found.quantity, found.missing) == (1, 1)
     assert count(server, MINT) == 1
@@ -229,8 +227,8 @@ async def test_minted_twice(stage):
     assert [one.id for batch in caught.value.found for one in batch.vouchers] == ["v-0", "v-1", "v-2", "v-3"]
 
 
-async def test_created_twice_while_polling(scripted):
-    """An incomplete batch that grows beyond the requested quantity is reported."""
+async def test_minted_twice_while_it_is_looked_at(stage):
+    """A short batch that grows beyond what was asked for is reported."""
     growing = [listed(voucher(1)), listed(voucher(3), voucher(2), voucher(1))]
     async with stage([BUSY], growing) as (_, client):
         with pytest.raises(PurchaseInDoubtError, match="there are v-3 v-2 v-1") as caught:
@@ -238,7 +236,7 @@ async def test_created_twice_while_polling(scripted):
     assert [found.id for found in caught.value.found] == ["v-3 v-2 v-1"]
 
 
-OTHERS = {
+STRANGE = {
     "another package": voucher(7, OTHER),
     "another reference": voucher(7, reference_id="R"),
     "no reference": voucher(7, reference_id=""),
@@ -246,10 +244,10 @@ OTHERS = {
 }
 
 
-@pytest.mark.parametrize("other", OTHERS.values(), ids=OTHERS)
-async def test_another_batch_under_the_reference(scripted, other):
-    """Vouchers that are not the purchase are named and never returned; nothing is created beside them."""
-    async with scripted([TAKEN, BUSY], [listed(other)]) as (server, client):
+@pytest.mark.parametrize("strange", STRANGE.values(), ids=STRANGE)
+async def test_another_batch_under_the_reference(stage, strange):
+    """Vouchers that are not the purchase are named, and never given out for it; nothing is minted beside them."""
+    async with stage([TAKEN, BUSY], [listed(strange)]) as (server, client):
         with pytest.raises(ConflictError, match="there are other orders under this reference: v-7"):
             await client.vouchers.create(PLAIN, quantity=2, reference_id="r")
         resending = client.with_settings(on_doubt="look_up_then_resend")
@@ -259,9 +257,9 @@ async def test_another_batch_under_the_reference(scripted, other):
     assert count(server, MINT) == 2
 
 
-async def test_nothing_under_the_reference(scripted):
-    """If nothing is found, the purchase stays in doubt, and the next call looks it up first."""
-    async with scripted([BUSY], [listed()]) as (server, client):
+async def test_nothing_under_the_reference(stage):
+    """What is not there stays in doubt, and the error says how to look it up; the next call looks for it first."""
+    async with stage([BUSY], [listed()]) as (server, client):
         for _ in range(2):
             with pytest.raises(PurchaseInDoubtError, match=r"vouchers\.list\(reference_id='r'\)") as caught:
                 await client.vouchers.create(PLAIN, quantity=2, reference_id="r")
@@ -269,42 +267,39 @@ async def test_nothing_under_the_reference(scripted):
     assert count(server, MINT) == 1
 
 
-async def test_resent_after_proven_absence(scripted):
-    """If that is allowed, a batch that is absent is requested again with the same reference."""
+async def test_sent_again_after_a_proven_absence(stage):
+    """Where that is allowed, a batch that is not there is minted by a second call with the same reference."""
     answers = [BUSY, minted(2, voucher(2), voucher(1))]
-    lookups = [listed(), listed(voucher(2), voucher(1))]
-    async with scripted(answers, lookups) as (server, client):
+    looks = [listed(), listed(voucher(2), voucher(1))]
+    async with stage(answers, looks) as (server, client):
         allowed = client.with_settings(on_doubt="look_up_then_resend", reconcile_window=0)
         made = await allowed.vouchers.create(PLAIN, quantity=2, reference_id="r")
     assert made.quantity == 2
-    sent = [request.body for request in server.requests if request.line.startswith(MINT)]
+    sent = [asked.body for asked in server.requests if asked.line.startswith(MINT)]
     assert len(sent) == 2
     assert sent[0] == sent[1]
 
 
-async def test_500_is_a_doubt(scripted):
-    """A 500 is a doubt; the catalogue does not list what vouchers can be created for."""
-    async with scripted([answer('{"message": "Unknown error", "status": "failed"}', 500)], [listed()]) as (
-        server,
-        client,
-    ):
+async def test_500_is_no_typo(stage):
+    """A 500 leaves a doubt: the catalogue is not asked, for it does not say what may be minted."""
+    async with stage([answer('{"message": "Unknown error", "status": "failed"}', 500)], [listed()]) as (server, client):
         with pytest.raises(PurchaseInDoubtError) as caught:
             await client.vouchers.create(PLAIN, reference_id="r")
     assert isinstance(caught.value.reason, ServerError)
-    assert {request.line.split("?")[0].split(" ")[1] for request in server.requests} == {"/api/esim/vouchers"}
+    assert {asked.line.split("?")[0].split(" ")[1] for asked in server.requests} == {"/api/esim/vouchers"}
 
 
-async def test_generated_reference(scripted):
-    """A generated reference is the same in the purchase and its look-up."""
-    async with scripted([BUSY], [listed()]) as (server, client):
+async def test_own_reference(stage):
+    """Without a reference the client makes one, which is the same in the purchase and in its look-up."""
+    async with stage([BUSY], [listed()]) as (server, client):
         with pytest.raises(PurchaseInDoubtError) as caught:
             await client.vouchers.create(PLAIN)
     assert json.loads(server.requests[0].body)["referenceId"] == caught.value.reference_id
     assert server.requests[1].line.startswith(f"{LISTED}?referenceId={caught.value.reference_id} ")
 
 
-async def test_revoking_is_not_repeated(scripted):
-    """A revocation whose response was lost is not sent again."""
+async def test_revoking_is_not_repeated(stage):
+    """A revocation whose answer is lost is not sent again."""
     route = "PUT /api/esim/voucher/v-1/revoke"
     async with (
         Raw(routed({route: [BUSY]})) as server,
@@ -312,14 +307,14 @@ async def test_revoking_is_not_repeated(scripted):
     ):
         with pytest.raises(ServerError):
             await client.vouchers.revoke("v-1")
-    assert [request.body for request in server.requests] == [b"{}"]
+    assert [asked.body for asked in server.requests] == [b"{}"]
 
 
 # ---------------------------------------------------------------- against the sandbox
 
 
-async def test_lost_incomplete_batch(client):
-    """An incomplete batch whose response was lost is found, and nothing more is created."""
+async def test_partial_mint_behind_a_dead_line(client):
+    """A batch that came short and whose answer was lost is found, with what is missing; nothing more is minted."""
     async with Sandbox(packages=300, voucher_mint_limit=2) as sandbox:
         sandbox.fail("POST", "/api/esim/vouchers", "drop", when="after")
         async with AsyncRoamify(sandbox.token, base_url=sandbox.url, settings=client.settings) as roamify:
@@ -330,7 +325,7 @@ async def test_lost_incomplete_batch(client):
 
 
 async def test_life_of_a_voucher(either, sandbox):
-    """A voucher is found by its id and its code, and can be revoked once."""
+    """A voucher is found by its id and its code, and revoked once, for good."""
     (voucher,) = (await either.vouchers.create(PLAIN, notes="lobby")).vouchers
     assert await either.vouchers.get(voucher.id) == voucher
     assert await either.vouchers.get_by_code(f" {voucher.code.lower()[:6]}-{voucher.code[6:]}") == voucher
@@ -343,7 +338,7 @@ async def test_life_of_a_voucher(either, sandbox):
 
 @pytest.mark.parametrize(("first", "second"), [(4, 2), (10, 3), (6, 2)])
 async def test_reference_of_a_larger_batch(either, sandbox, first, second):
-    """A reference of a larger batch is refused, and leaves no doubt."""
+    """A reference that stands for more vouchers is refused, named, and leaves no doubt behind."""
     batch = await either.vouchers.create(PLAIN, quantity=first, reference_id="r")
     for package in (PLAIN, OTHER):
         with pytest.raises(ConflictError, match=batch.vouchers[0].id):
