@@ -6,7 +6,7 @@ They wrap the validators of attrs, so that messages say what to pass.
 import datetime as dt
 import math
 import unicodedata
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any, Final, Literal, Protocol, cast
@@ -69,11 +69,11 @@ def optional(validator: Validator) -> Validator:
     return validators.optional(validator)
 
 
-def instance(kind: type | tuple[type, ...], what: str) -> Validator:
+def instance(cls: type | tuple[type, ...], what: str) -> Validator:
     """Return a validator of a type. Its message contains the type of a refused value, not the value."""
 
     def validate(_: object, field: Named, value: Any) -> None:
-        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        if not isinstance(value, cls) or (isinstance(value, bool) and cls is not bool):
             raise TypeError(f"{field.name} must be {what}, not {type(value).__name__}")
 
     return validate
@@ -211,20 +211,3 @@ def exactly_one(request: attrs.AttrsInstance) -> None:
     if len(given) != 1:
         raise ValueError(f"pass exactly one of {', '.join(fields)}; {' and '.join(given) or 'none'} given")
     text(request, attrs.fields_dict(type(request))[given[0]], fields[given[0]])
-
-
-def values_of(kind: type, what: str) -> Callable[[Iterable[Any]], tuple[Any, ...]]:
-    """Return a converter of an iterable of *kind* to a tuple. Text and mappings are refused."""
-
-    def convert(values: Iterable[Any]) -> tuple[Any, ...]:
-        if isinstance(values, str | bytes | dict | kind) or not isinstance(values, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise TypeError(f"items must be a list of {kind.__name__}, not {values!r}")
-        taken = tuple(values)
-        for value in taken:
-            if not isinstance(value, kind):
-                raise TypeError(f"items must hold {what}, not {value!r}")
-        if not taken:
-            raise ValueError(f"items must hold at least one {kind.__name__}")
-        return taken
-
-    return convert

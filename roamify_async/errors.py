@@ -110,8 +110,8 @@ class RoamifyError(Exception):
         return self
 
 
-def _rebuild(kind: type[RoamifyError], args: tuple[Any, ...], state: dict[str, Any]) -> RoamifyError:
-    error = kind.__new__(kind, *args)
+def _rebuild(cls: type[RoamifyError], args: tuple[Any, ...], state: dict[str, Any]) -> RoamifyError:
+    error = cls.__new__(cls, *args)
     error.args = args
     error.__dict__.update(state)
     return error

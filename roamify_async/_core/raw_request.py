@@ -45,16 +45,16 @@ def build_request(
     verb = method.upper() if isinstance(method, str) else method  # pyright: ignore[reportUnnecessaryIsInstance]
     if verb not in METHODS:
         raise ValueError(f"method must be one of {', '.join(METHODS)}, not {method!r}")
-    kind: type[Any] = JSON if response_type is object else response_type
-    if not can_structure(kind):
+    target: type[Any] = JSON if response_type is object else response_type
+    if not can_structure(target):
         raise TypeError(
             f"response_type must be dict or list, with or without types, or an attrs class, not {response_type!r}"
         )
     endpoint: Endpoint[..., T] = Endpoint(
-        verb, path, HttpRequest, kind,
+        verb, path, HttpRequest, target,
         safety=READ if verb in READS else ACTION,
-        data_path="" if (get_origin(kind) or kind) is dict else DATA_OR_BODY,
-        decode=decode_any if kind is JSON else None,
+        data_path="" if (get_origin(target) or target) is dict else DATA_OR_BODY,
+        decode=decode_any if target is JSON else None,
     )  # fmt: skip
     body: object = {} if json is None and verb in WITH_BODY else json
     encoded = None if body is None else _encode_body(body)

@@ -37,8 +37,8 @@ def _date_writer(field: "attrs.Attribute[Any]") -> Any:
     return None if pattern is None else write
 
 
-def _overrides(kind: type[Any]) -> dict[str, Any]:
-    names, fields = json_names(kind), attrs.fields_dict(kind)
+def _overrides(target: type[Any]) -> dict[str, Any]:
+    names, fields = json_names(target), attrs.fields_dict(target)
     return {
         name: override(omit=True)
         if key is None
@@ -47,24 +47,24 @@ def _overrides(kind: type[Any]) -> dict[str, Any]:
     }
 
 
-def _object_hook(kind: type[Any], converter: cattrs.Converter) -> Any:
+def _object_hook(target: type[Any], converter: cattrs.Converter) -> Any:
     """Return the structure hook of an attrs class."""
     generated = make_dict_structure_fn(
-        kind, converter, _cattrs_detailed_validation=converter.detailed_validation, **_overrides(kind)
+        target, converter, _cattrs_detailed_validation=converter.detailed_validation, **_overrides(target)
     )
-    needs_whole = SAME_OBJECT in json_names(kind).values()
+    needs_whole = SAME_OBJECT in json_names(target).values()
 
     def hook(value: Any, _: object) -> Any:
         if value.__class__ is not dict:
             refuse(value, "an object")
-        return generated({**value, SAME_OBJECT: value} if needs_whole else value, kind)
+        return generated({**value, SAME_OBJECT: value} if needs_whole else value, target)
 
     return hook
 
 
-def _mapping_hook(kind: Any, converter: cattrs.Converter) -> Any:
+def _mapping_hook(target: Any, converter: cattrs.Converter) -> Any:
     """Return the structure hook of ``dict``, with or without type arguments."""
-    as_mapping: Any = Mapping[getattr(kind, "__args__", (str, Any))]  # type: ignore[misc]
+    as_mapping: Any = Mapping[getattr(target, "__args__", (str, Any))]  # type: ignore[misc]
     generated = converter.get_structure_hook(as_mapping)
 
     def hook(value: Any, _: object) -> Any:
@@ -75,15 +75,15 @@ def _mapping_hook(kind: Any, converter: cattrs.Converter) -> Any:
     return hook
 
 
-def _read_state(value: Any, kind: type[State]) -> State:
-    return kind(read_text(value, str))
+def _read_state(value: Any, target: type[State]) -> State:
+    return target(read_text(value, str))
 
 
-def _array_hook(kind: Any, converter: cattrs.Converter) -> Any:
+def _array_hook(target: Any, converter: cattrs.Converter) -> Any:
     """Return the structure hook of ``tuple[X, ...]`` or ``list``."""
-    as_sequence: Any = MutableSequence[getattr(kind, "__args__", (Any,))[0]]  # type: ignore[misc]
+    as_sequence: Any = MutableSequence[getattr(target, "__args__", (Any,))[0]]  # type: ignore[misc]
     generated = converter.get_structure_hook(as_sequence)
-    collection = getattr(kind, "__origin__", kind)
+    collection = getattr(target, "__origin__", target)
 
     def hook(value: Any, _: object) -> Any:
         if value.__class__ is not list:
@@ -96,35 +96,37 @@ def _array_hook(kind: Any, converter: cattrs.Converter) -> Any:
 @cache
 def _reader(*, detailed: bool) -> cattrs.Converter:
     converter = cattrs.Converter(detailed_validation=detailed)
-    for kind, hook in SCALARS.items():
-        converter.register_structure_hook(kind, hook)
+    for target, hook in SCALARS.items():
+        converter.register_structure_hook(target, hook)
     converter.register_structure_hook(State, _read_state)
-    converter.register_structure_hook_func(lambda kind: kind is Any or kind is object, read_json)
+    converter.register_structure_hook_func(lambda target: target is Any or target is object, read_json)
     converter.register_structure_hook_factory(attrs.has, _object_hook)
     converter.register_structure_hook_factory(
-        lambda kind: getattr(kind, "__origin__", kind) in {tuple, list}, _array_hook
+        lambda target: getattr(target, "__origin__", target) in {tuple, list}, _array_hook
     )
-    converter.register_structure_hook_factory(lambda kind: getattr(kind, "__origin__", kind) is dict, _mapping_hook)
+    converter.register_structure_hook_factory(
+        lambda target: getattr(target, "__origin__", target) is dict, _mapping_hook
+    )
     return converter
 
 
-def can_structure(kind: object) -> bool:
+def can_structure(target: object) -> bool:
     """Return whether JSON can be converted to a type."""
     with suppress(Exception):  # cattrs raises various exceptions for values that are not types
-        return bool(_reader(detailed=False).get_structure_hook(kind))
+        return bool(_reader(detailed=False).get_structure_hook(target))
     return False
 
 
-def structure(value: object, kind: type[T]) -> T:
-    """Convert parsed JSON to a value of type *kind*.
+def structure(value: object, target: type[T]) -> T:
+    """Convert parsed JSON to a value of type *target*.
 
     Raises ``ValueError`` with a line for each problem, such as ``$.items[3].price: a number expected, not "x"``.
     """
     with suppress(Exception):  # the second pass reports the problem
-        return _reader(detailed=False).structure(value, kind)
+        return _reader(detailed=False).structure(value, target)
     # The second pass reports paths, and treats null as a missing key.
     try:
-        return _reader(detailed=True).structure(_without_nulls(value), kind)
+        return _reader(detailed=True).structure(_without_nulls(value), target)
     except Exception as error:  # noqa: BLE001 -- malformed responses cause various exceptions
         lines = [*islice(_problems(error, "$"), 20)]
     raise ValueError("\n".join(lines))
@@ -165,9 +167,9 @@ def parse(body: bytes) -> Any:
 # ---------------------------------------------------------------- requests
 
 
-def _object_writer(kind: type[Any], converter: cattrs.Converter) -> Any:
+def _object_writer(target: type[Any], converter: cattrs.Converter) -> Any:
     """Return the unstructure hook of an attrs class, which omits fields that are ``None``."""
-    generated = make_dict_unstructure_fn(kind, converter, **_overrides(kind))
+    generated = make_dict_unstructure_fn(target, converter, **_overrides(target))
 
     def hook(value: object) -> dict[str, Any]:
         return {key: item for key, item in generated(value).items() if item is not None}

@@ -52,8 +52,8 @@ def encode_query(fields: Mapping[str, object]) -> str:
 
 def decode(response: HttpResponse, response_type: type[T], data_path: str, *, method: str = "GET") -> T:
     """Decode a 2xx response. Raises ``DecodeError`` if it is not as documented."""
-    kind: Any = response_type
-    fast = fast_decoder(kind, data_path)
+    target: Any = response_type
+    fast = fast_decoder(target, data_path)
     if fast is not None:
         try:
             return cast("T", fast(response.body))

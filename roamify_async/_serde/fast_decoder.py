@@ -48,8 +48,8 @@ class NotFastError(TypeError):
 
 
 @cache
-def fast_decoder(kind: Any, data_path: str) -> Callable[[bytes], Any] | None:
-    """Return a function that decodes a *kind* at *data_path* in a body, or ``None`` if the type is not supported.
+def fast_decoder(target: Any, data_path: str) -> Callable[[bytes], Any] | None:
+    """Return a function that decodes a value of type *target* at *data_path*, or ``None`` if that is not supported.
 
     The function may raise any exception for a body that is not as documented.
     """
@@ -57,7 +57,7 @@ def fast_decoder(kind: Any, data_path: str) -> Callable[[bytes], Any] | None:
     if not all(map(str.isidentifier, keys)):
         return None
     try:
-        read, make = _plan(kind)
+        read, make = _plan(target)
     except NotFastError:
         return None
     for key in reversed(keys):
@@ -69,49 +69,49 @@ def fast_decoder(kind: Any, data_path: str) -> Callable[[bytes], Any] | None:
     return lambda body: make(inside(parse(body)))
 
 
-def _plan(kind: Any) -> tuple[Any, Make]:
+def _plan(target: Any) -> tuple[Any, Make]:
     """Return the type that msgspec decodes for a type, and the function that converts it."""
-    if get_origin(kind) is tuple:
-        item, *_ = get_args(kind)
+    if get_origin(target) is tuple:
+        item, *_ = get_args(target)
         if item is str:
-            return kind, tuple
+            return target, tuple
         read, make = _plan(item)
         return GenericAlias(tuple, (read, ...)), lambda records: tuple(map(make, records))
-    if isinstance(kind, type) and issubclass(kind, State):
-        known: dict[str, State] = {state.value: state for state in kind}
-        return str, lambda word: known.get(word) or kind(word)
-    if isinstance(kind, type) and attrs.has(kind):
-        return _record(kind), _object(kind)[1]
-    if isinstance(kind, UnionType) and len(get_args(kind)) == 2 and get_args(kind)[1] is type(None):  # noqa: PLR2004
-        read, make = _plan(get_args(kind)[0])
+    if isinstance(target, type) and issubclass(target, State):
+        known: dict[str, State] = {state.value: state for state in target}
+        return str, lambda word: known.get(word) or target(word)
+    if isinstance(target, type) and attrs.has(target):
+        return _record(target), _object(target)[1]
+    if isinstance(target, UnionType) and len(args := get_args(target)) == 2 and args[1] is type(None):  # noqa: PLR2004
+        read, make = _plan(args[0])
         return read | None, lambda record: None if record is None else make(record)
-    raise NotFastError(kind)
+    raise NotFastError(target)
 
 
 @cache
-def _record(kind: Any) -> Any:
-    parts = [part[:2] if part[2] is attrs.NOTHING else part for part in _object(kind)[0]]
-    return msgspec.defstruct(kind.__name__, parts, kw_only=True, gc=False)
+def _record(target: Any) -> Any:
+    parts = [part[:2] if part[2] is attrs.NOTHING else part for part in _object(target)[0]]
+    return msgspec.defstruct(target.__name__, parts, kw_only=True, gc=False)
 
 
 @cache
-def _object(kind: Any) -> tuple[tuple[Part, ...], Make]:
+def _object(target: Any) -> tuple[tuple[Part, ...], Make]:
     """Return the fields of the record for an attrs class, and the function that converts a record to an object."""
-    if not attrs.has(kind) or kind.__setattr__ is not object.__setattr__:
-        raise NotFastError(kind)
-    hints, names = get_type_hints(kind), json_names(kind)
+    if not attrs.has(target) or target.__setattr__ is not object.__setattr__:
+        raise NotFastError(target)
+    hints, names = get_type_hints(target), json_names(target)
     scope: dict[str, Any] = {
-        "new": object.__new__, "kind": kind, "Decimal": Decimal, "ABSENT": ABSENT, "finite": _finite
+        "new": object.__new__, "target": target, "Decimal": Decimal, "ABSENT": ABSENT, "finite": _finite
     }  # fmt: skip
     parts: dict[str, Part] = {}
-    lines = ["def make(record):", "it = new(kind)"]
-    for field in attrs.fields(kind):
+    lines = ["def make(record):", "it = new(target)"]
+    for field in attrs.fields(target):
         read, source, scope[f"_{field.name}"] = _field(field, names[field.name], hints[field.name])
         if any(parts.get(part[0], part) != part for part in read):
             raise NotFastError(field)
         parts |= {part[0]: part for part in read}
         lines.append(f"it.{field.name} = {source}")
-    if hasattr(kind, "__attrs_post_init__"):
+    if hasattr(target, "__attrs_post_init__"):
         lines.append("it.__attrs_post_init__()")
     exec("\n    ".join([*lines, "return it"]), scope)  # noqa: S102 -- attrs and cattrs generate code in the same way
     return tuple(parts.values()), scope["make"]

@@ -25,14 +25,14 @@ EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 """Zero of Unix time."""
 
 
-def json_names(kind: type[Any]) -> dict[str, str | None]:
+def json_names(cls: type[Any]) -> dict[str, str | None]:
     """Return the JSON names of the fields of an attrs class."""
 
     def camel_case(name: str) -> str:
         head, *rest = name.split("_")
         return head + "".join(map(str.capitalize, rest))
 
-    return {field.name: field.metadata.get("json_name", camel_case(field.name)) for field in attrs.fields(kind)}
+    return {field.name: field.metadata.get("json_name", camel_case(field.name)) for field in attrs.fields(cls)}
 
 
 def field_hook(field: "attrs.Attribute[Any]") -> Any:

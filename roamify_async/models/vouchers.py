@@ -30,8 +30,8 @@ def _at_once(_: object, field: "attrs.Attribute[Any]", value: int) -> None:
     whole_number(_, field, value)
     if value > MAX_VOUCHERS:
         raise ValueError(
-            f"{field.name} must be at most {MAX_VOUCHERS}, not {value}: mint more in several calls, each with its own "
-            "reference_id"
+            f"{field.name} must be at most {MAX_VOUCHERS}, not {value}: create more in several calls, each with its "
+            "own reference_id"
         )
 
 
