@@ -52,7 +52,7 @@ async def looped(url: str, count: int, *, own: bool = False) -> int:
 
 
 async def journaled(url: str, count: int, *, own: bool = False) -> int:
-    """Order in bulk with a journal, prices and balance looked up; give the number of orders."""
+    """Order in bulk with a journal, prices and balance looked up; return the number of orders."""
     with tempfile.TemporaryDirectory(prefix="roamify-bench-") as folder:
         async with client(url) as roamify:
             lines = requests(count, own=own)

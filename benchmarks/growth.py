@@ -13,7 +13,7 @@ from .server import SIZE, Serving
 
 
 def _ours(server: Serving, packages: int, times: int) -> float:
-    """Read a catalogue so many times, for a short run would tell of its noise; give the seconds a package."""
+    """Read a catalogue so many times, for a short run would tell of its noise; return the seconds a package."""
     given = {"url": server.url(packages), "times": times}
     warm = {"url": server.url(10 * SIZE)}
     cost = measuring.apart(ours.listed, given, warm, gives=packages * times)
@@ -21,7 +21,7 @@ def _ours(server: Serving, packages: int, times: int) -> float:
 
 
 def _bare(server: Serving, packages: int) -> float:
-    """Read a catalogue with aiohttp and orjson alone; give the seconds a package."""
+    """Read a catalogue with aiohttp and orjson alone; return the seconds a package."""
     given = {"url": server.url(packages), "pages": packages // SIZE}
     warm = {"url": server.url(10 * SIZE), "pages": 10}
     return measuring.apart(peers.bare, given, warm, gives=packages).cpu / packages

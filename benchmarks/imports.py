@@ -18,7 +18,7 @@ CODE: Final = "import time; begun = time.process_time(); import {}; print(time.p
 
 
 def seconds(modules: str) -> float:
-    """Import modules in a fresh process; give the seconds of CPU time."""
+    """Import modules in a fresh process; return the seconds of CPU time."""
     command = [sys.executable, "-c", CODE.format(modules)]
     return float(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, cwd=ROOT).stdout)
 

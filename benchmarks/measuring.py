@@ -100,7 +100,7 @@ def ratios(costs: Mapping[str, Sequence[float]], ours: str, theirs: str) -> list
 
 
 def in_turns(ways: Mapping[str, Callable[[], T]], rounds: int) -> dict[str, list[T]]:
-    """Go each way once a round, beginning with another one each time; give what each round came to."""
+    """Go each way once a round, beginning with another one each time; return what each round came to."""
     names = [*ways]
     results: dict[str, list[T]] = {name: [] for name in names}
     for number in range(rounds):
@@ -159,7 +159,7 @@ def here(way: Callable[..., Any], given: Mapping[str, Any], warm: Mapping[str, A
 
 
 def peak() -> float:
-    """Give the most memory that this process ever had, in MB."""
+    """Return the most memory that this process ever had, in MB."""
     status = Path("/proc/self/status")
     if status.exists():  # ru_maxrss counts the process that started this one as well, until it became this one
         found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text("utf-8"))
@@ -170,7 +170,7 @@ def peak() -> float:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run one way, and print its cost; give the exit code."""
+    """Run one way, and print its cost; return the exit code."""
     module, _, name = arguments[0].partition(":")
     given, warm = json.loads(arguments[1])
     print(json.dumps(attrs.asdict(here(getattr(importlib.import_module(module), name), given, warm))))

@@ -7,13 +7,13 @@ from roamify_async import AsyncRoamify, OrderItem, Roamify
 
 
 async def listed(url: str, *, times: int = 1, **_: object) -> int:
-    """Read the whole catalogue, once or more often; give how many packages were read."""
+    """Read the whole catalogue, once or more often; return how many packages were read."""
     async with AsyncRoamify("token", base_url=url) as roamify:
         return sum([len(await roamify.packages.list()) for _ in range(times)])
 
 
 async def iterated(url: str) -> int:
-    """Go over the whole catalogue; give its length."""
+    """Go over the whole catalogue; return its length."""
     async with AsyncRoamify("token", base_url=url) as roamify:
         count = 0
         async for _ in roamify.packages.iter():
@@ -22,7 +22,7 @@ async def iterated(url: str) -> int:
 
 
 def iterated_blocking(url: str, *, uvloop: bool = False) -> int:
-    """Go over the whole catalogue without a loop of one's own, in uvloop or as if there were none; give its length."""
+    """Iterate over the whole catalogue without an event loop of the caller, in uvloop or not; return its length."""
     if not uvloop:
         modules: dict[str, Any] = sys.modules
         modules["uvloop"] = None

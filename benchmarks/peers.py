@@ -25,13 +25,13 @@ PLACES: Final = 16
 
 
 def read_dicts(body: bytes) -> list[Any]:
-    """Give the destinations of a page as they come."""
+    """Return the destinations of a page as they come."""
     return orjson.loads(body)["data"]["packages"]  # type: ignore[no-any-return]
 
 
 @cache
 def model_reader() -> Callable[[bytes], tuple[Any, ...]]:
-    """Give what reads the destinations of a page as models; orjson and ``model_validate`` together take longer."""
+    """Return what reads the destinations of a page as models; orjson and ``model_validate`` together take longer."""
     from .models import Envelope
 
     return lambda body: Envelope.model_validate_json(body).data.packages
@@ -39,7 +39,7 @@ def model_reader() -> Callable[[bytes], tuple[Any, ...]]:
 
 @cache
 def struct_reader() -> Callable[[bytes], tuple[Any, ...]]:
-    """Give what reads the destinations of a page as structs."""
+    """Return what reads the destinations of a page as structs."""
     import msgspec
 
     from .models import Envelope, struct
@@ -52,7 +52,7 @@ def struct_reader() -> Callable[[bytes], tuple[Any, ...]]:
 
 
 def address(url: str, page: int) -> str:
-    """Give the address of a page of the catalogue."""
+    """Return the address of a page of the catalogue."""
     return f"{url}/api/esim/packages?page={page}&pageSize={SIZE}"
 
 

@@ -20,7 +20,7 @@ PERIOD: Final = 0.001
 
 @asynccontextmanager
 async def _watched() -> AsyncGenerator[list[float], None]:
-    """Give a list to which each beat adds how many milliseconds late it came."""
+    """Return a list to which each beat adds how many milliseconds late it came."""
     late: list[float] = []
 
     async def beat() -> None:
@@ -43,21 +43,21 @@ def _told(late: list[float]) -> dict[str, float]:
 
 
 async def iterated(url: str) -> dict[str, float]:
-    """Go over the catalogue; give how late the beats came."""
+    """Go over the catalogue; return how late the beats came."""
     async with _watched() as late:
         await ours.iterated(url)
     return _told(late)
 
 
 async def listed(url: str) -> dict[str, float]:
-    """Read the whole catalogue; give how late the beats came."""
+    """Read the whole catalogue; return how late the beats came."""
     async with _watched() as late:
         await ours.listed(url)
     return _told(late)
 
 
 async def idle(url: str) -> dict[str, float]:  # noqa: ARG001 -- for it is called like the others
-    """Do nothing for a second; give how late the beats came: what is the machine's own doing."""
+    """Do nothing for a second; return how late the beats came: what is the machine's own doing."""
     async with _watched() as late:
         await asyncio.sleep(1)
     return _told(late)

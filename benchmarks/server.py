@@ -59,7 +59,7 @@ class Shelf:
         self._empty = framed(enveloped('{"packages":[]}'))
 
     def page(self, number: int, packages: int) -> bytes:
-        """Give a page of the catalogue that has so many packages."""
+        """Return a page of the catalogue that has so many packages."""
         if number * SIZE > packages:
             return self._empty
         copy, index = divmod(number - 1, len(self._pages))
@@ -166,7 +166,7 @@ class Serving:
     root: str
 
     def url(self, packages: int = 0, latency: int = 0) -> str:
-        """Give the base URL of a catalogue of so many packages, with so many milliseconds before each answer."""
+        """Return the base URL of a catalogue of so many packages, with so many milliseconds before each answer."""
         return f"{self.root}/{packages}/{latency}"
 
 
@@ -183,7 +183,7 @@ def serving(packages: int = PACKAGES) -> Generator[Serving, None, None]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Serve; give the exit code."""
+    """Serve; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.server", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--packages", type=int, default=PACKAGES, metavar="N", help="packages to render (28000)")
     asyncio.run(serve(parser.parse_args(arguments).packages))

@@ -33,7 +33,7 @@ MET: Final = {True: "yes", False: "no", None: ""}
 
 
 def machine() -> dict[str, Any]:
-    """Tell where it is measured, and how busy it is there; neither host nor paths."""
+    """Return where it is measured, and how busy it is there; neither host nor paths."""
     versions: dict[str, str] = {}
     for library in LIBRARIES:
         with suppress(PackageNotFoundError):
@@ -50,14 +50,14 @@ def machine() -> dict[str, Any]:
 
 
 def described(where: dict[str, Any]) -> str:
-    """Give the machine in words."""
+    """Return the machine in words."""
     libraries = ", ".join(f"{name} {number}" for name, number in where["libraries"].items())
     load = "" if where["load"] is None else f" (load {where['load']:.1f})"
     return f"{where['system']} {where['machine']}, {where['cores']} cores{load}, {where['python']}\n{libraries}"
 
 
 def shown(name: str, line: Line) -> str:
-    """Give a line as a row of the table."""
+    """Return a line as a row of the table."""
     unit = f" {line.unit}" * bool(line.unit)
     spread = "{:.2f} to {:.2f}".format(*line.spread)
     goal = "" if line.goal is None else f"<= {line.goal:g}"

@@ -42,7 +42,9 @@ class Limiter:
             self._limit.total_tokens = max(1, self._concurrency // 2)
 
     def _recover(self) -> None:
-        if self._throttled_until is not None and anyio.current_time() >= self._throttled_until:
+        if self._throttled_until is None or self._limit.borrowed_tokens > self._limit.total_tokens:
+            return  # AnyIO 4.14 would grant what is added to waiting requests, however many slots are still taken.
+        if anyio.current_time() >= self._throttled_until:
             self._throttled_until = None
             self._limit.total_tokens = self._concurrency
 

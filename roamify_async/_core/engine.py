@@ -67,7 +67,7 @@ class Engine:
     ) -> None:
         self.transport = transport
         self.settings = settings
-        self.memory = memory or Memory()
+        self.memory: Memory = memory or Memory()
         self._purchase = purchase
         self._limiter = limiter
         self._timeouts: dict[float | None, Timeouts] = {}

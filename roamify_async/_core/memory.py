@@ -107,7 +107,7 @@ class Memory:
     def __init__(self) -> None:
         self.limiter: Limiter | None = None
         """The limiter of all requests, created in the event loop at first use."""
-        self.claims = Claims()
+        self.claims: Claims = Claims()
         self.doubts: Bounded[Doubt] = Bounded(MAX_DOUBTS)
         self.references: Bounded[None] = Bounded(MAX_REFERENCES)
         """References of recent purchases of this client."""

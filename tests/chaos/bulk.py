@@ -1,11 +1,10 @@
-"""Kill a bulk order and the server it buys from, again and again; at the end the books have to agree.
+"""Kill a bulk order and its server repeatedly, then compare the journal with the orders on the server.
 
     python -m tests.chaos.bulk --orders 10000 --kills 20 --seed 1
 
-A driver process orders in bulk, with a journal, from a sandbox process while faults hit the answers to its purchases.
-Both are killed with SIGKILL at moments that the seed chooses, and started again. At the end the server's books are
-compared with the journal line by line. The exit code is 0 only if no purchase was made twice without being reported,
-none was lost, and no money is unaccounted for.
+A driver process orders in bulk, with a journal, from a sandbox process that fails a share of the purchases, and of the
+look-ups if that is requested. The seed chooses when either process is killed with SIGKILL; then it is started again.
+The exit code is 0 only if no purchase was made twice without being reported, none was lost, and the money is exact.
 """
 
 import argparse
@@ -68,11 +67,11 @@ class Kill:
     delay: float
     victims: tuple[str, ...]
     rest: float
-    """Seconds for which the victim stays dead."""
+    """Seconds until the process is started again."""
 
 
 def kills(orders: int, count: int, seed: int) -> list[Kill]:
-    """Choose who is killed when: about as often the driver as the server, at times both, or one soon after another."""
+    """Choose what is killed when: the driver as often as the server, sometimes both, or one soon after the other."""
     dice = Random(f"{seed}/kills")
     chosen: list[Kill] = []
     for number, done in enumerate(sorted(dice.randint(0, orders * 9 // 10) for _ in range(count))):
@@ -118,7 +117,7 @@ def _seconds(fault: str, late: float) -> float:
 
 
 def free_port(dice: Random) -> int:
-    """Find a port below those that connections get: while the server is dead, none may stand in its place."""
+    """Return a free port below the ephemeral ones, which no connection takes while the server is down."""
     for _ in range(100):
         port = dice.randrange(20_000, 30_000)
         with suppress(OSError), socket.create_server(("127.0.0.1", port)):
@@ -131,7 +130,7 @@ def free_port(dice: Random) -> int:
 
 @attrs.define
 class Stage:
-    """The two processes, and what was seen of them."""
+    """The two processes, and what is known of them."""
 
     plan: Plan
     folder: Path
@@ -142,15 +141,15 @@ class Stage:
     starts: Counter[str] = attrs.field(factory=Counter[str])
     killed: Counter[str] = attrs.field(factory=Counter[str])
     told: list[str] = attrs.field(factory=list[str])
-    """What drivers said at their end."""
+    """The last line of output of each driver."""
     wrong: list[str] = attrs.field(factory=list[str])
-    """What must not happen on the way."""
+    """What went wrong before the comparison."""
     moved: asyncio.Event = attrs.field(factory=asyncio.Event)
     outcome: int | None = None
     _ears: asyncio.Task[None] | None = None
 
     async def start_sandbox(self) -> None:
-        """Start the server with its books of before, and wait until it serves."""
+        """Start the server on its database, and wait until it serves."""
         self.starts["sandbox"] += 1
         dice = Random(f"{self.choice.seed}/faults/{self.starts['sandbox']}")
         scripted = faults(self.choice.faults, self.choice.late, dice) + look_up_faults(self.choice.look_up_faults)
@@ -172,7 +171,7 @@ class Stage:
         return str(self.plan.orders * 2000)
 
     async def start_driver(self) -> None:
-        """Start the bulk order, or go on with it; every other time its requests come from a generator."""
+        """Start or resume the bulk order; every other time its requests come from a generator."""
         self.starts["driver"] += 1
         plan = attrs.evolve(self.plan, is_streamed=self.starts["driver"] % 2 == 1)
         path = self.folder / "plan.json"
@@ -210,7 +209,7 @@ class Stage:
             self._look_into()
 
     def _look_into(self) -> None:
-        """Read the journal that a killed driver left: that has to go at any time."""
+        """Read the journal that a killed driver left. It must be readable at any time."""
         path = Path(self.plan.journal)
         if not path.is_file():
             return
@@ -229,7 +228,7 @@ class Stage:
             await self.moved.wait()
 
     def ask(self, method: str, what: str) -> dict[str, Any]:
-        """Ask the server itself, beside the API."""
+        """Send a request to the control API of the sandbox."""
         request = urllib.request.Request(f"{self.plan.url}/_sandbox/{what}", method=method)
         with urllib.request.urlopen(request, timeout=60) as answer:
             told: dict[str, Any] = json.load(answer)
@@ -238,7 +237,7 @@ class Stage:
 
 @asynccontextmanager
 async def staged(choice: argparse.Namespace) -> AsyncGenerator[Stage, None]:
-    """Set up the folder, and end the processes that were started here."""
+    """Create the folder, and kill both processes at the end."""
     sold = Sandbox(packages=PACKAGES).kinds
     with tempfile.TemporaryDirectory(prefix="roamify-chaos-") as folder:
         plan = Plan(
@@ -272,7 +271,7 @@ async def staged(choice: argparse.Namespace) -> AsyncGenerator[Stage, None]:
 
 
 async def wreck(stage: Stage) -> None:
-    """Let the bulk order run, kill by the plan, and go on until a run has had the last word."""
+    """Run the bulk order, kill as planned, and resume until no line is left to send."""
     await stage.start_sandbox()
     await stage.start_driver()
     for kill in kills(stage.choice.orders, stage.choice.kills, stage.choice.seed):
@@ -305,7 +304,7 @@ async def wreck(stage: Stage) -> None:
 
 
 def _is_open(stage: Stage) -> bool:
-    """Tell whether another run has something to send: a line in doubt is sent again only by one of the policies."""
+    """Return whether another run has something to send: a line in doubt is sent again only by one of the policies."""
     counts: dict[str, int] = json.loads(stage.told[-1])["counts"]
     # Bookings that come later than anybody looks leave lines in doubt for good.
     is_resent = stage.choice.policy == "look_up_then_resend" and stage.choice.late <= stage.choice.window
@@ -317,7 +316,7 @@ def _is_open(stage: Stage) -> bool:
 
 @attrs.define
 class Books:
-    """What the journal says beside what the server has."""
+    """The differences between the journal and the server."""
 
     orders: int
     """Orders at the server."""
@@ -347,7 +346,7 @@ class Books:
 
 
 def compare(lines: Iterable[BulkLine], said: Decimal, state: Mapping[str, Any], balance: Decimal, plan: Plan) -> Books:
-    """Lay the journal's lines beside the server's orders."""
+    """Compare the lines of the journal with the orders on the server."""
     by_reference: defaultdict[str, list[Any]] = defaultdict(list)
     for order in state["orders"]:
         by_reference[order["referenceId"]].append(order)
@@ -377,7 +376,7 @@ def compare(lines: Iterable[BulkLine], said: Decimal, state: Mapping[str, Any], 
 
 
 def _lay(line: BulkLine, orders: Sequence[Any], books: Books, owned: set[str]) -> None:
-    """Lay one line beside the orders under its reference."""
+    """Compare one line with the orders under its reference."""
     name = f"line {line.position} ({line.reference_id}, {line.status})"
     found = line.error.found if isinstance(line.error, PurchaseInDoubtError) else ()
     if len(orders) > 1:
@@ -404,7 +403,7 @@ def _lay(line: BulkLine, orders: Sequence[Any], books: Books, owned: set[str]) -
 
 
 def judge(books: Books, choice: argparse.Namespace) -> list[str]:
-    """Say what is wrong with the books, under the promise of the policy."""
+    """Return what is wrong, according to what the policy promises."""
     is_too_late = choice.late > choice.window
     checks: list[tuple[str, Sequence[object]]] = [
         ("silent duplicates", books.silent) if is_too_late else ("duplicates", books.duplicates),
@@ -446,7 +445,7 @@ def table(books: Books, stage: Stage, seconds: float) -> str:
 
 
 async def chaos(choice: argparse.Namespace) -> int:
-    """Run it all; give the exit code."""
+    """Run it all; return the exit code."""
     begun = time.monotonic()
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     assert task is not None
@@ -475,7 +474,7 @@ async def chaos(choice: argparse.Namespace) -> int:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Read the choices and run; give the exit code."""
+    """Read the choices and run; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m tests.chaos.bulk", description=(__doc__ or "").partition("\n")[0])
     add = parser.add_argument
     add("--orders", type=int, default=10_000, metavar="N", help="lines of the bulk order (10000)")

@@ -1,4 +1,4 @@
-"""The process that the chaos suite kills: it begins one bulk order, or goes on with it.
+"""The process that the crash program kills: it starts one bulk order, or resumes it.
 
     python -m tests.chaos.driver plan.json
 
@@ -61,7 +61,7 @@ def requests(plan: Plan) -> Iterator[CreateOrder]:
 
 
 def twins(plan: Plan) -> set[int]:
-    """Give the positions of the lines whose reference an earlier line has: they have to be refused."""
+    """Return the positions of the lines whose reference an earlier line has: they have to be refused."""
     seen: set[str] = set()
     found: set[int] = set()
     for position, request in enumerate(requests(plan)):
@@ -73,12 +73,12 @@ def twins(plan: Plan) -> set[int]:
 
 
 def say(**facts: object) -> None:
-    """Print a line for the process that watches."""
+    """Print a line for the parent process."""
     print(json.dumps(facts), flush=True)
 
 
 async def run(plan: Plan) -> int:
-    """Run the bulk order to its end; give the exit code."""
+    """Run the bulk order to its end; return the exit code."""
     settings = Settings(
         concurrency=plan.concurrency,
         reconcile_window=plan.window,
@@ -105,12 +105,12 @@ async def run(plan: Plan) -> int:
 
 
 async def _blind(*_: object) -> LookUpResult[Any]:
-    """Look, and see nothing whatever there is."""
+    """Find nothing, whatever is booked."""
     return LookUpResult()
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run what a plan says; give the exit code."""
+    """Run what a plan says; return the exit code."""
     return asyncio.run(run(Plan(**json.loads(Path(arguments[0]).read_text("utf-8")))))
 
 

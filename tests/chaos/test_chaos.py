@@ -88,7 +88,7 @@ def test_look_ups_fail_as_often_as_requested():
 
 
 def books(change):
-    """Make a journal and a server that agree, then change them; give what is wrong then."""
+    """Make a journal and a server that agree, then change them; return what is wrong then."""
     made = SimpleNamespace(lines=[], orders=[], left=Decimal(1000))
     expected = twins(PLAN)
     for position, request in enumerate(requests(PLAN)):

@@ -37,7 +37,7 @@ SERVER_ERRORS: Final = {"createOrder", "createInstantOrder", "createTopUp"}
 
 
 def ask(sandbox: Sandbox, method: str, path: str, body: object = None) -> Any:  # JSON of every kind comes back
-    """Send one request; give what is answered, without its envelope."""
+    """Send one request; return what is answered, without its envelope."""
     headers = {"Authorization": f"Bearer {sandbox.token}", "Content-Type": "application/json"}
     sent = urllib.request.Request(
         sandbox.url + path, json.dumps(body).encode() if body else None, headers, method=method
@@ -62,7 +62,7 @@ def application(policy_id: str) -> dict[str, Any]:
 
 
 def known(sandbox: Sandbox) -> Mapping[str, list[str]]:
-    """Buy some of everything; give what may be asked for by the names that parameters have."""
+    """Buy some of everything; return what may be asked for by the names that parameters have."""
     plain, dated = sandbox.kinds["plain"][:2], sandbox.kinds["travel_date"][:1]
     lines = [{"packageId": package, "quantity": 1} for package in plain + dated]
     order = ask(sandbox, "POST", "/api/esim/order", {"items": lines, "referenceId": "mine"})
@@ -110,7 +110,7 @@ def settings(names: Mapping[str, list[str]]) -> Iterator[str]:
 
 
 def run(sandbox: Sandbox, *, cases: int, seed: int, more: Sequence[str] = ()) -> int:
-    """Run so many cases of each operation; give the exit code of Schemathesis."""
+    """Run so many cases of each operation; return the exit code of Schemathesis."""
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "schemathesis.toml").write_text("\n".join(settings(known(sandbox))), "utf-8")
         command = [sys.executable, "-m", "schemathesis.cli", "run", f"{sandbox.url}/openapi.json"]

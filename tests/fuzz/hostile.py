@@ -108,14 +108,14 @@ KEYS: Final = ("", ".", "data", "status", "id", "__class__", "self", "\ud800", "
 
 
 def deep(dice: Random) -> Raw:
-    """Give something that is nested deep, or deeper than any stack."""
+    """Return something that is nested deep, or deeper than any stack."""
     depth = dice.choice((10, 100, *(dice.randrange(200, 1100) for _ in range(3)), 5_000, 100_000))
     opening, closing = dice.choice((("[", "]"), ('{"a":', "}"), ('{"data":', "}"), ("[[],{},", "]"), ('[{"id":', "}]")))
     return Raw(opening * depth + dice.choice(("1", "[]", "null")) + closing * dice.choice((depth, depth, 0)))
 
 
 def odd(dice: Random) -> object:
-    """Give a value that nobody expects."""
+    """Return a value that nobody expects."""
     kind = dice.randrange(20)
     if kind == 0:
         return deep(dice)
@@ -333,7 +333,7 @@ PIECES: Final = (
 
 
 def something_else(dice: Random, _: bytes) -> bytes:
-    """Give bytes that have nothing to do with the answer."""
+    """Return bytes that have nothing to do with the answer."""
     kind = dice.randrange(4)
     if kind == 0:
         return dice.randbytes(dice.choice((0, 1, 3, 50, 1000)))
@@ -363,7 +363,7 @@ NAMES: Final = ("r-1", "", " ", "\udcff\udc80", "x" * 8000, "\x7f", "a\tb", "%s 
 
 
 def headers_of(dice: Random) -> dict[str, str]:
-    """Give the headers of an answer, which may be as odd as its body."""
+    """Return the headers of an answer, which may be as odd as its body."""
     chosen = {
         "retry-after": dice.choice(WAITS) if dice.random() < 0.7 else dice.choice(WAITS)[::-1],
         "x-request-id": dice.choice(NAMES),
@@ -394,7 +394,7 @@ def made(seed: int, number: int) -> Case:
 
 
 def outcome(case: Case) -> object:
-    """Give what the client makes of a case: the answer's value, or the error that a call would raise."""
+    """Return what the client makes of a case: the answer's value, or the error that a call would raise."""
     response = HttpResponse(case.status, case.headers, case.body)
     if not is_success(case.status):
         return status_error(response)
@@ -425,7 +425,7 @@ def use(value: object) -> None:
 
 
 def judged(case: Case) -> str:
-    """Give the class of what comes of a case; raises ``Violation`` where that is not as promised."""
+    """Return the class of what comes of a case; raises ``Violation`` where that is not as promised."""
     began = time.thread_time()
     try:
         result = outcome(case)
@@ -448,7 +448,7 @@ def judged(case: Case) -> str:
 
 
 def run(seed: int, numbers: range) -> Iterator[tuple[int, Case, str, float]]:
-    """Judge cases one after the other; give each with its outcome's class and its seconds."""
+    """Judge cases one after the other; return each with its outcome's class and its seconds."""
     for number in numbers:
         case = made(seed, number)
         began = time.perf_counter()

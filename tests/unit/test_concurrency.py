@@ -316,6 +316,21 @@ async def test_throttle_ends_for_waiting_workers():
 
 
 @simulated_time
+async def test_limit_is_kept_when_throttling_ends():
+    """If workers from before the throttling still hold their slots at its end, no more than the limit are active."""
+    workers = Workers(Limiter(8, is_adaptive=True))
+    workers.start(*range(24))
+    await wait_all_tasks_blocked()
+    workers.limiter.throttle(60)
+    await anyio.sleep(61)
+    for finished in range(8):
+        await workers.finish(finished)
+        assert len(workers.active) <= 8
+    assert len(workers.active) == 8
+    await workers.finish_all()
+
+
+@simulated_time
 async def test_throttle_of_a_fixed_limiter():
     """A limiter that is not adaptive keeps its limit."""
     limiter = Limiter(8)
