@@ -108,7 +108,9 @@ class Memory:
         self.claims = Claims()
         self.doubts: Bounded[Doubt] = Bounded(MAX_DOUBTS)
         self.references: Bounded[None] = Bounded(MAX_REFERENCES)
-        """References of recent purchases of this client."""
+        """References of recent purchases of this client, whatever became of them."""
+        self.bought: Bounded[None] = Bounded(MAX_REFERENCES)
+        """References under which a purchase is known to be booked, although a look-up may not show it yet."""
         self._packages: Bounded[tuple[float, Package]] = Bounded(MAX_PACKAGES)
         self._date: tuple[str, datetime] | None = None
 
@@ -121,6 +123,11 @@ class Memory:
     def resolve(self, reference: str) -> None:
         """Forget a doubt: it is known what became of the purchase."""
         self.doubts.pop(reference, None)
+
+    def add_bought(self, reference: str) -> None:
+        """Remember that a purchase is booked. It is in doubt no longer."""
+        self.resolve(reference)
+        self.bought.remember(reference, None)
 
     def package(self, package_id: str) -> Package | None:
         """Return a package that was checked in the last ten minutes."""

@@ -139,7 +139,7 @@ async def make_purchase(
     except BaseException as cancelled:
         attempt.leave_note(cancelled)
         raise
-    engine.memory.resolve(reference)
+    engine.memory.add_bought(reference)
     response.reference_id = response.reference_id or reference
     return response
 
@@ -199,6 +199,7 @@ class Attempt(Generic[ResponseT, BookedT]):
             is_new=is_new,
             look_first=must_look or settings.look_first,
             was_sent_before=send_state.first_sent_at is not None,
+            was_bought=self.reference in engine.memory.bought,
             doubt=None if earlier is None else earlier.reason,
         )
         self._check = check
@@ -259,7 +260,8 @@ class Attempt(Generic[ResponseT, BookedT]):
         return next(iter(found), None), next(iter(refusal), None)
 
     async def _send(self) -> Step[ResponseT, BookedT]:
-        self.send_state.resent = self.send_state.resent or self.send_state.first_sent_at is not None
+        was_sent = self.send_state.first_sent_at is not None or self.machine.was_sent_before
+        self.send_state.resent = self.send_state.resent or was_sent
         if self.machine.sends:
             log.info("purchase %s was not found: sent again", self.reference)
         if self._before_send is not None:

@@ -109,6 +109,8 @@ class Machine(Generic[ResponseT, BookedT]):
     """Whether a reference of the caller's is looked up before sending."""
     was_sent_before: bool = False
     """Whether an earlier call or run may have sent it."""
+    was_bought: bool = False
+    """Whether this client bought it before, so that a look-up that finds nothing only lags."""
     doubt: RoamifyError | None = None
     """The first failure which left open whether the purchase was booked."""
     sends: int = attrs.field(default=0, init=False)
@@ -152,6 +154,9 @@ class Machine(Generic[ResponseT, BookedT]):
             return Fail(self._conflict(result))
         if result is not None and result.failure is not None:
             return Fail(_not_looked_up(result.failure))
+        if result is not None and self.was_bought:
+            self.was_sent_before = True
+            return Search()
         return Send()
 
     def on_veto(self, error: RoamifyError) -> Step[ResponseT, BookedT]:

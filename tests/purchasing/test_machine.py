@@ -245,6 +245,18 @@ def test_veto_of_what_an_earlier_run_may_have_sent():
     assert isinstance(doubt_of(made.on_search(found())).reason, BudgetError)
 
 
+def test_purchase_of_this_client_that_is_not_listed_yet():
+    """What this client bought is searched for a window where a look-up does not show it, and not bought again."""
+    made = machine(was_bought=True)
+    assert made.on_first_look(found(), None) == Search()
+    assert made.on_search(found(order())) == Finish(found=order(), was_found=True)
+
+
+def test_other_items_under_the_reference_of_this_clients_purchase():
+    """Other items are a conflict at once, also under a reference that this client bought."""
+    assert isinstance(error_of(machine(was_bought=True).on_first_look(found(order(["esim-b"])), None)), ConflictError)
+
+
 # ---------------------------------------------------------------- answers: not sent, bought
 
 
