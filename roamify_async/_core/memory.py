@@ -42,6 +42,8 @@ class Doubt:
     """Why it is in doubt; ``None`` if the call was cancelled."""
     looked_first: bool = attrs.field(default=True, repr=False)
     """Whether the reference was looked up before it was sent, or was new."""
+    seen: tuple[object, ...] = attrs.field(default=(), eq=False, repr=False)
+    """Responses to it that differ from the request: something was bought, which no look-up needs to show."""
 
 
 class Bounded(OrderedDict[str, T], Generic[T]):

@@ -201,6 +201,7 @@ class Attempt(Generic[ResponseT, BookedT]):
             was_sent_before=send_state.first_sent_at is not None,
             was_bought=self.reference in engine.memory.bought,
             doubt=None if earlier is None else earlier.reason,
+            seen=() if earlier is None else earlier.seen,
         )
         self._check = check
         self._before_send = before_send
@@ -419,6 +420,7 @@ class Attempt(Generic[ResponseT, BookedT]):
                 request=self.request,
                 reason=reason,
                 looked_first=self.send_state.looked_first,
+                seen=self.machine.seen,
             )
         )
 

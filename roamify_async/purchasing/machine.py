@@ -113,6 +113,8 @@ class Machine(Generic[ResponseT, BookedT]):
     """Whether this client bought it before, so that a look-up that finds nothing only lags."""
     doubt: RoamifyError | None = None
     """The first failure which left open whether the purchase was booked."""
+    seen: tuple[object, ...] = ()
+    """Responses that differ from the request."""
     sends: int = attrs.field(default=0, init=False)
     """How often this call may have sent it."""
     _failure: RoamifyError | None = attrs.field(default=None, init=False)
@@ -122,8 +124,6 @@ class Machine(Generic[ResponseT, BookedT]):
     _incomplete: Booked | None = attrs.field(default=None, init=False)
     """A purchase that is read again until it is complete."""
     _look_up_error: RoamifyError | None = attrs.field(default=None, init=False)
-    _seen: tuple[object, ...] = attrs.field(default=(), init=False)
-    """Responses that differ from the request."""
 
     @property
     def may_be_booked(self) -> bool:
@@ -177,7 +177,7 @@ class Machine(Generic[ResponseT, BookedT]):
             return Fail(self._not_kept(response))
         if verdict is Verdict.INCOMPLETE:
             return self._refresh(response)
-        self._seen += (response,)
+        self.seen += (response,)
         return self._on_unknown(DecodeError(_differs(response, self.request), ids=(response.id,)))
 
     def on_failure(self, failure: RoamifyError) -> Step[ResponseT, BookedT]:
@@ -249,7 +249,7 @@ class Machine(Generic[ResponseT, BookedT]):
             if result.is_empty and self.sends >= self.max_sends:
                 return Fail(failure)  # Rate limited to the end.
         # Whatever a response holds, the server says that something was bought.
-        if self._seen or not result.is_empty or not self._may_resend(outcome):
+        if self.seen or not result.is_empty or not self._may_resend(outcome):
             return Fail(self._in_doubt(result))
         return FindNearMatches()
 
@@ -294,7 +294,7 @@ class Machine(Generic[ResponseT, BookedT]):
         self, result: LookUpResult[BookedT] | None = None, found: tuple[object, ...] = ()
     ) -> PurchaseInDoubtError:
         seen = found if result is None else result.foreign + result.evidence
-        return doubt(self.request, self.doubt or self._failure, self._seen + seen, look_up_error=self._look_up_error)
+        return doubt(self.request, self.doubt or self._failure, self.seen + seen, look_up_error=self._look_up_error)
 
     def _not_kept(self, booked: Booked) -> PurchaseFailedError:
         return PurchaseFailedError(

@@ -343,6 +343,12 @@ def test_success_that_differs_is_never_sent_again(other):
     assert doubt_of(made.on_search(found())).found == (other,)
 
 
+def test_success_that_differed_in_an_earlier_call():
+    """What an earlier call got for a response that differs keeps a later one from sending again."""
+    made = resending(was_sent_before=True, doubt=LOST, seen=(order(reference="another"),))
+    assert doubt_of(made.on_search(found())).found == (order(reference="another"),)
+
+
 def test_success_that_differs_and_is_found():
     """After a 2xx response that differs, our order that a look-up shows is returned."""
     made = sent(machine())
