@@ -43,7 +43,9 @@ class Doubt:
     reason: RoamifyError | None = attrs.field(default=None, eq=False)
     """The failure that caused the doubt; ``None`` if the call was cancelled before there was one."""
     looked_first: bool = attrs.field(default=True, repr=False)
-    """Whether the reference was new, or was looked up before the purchase was sent."""
+    """Whether the reference was looked up before it was sent, or was new."""
+    seen: tuple[object, ...] = attrs.field(default=(), eq=False, repr=False)
+    """Responses to it that differ from the request: something was bought, which no look-up needs to show."""
 
 
 class Bounded(OrderedDict[str, T], Generic[T]):
@@ -110,7 +112,9 @@ class Memory:
         self.claims: Claims = Claims()
         self.doubts: Bounded[Doubt] = Bounded(MAX_DOUBTS)
         self.references: Bounded[None] = Bounded(MAX_REFERENCES)
-        """References of recent purchases of this client."""
+        """References of recent purchases of this client, whatever became of them."""
+        self.bought: Bounded[None] = Bounded(MAX_REFERENCES)
+        """References under which a purchase is known to be booked, although a look-up may not show it yet."""
         self._packages: Bounded[tuple[float, Package]] = Bounded(MAX_PACKAGES)
         self._date: tuple[str, datetime] | None = None
 
@@ -123,6 +127,11 @@ class Memory:
     def resolve(self, reference: str) -> None:
         """Forget a doubt, since the outcome of the purchase is known."""
         self.doubts.pop(reference, None)
+
+    def add_bought(self, reference: str) -> None:
+        """Remember that a purchase is booked. It is in doubt no longer."""
+        self.resolve(reference)
+        self.bought.remember(reference, None)
 
     def package(self, package_id: str) -> Package | None:
         """Return a package if it was found in the last ten minutes."""

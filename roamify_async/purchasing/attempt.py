@@ -149,7 +149,7 @@ async def make_purchase(
     except BaseException as cancelled:
         attempt.leave_note(cancelled)
         raise
-    engine.memory.resolve(reference)
+    engine.memory.add_bought(reference)
     response.reference_id = response.reference_id or reference
     return response
 
@@ -210,7 +210,9 @@ class Attempt(Generic[ResponseT, BookedT]):
             is_new=is_new,
             look_first=must_look or settings.look_first,
             was_sent_before=send_state.first_sent_at is not None,
+            was_bought=self.reference in engine.memory.bought,
             doubt=None if earlier is None else earlier.reason,
+            seen=() if earlier is None else earlier.seen,
         )
         self._check = check
         self._before_send = before_send
@@ -273,7 +275,8 @@ class Attempt(Generic[ResponseT, BookedT]):
         return next(iter(found), None), next(iter(refusal), None)
 
     async def _send(self) -> Step[ResponseT, BookedT]:
-        self.send_state.resent = self.send_state.resent or self.send_state.first_sent_at is not None
+        was_sent = self.send_state.first_sent_at is not None or self.machine.was_sent_before
+        self.send_state.resent = self.send_state.resent or was_sent
         if self.machine.sends:
             log.info("purchase %s was not found: sent again", self.reference)
         if self._before_send is not None:
@@ -282,7 +285,7 @@ class Attempt(Generic[ResponseT, BookedT]):
             except JournalError:
                 raise  # What cannot be written is not sent.
             except RoamifyError as error:
-                return self.machine.on_held_back(error.with_traceback(None))
+                return self.machine.on_veto(error.with_traceback(None))
         try:
             response = await self.engine.exchange(self.endpoint, self.request, self.send_state)
         except RoamifyError as error:
@@ -435,6 +438,7 @@ class Attempt(Generic[ResponseT, BookedT]):
                 request=self.request,
                 reason=reason,
                 looked_first=self.send_state.looked_first,
+                seen=self.machine.seen,
             )
         )
 

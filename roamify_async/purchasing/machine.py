@@ -109,8 +109,12 @@ class Machine(Generic[ResponseT, BookedT]):
     """Whether a reference of the caller's is looked up before sending."""
     was_sent_before: bool = False
     """Whether an earlier call or run may have sent it."""
+    was_bought: bool = False
+    """Whether this client bought it before, so that a look-up that finds nothing only lags."""
     doubt: RoamifyError | None = None
     """The first failure which left open whether the purchase was booked."""
+    seen: tuple[object, ...] = ()
+    """Responses that differ from the request."""
     sends: int = attrs.field(default=0, init=False)
     """How often this call may have sent it."""
     _failure: RoamifyError | None = attrs.field(default=None, init=False)
@@ -120,8 +124,6 @@ class Machine(Generic[ResponseT, BookedT]):
     _incomplete: Booked | None = attrs.field(default=None, init=False)
     """A purchase that is read again until it is complete."""
     _look_up_error: RoamifyError | None = attrs.field(default=None, init=False)
-    _seen: tuple[object, ...] = attrs.field(default=(), init=False)
-    """Responses that differ from the request."""
 
     @property
     def may_be_booked(self) -> bool:
@@ -152,6 +154,9 @@ class Machine(Generic[ResponseT, BookedT]):
             return Fail(self._conflict(result))
         if result is not None and result.failure is not None:
             return Fail(_not_looked_up(result.failure))
+        if result is not None and self.was_bought:
+            self.was_sent_before = True
+            return Search()
         return Send()
 
     # ---------------------------------------------------------------- after sending
@@ -166,14 +171,14 @@ class Machine(Generic[ResponseT, BookedT]):
             return Fail(self._not_kept(response))
         if verdict is Verdict.INCOMPLETE:
             return self._refresh(response)
-        self._seen += (response,)
+        self.seen += (response,)
         return self._on_unknown(DecodeError(_differs(response, self.request), ids=(response.id,)))
 
-    def on_held_back(self, failure: RoamifyError) -> Step[ResponseT, BookedT]:
-        """Decide instead of a send that was held back: by the budget, for example."""
-        self._failure = None
-        self.max_sends = self.sends
-        return Search() if self.may_be_booked else Fail(failure.with_facts(sent="no"))
+    def on_veto(self, error: RoamifyError) -> Step[ResponseT, BookedT]:
+        """Decide after the caller refused a send, whatever the error: not one byte of it left."""
+        self._failure = error.with_facts(sent="no")
+        self.max_sends = 0
+        return Search() if self.may_be_booked else Fail(error)
 
     def on_failure(self, failure: RoamifyError) -> Step[ResponseT, BookedT]:
         """Decide after a send that failed."""
@@ -244,7 +249,7 @@ class Machine(Generic[ResponseT, BookedT]):
             if result.is_empty and self.sends >= self.max_sends:
                 return Fail(failure)  # Rate limited to the end.
         # Whatever a response holds, the server says that something was bought.
-        if self._seen or not result.is_empty or not self._may_resend(outcome):
+        if self.seen or not result.is_empty or not self._may_resend(outcome):
             return Fail(self._in_doubt(result))
         return FindNearMatches()
 
@@ -289,7 +294,7 @@ class Machine(Generic[ResponseT, BookedT]):
         self, result: LookUpResult[BookedT] | None = None, found: tuple[object, ...] = ()
     ) -> PurchaseInDoubtError:
         seen = found if result is None else result.foreign + result.evidence
-        return doubt(self.request, self.doubt or self._failure, self._seen + seen, look_up_error=self._look_up_error)
+        return doubt(self.request, self.doubt or self._failure, self.seen + seen, look_up_error=self._look_up_error)
 
     def _not_kept(self, booked: Booked) -> PurchaseFailedError:
         return PurchaseFailedError(

@@ -244,9 +244,9 @@ def test_not_sent_and_refused():
 
 def test_held_back():
     """A send that the budget holds back was not sent, unless an earlier one is in doubt."""
-    assert failure(sent().on_held_back(BudgetError("over"))).sent == "no"
+    assert failure(sent().on_veto(BudgetError("over"))).sent == "no"
     made = lost(policy="look_up_then_resend")
-    assert made.on_held_back(BudgetError("over")) == Search()
+    assert made.on_veto(BudgetError("over")) == Search()
     assert type(failure(made.on_search(ABSENT))) is PurchaseInDoubtError
 
 

@@ -1,0 +1,486 @@
+"""The purchase machine against a model of the server that loses, delays, hides, changes and refuses.
+
+Time is a number; a booking has a moment from which look-ups show it. Every rule is one step of one call.
+"""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import attrs
+import pytest
+from hypothesis import Phase, settings, strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from roamify_async import CreateOrder, Order, OrderItem, OrderLine
+from roamify_async.errors import (
+    BudgetError,
+    ConnectError,
+    ConnectionLostError,
+    DecodeError,
+    PackageNotFoundError,
+    PurchaseFailedError,
+    PurchaseInDoubtError,
+    RoamifyError,
+    error_class,
+)
+from roamify_async.models.common import Match
+from roamify_async.purchasing.classify import LookUpResult, is_near_match, judge_found
+from roamify_async.purchasing.machine import (
+    Fail,
+    FindNearMatches,
+    Finish,
+    LookFirst,
+    Machine,
+    Refresh,
+    Search,
+    Send,
+    Wait,
+)
+
+REFERENCE = "r"
+REQUEST = CreateOrder([OrderItem("esim-a", 2)], reference_id=REFERENCE)
+EPOCH = datetime(2027, 7, 1, tzinfo=UTC)
+WINDOW = 10
+ON_TIME = (0, 4, WINDOW)
+LATE = (3 * WINDOW, 9 * WINDOW)
+POLICIES = ("raise", "look_up", "look_up_then_resend")
+
+
+@attrs.define
+class Booking:
+    """A purchase in the server's books."""
+
+    id: str
+    sent_at: int
+    visible_at: int
+    reference: str = REFERENCE
+    packages: tuple[str, ...] = ("esim-a", "esim-a")
+    status: str = "COMPLETED"
+    was_told: bool = False
+    """Whether the caller got it, or an error that names it."""
+
+    @property
+    def is_late(self) -> bool:
+        """Whether it shows up later than the window."""
+        return self.visible_at > self.sent_at + WINDOW
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether it costs money."""
+        return self.status != "CANCELLED"
+
+    def order(self) -> Order:
+        """Return it as the API shows it."""
+        lines = tuple(OrderLine(package_id=package) for package in self.packages)
+        created = EPOCH + timedelta(seconds=self.sent_at)
+        return Order(  # type: ignore[call-arg]
+            id=self.id, reference_id=self.reference, total=Decimal(5), items=lines, created_at=created,
+            status=self.status,
+        )  # fmt: skip
+
+
+KINDS: dict[str, dict[str, Any]] = {
+    "complete": {},
+    "incomplete": {"packages": ("esim-a",), "status": "PENDING"},
+    "short": {"packages": ("esim-a",)},
+    "cancelled": {"status": "CANCELLED"},
+    "renamed": {"reference": "R"},
+}
+"""What a server may make of a purchase."""
+REFUSALS = (301, 400, 401, 402, 403, 404, 422)
+LOSSES: tuple[Callable[[], RoamifyError], ...] = (
+    lambda: ConnectionLostError("reset", sent="maybe"),
+    lambda: status(500),
+    lambda: status(503),
+    lambda: status(408),
+    lambda: DecodeError("the response says that it failed"),
+    lambda: DecodeError("cut off", garbled=True),
+)
+
+
+def status(code: int, message: str = "no") -> RoamifyError:
+    """Make the error of a status."""
+    return error_class(code)(message, status=code)
+
+
+class Model(RuleBasedStateMachine):
+    """Calls of one reference, one step at a time, and a server between them."""
+
+    claims = True
+    """Whether a second caller waits for the first."""
+    machine_class: type[Machine[Order, Order]] = Machine
+
+    def __init__(self) -> None:
+        """Start with an empty server."""
+        super().__init__()
+        self.now = 0
+        self.bookings: list[Booking] = []
+        self.machine: Machine[Order, Order] | None = None
+        self.step: Any = None
+        self.may_be_sent = False
+        """What the journal or the client remembers: it may have been sent."""
+        self.reason: RoamifyError | None = None
+        self.seen: tuple[object, ...] = ()
+        self.was_bought = False
+        self.listed: set[str] = set()
+        """What the last search showed that stands under the reference."""
+        self.waiting: list[str] = []
+        """Policies of callers that wait for the claim."""
+        self.may_resend = False
+        """Whether any call was allowed to send again."""
+
+    # ---------------------------------------------------------------- the server
+
+    def visible(self) -> list[Booking]:
+        """Return the bookings that look-ups show now."""
+        return [booking for booking in self.bookings if booking.visible_at <= self.now]
+
+    def book(self, kind: str, lag: int) -> Booking:
+        """Book a purchase: there must be no other one that a careful caller could know."""
+        for earlier in filter(lambda booking: booking.is_kept, self.bookings):
+            assert self.may_resend, "booked twice without leave"
+            assert earlier.is_late, "booked twice within the window"
+            assert earlier.visible_at > self.now, "booked twice although it was to be seen"
+        booking = Booking(f"order-{len(self.bookings)}", self.now, self.now + lag, **KINDS[kind])
+        self.bookings.append(booking)
+        return booking
+
+    def look(self, *, is_answered: bool, code: int = 503) -> LookUpResult[Order]:
+        """Look up by the reference once."""
+        if not is_answered:
+            return LookUpResult(failure=status(code))
+        orders = [booking.order() for booking in self.visible() if booking.reference == REFERENCE]
+        return judge_found(orders, REQUEST)
+
+    def search(self, answers: list[bool], *, until_answered: bool) -> LookUpResult[Order]:
+        """Look up as the driver does: until found, or answered at the window's end or later."""
+        start = self.now
+        result: LookUpResult[Order] = LookUpResult(failure=status(503))
+        for after, is_answered in zip((0, WINDOW // 2, WINDOW, WINDOW + 5, 2 * WINDOW), answers, strict=True):
+            self.now = start + after
+            result = self.look(is_answered=is_answered)
+            if result.ours or result.incomplete or result.not_kept:
+                return result
+            if is_answered and (until_answered or after >= WINDOW):
+                return result
+        return result
+
+    def untold(self) -> list[Booking]:
+        """Return the bookings that nobody was told of. The policy that sends again may leave late ones behind."""
+        return [one for one in self.bookings if not (one.was_told or (one.is_late and self.may_resend))]
+
+    # ---------------------------------------------------------------- the callers
+
+    @initialize(exists=st.integers(0, 9))
+    def something_exists(self, exists):
+        """Another client may have bought under the reference, long ago: look-ups show it."""
+        if exists == 9:
+            self.bookings.append(Booking("older", -1000, -1000, was_told=True))
+
+    @rule(policy=st.sampled_from(POLICIES))
+    def call(self, policy):
+        """Buy under the reference; wait for a call that is under way."""
+        if self.machine is not None:
+            if self.claims:
+                self.waiting.append(policy)
+            return
+        self.begin(policy)
+
+    def begin(self, policy: str) -> None:
+        """Start a call."""
+        self.may_resend = self.may_resend or policy == "look_up_then_resend"
+        self.machine = self.machine_class(
+            request=REQUEST, policy=policy, max_sends=3, is_new=False, was_sent_before=self.may_be_sent,
+            was_bought=self.was_bought, doubt=self.reason, seen=self.seen,
+        )  # type: ignore[arg-type]  # fmt: skip
+        self.go(self.machine.start())
+
+    def go(self, step: Any) -> None:
+        """Take the next step, or the end of the call."""
+        self.step = step
+        if isinstance(step, Finish):
+            self.finished(step)
+        elif isinstance(step, Fail):
+            self.failed(step.error)
+
+    def finished(self, step: Finish[Order, Order]) -> None:
+        """Check a response, as the caller gets it."""
+        response = step.response or step.found
+        assert response is not None
+        (booking,) = [one for one in self.bookings if one.id == response.id]
+        assert booking.is_kept
+        assert booking.reference == REFERENCE
+        assert booking.packages == ("esim-a", "esim-a")
+        assert self.machine is not None
+        assert not self.machine.was_resent or self.listed <= {booking.id}, "a second booking was seen, and not told"
+        booking.was_told = True
+        self.was_bought, self.may_be_sent, self.reason, self.seen = True, False, None, ()
+        self.end()
+
+    def failed(self, error: RoamifyError | ValueError) -> None:
+        """Check an error, as the caller gets it, and remember a doubt as the driver does."""
+        machine = self.machine
+        assert machine is not None
+        if isinstance(error, PurchaseInDoubtError):
+            assert error.reference_id == REFERENCE
+            self.may_be_sent = self.may_be_sent or machine.sends > 0
+            self.reason, self.seen = error.reason, machine.seen
+            for booking in self.bookings:
+                booking.was_told = booking.was_told or booking.id in {getattr(one, "id", "") for one in error.found}
+        elif isinstance(error, PurchaseFailedError):
+            (booking,) = [one for one in self.bookings if one.id == getattr(error.order, "id", "")]
+            assert not booking.is_kept
+            booking.was_told = True
+            if not machine.was_resent:
+                self.may_be_sent, self.reason, self.seen = False, None, ()
+        elif machine.sends or machine.was_sent_before:
+            assert not machine.may_be_booked, f"a doubt ended with {error!r}"
+            self.may_be_sent, self.reason, self.seen = False, None, ()
+        is_refusal = isinstance(error, ConnectError | PackageNotFoundError | BudgetError)
+        if is_refusal or getattr(error, "status", 0) in {*REFUSALS, 429}:
+            assert not self.untold(), f"{error!r} says that nothing was bought"
+        self.end()
+
+    def end(self) -> None:
+        """Release the claim; the next caller takes it."""
+        self.machine = self.step = None
+        if self.waiting:
+            self.begin(self.waiting.pop(0))
+
+    def drop(self) -> None:
+        """Lose the call without an end; the journal says whether it may have been sent."""
+        machine = self.machine
+        assert machine is not None
+        self.may_be_sent = self.may_be_sent or machine.may_be_booked or machine.sends > 0
+        self.reason, self.seen = self.reason or machine.doubt, machine.seen
+        self.machine = self.step = None
+        self.waiting.clear()
+
+    # ---------------------------------------------------------------- the steps
+
+    def at(self, kind: type) -> bool:
+        """Return whether a call waits for a step."""
+        return isinstance(self.step, kind)
+
+    @precondition(lambda self: self.at(LookFirst))
+    @rule(code=st.sampled_from([0, 0, 0, 403, 404, 503]), is_unknown=st.integers(0, 5))
+    def look_first(self, code, is_unknown):
+        """Look up before sending; a look-up may fail, and the package may be unknown."""
+        result = self.look(is_answered=not code, code=code) if self.step.look else None
+        refusal = None if is_unknown else PackageNotFoundError("no such package")
+        self.go(self.machine.on_first_look(result, refusal))
+
+    @precondition(lambda self: self.at(Send))
+    @rule(fate=st.sampled_from(["not sent", "veto", "refused", "late conflict"]), code=st.sampled_from(REFUSALS))
+    def send_in_vain(self, fate, code):
+        """Send what the server does not book, and says so."""
+        if fate == "veto":
+            self.go(self.machine.on_veto(BudgetError("too much")))
+        elif fate == "not sent":
+            self.go(self.machine.on_failure(ConnectError("refused")))
+        elif fate == "refused":
+            self.go(self.machine.on_failure(status(code)))
+        else:
+            message = "Insufficient balance" if not self.bookings else "referenceId exists"
+            self.go(self.machine.on_failure(status(409, message)))
+
+    @precondition(lambda self: self.at(Send))
+    @rule(kind=st.sampled_from([*KINDS]), lag=st.sampled_from(ON_TIME))
+    def send(self, kind, lag):
+        """Send and get the response, whatever the server made of it."""
+        booking = self.book(kind, lag)
+        self.go(self.machine.on_response(booking.order()))
+
+    @precondition(lambda self: self.at(Send))
+    @rule(
+        kind=st.sampled_from([None, None, *KINDS]),
+        lag=st.sampled_from(ON_TIME + LATE),
+        loss=st.sampled_from(LOSSES),
+    )
+    def send_and_lose(self, kind, lag, loss):
+        """Send and lose the response; it was booked, or will be, or not."""
+        if kind is not None:
+            self.book(kind, lag)
+        self.go(self.machine.on_failure(loss()))
+
+    @precondition(lambda self: self.at(Send))
+    @rule(code=st.sampled_from([409, 429]), is_booked=st.booleans(), lag=st.sampled_from(ON_TIME))
+    def send_and_be_put_off(self, code, is_booked, lag):
+        """Send and get a 409 or 429, before or after it was booked. What a 429 booked is to be seen after the wait."""
+        if is_booked:
+            self.book("complete", lag if code == 409 else 0)
+        self.go(self.machine.on_failure(status(code)))
+
+    @precondition(lambda self: self.at(Wait))
+    @rule(may_send=st.booleans())
+    def wait(self, may_send):
+        """Wait as the server asked, or not at all if that would take too long."""
+        self.now += int(self.step.seconds) if may_send else 0
+        self.go(self.machine.on_waited(may_send=may_send))
+
+    def on_search(self, answers: list[bool]) -> None:
+        """Search, and note what was to be seen."""
+        result = self.search(answers, until_answered=self.step.until_answered)
+        self.listed = {one.id for one in result.ours + result.incomplete + result.foreign}
+        self.go(self.machine.on_search(result))  # type: ignore[union-attr]
+
+    @precondition(lambda self: self.at(Search))
+    @rule(answers=st.lists(st.booleans(), min_size=5, max_size=5))
+    def search_in_rain(self, answers):
+        """Search, while look-ups fail now and then."""
+        self.on_search(answers)
+
+    @precondition(lambda self: self.at(Search))
+    @rule()
+    def search_in_sunshine(self):
+        """Search with look-ups that answer."""
+        self.on_search([True] * 5)
+
+    @precondition(lambda self: self.at(FindNearMatches))
+    @rule(code=st.sampled_from([0, 0, 0, 403, 503]))
+    def find_near_matches(self, code):
+        """Search the latest orders for a reference that the server changed."""
+        near = tuple(one.order() for one in self.visible() if is_near_match(one.reference, REFERENCE))
+        self.go(self.machine.on_near_matches(() if code else near, status(code) if code else None))
+
+    @precondition(lambda self: self.at(Refresh))
+    @rule(fate=st.sampled_from(["grown", "grown", "the same", "cancelled", "unreadable"]))
+    def refresh(self, fate):
+        """Read an order again until the end of the window."""
+        (booking,) = [one for one in self.bookings if one.id == self.step.booked.id]
+        self.now += WINDOW
+        if fate == "grown" and booking.packages == ("esim-a",):
+            booking.packages, booking.status = ("esim-a", "esim-a"), "COMPLETED"
+        elif fate == "cancelled":
+            booking.status = "CANCELLED"
+        self.go(self.machine.on_refreshed(None if fate == "unreadable" else booking.order()))
+
+    # ---------------------------------------------------------------- around the calls
+
+    @precondition(lambda self: self.machine is not None)
+    @rule()
+    def crash(self):
+        """End the process between two steps; what is about to be sent is journaled before."""
+        self.may_be_sent = self.may_be_sent or self.at(Send)
+        self.drop()
+
+    @precondition(lambda self: self.at(Send))
+    @rule(kind=st.sampled_from([*KINDS]), lag=st.sampled_from(ON_TIME + LATE))
+    def crash_while_sending(self, kind, lag):
+        """End the process, or cancel the call, after it was sent."""
+        self.book(kind, lag)
+        self.may_be_sent = True
+        self.drop()
+
+    @precondition(lambda self: self.machine is None)
+    @rule(seconds=st.sampled_from([1, WINDOW, 10 * WINDOW]))
+    def time_passes(self, seconds):
+        """Time passes between two calls."""
+        self.now += seconds
+
+    # ---------------------------------------------------------------- the promise
+
+    @invariant()
+    def booked_once(self):
+        """At most one booking shows up within the window of its send."""
+        assert sum(booking.is_kept and not booking.is_late for booking in self.bookings) <= 1
+
+    @invariant()
+    def never_lost_from_sight(self):
+        """Whatever is booked was told to the caller, or is remembered, or a call still works on it."""
+        if self.machine is None and not self.may_be_sent:
+            assert not self.untold()
+
+    def teardown(self):
+        """Once everything is visible, the next call finds what is remembered as in doubt, however often it is there."""
+        if self.machine is not None:
+            self.drop()
+        self.now += 100 * WINDOW
+        machine = Machine(request=REQUEST, policy="look_up", max_sends=3, is_new=False, was_sent_before=True)
+        step = machine.on_search(self.look(is_answered=True))
+        complete = {one.id for one in self.bookings if one.order().match(REQUEST.packages()) is Match.YES}
+        kept = {one.id for one in self.bookings if one.id in complete and one.is_kept and one.reference == REFERENCE}
+        if len(kept) > 1:
+            assert isinstance(step, Fail)
+            assert {getattr(one, "id", "") for one in getattr(step.error, "found", ())} >= kept
+        elif kept:
+            assert isinstance(step, Finish | Fail)
+
+
+Model.TestCase.settings = settings(deadline=None)
+TestModel = Model.TestCase
+
+
+def test_two_callers_at_once():
+    """A second caller waits for the first, searches for its purchase, and buys nothing."""
+    model = Model()
+    model.call("look_up")
+    model.look_first(0, 1)
+    model.call("look_up")
+    model.send("complete", WINDOW)
+    model.look_first(0, 1)
+    model.search_in_sunshine()
+    assert (model.machine, len(model.bookings)) == (None, 1)
+
+
+def test_two_callers_without_the_claim():
+    """Without the claim both callers look before either sends, and the model sees two bookings."""
+    model = Model()
+    model.call("look_up")
+    model.look_first(0, 1)
+    first, model.machine = model.machine, None
+    model.call("look_up")
+    model.look_first(0, 1)
+    model.send("complete", 0)
+    model.machine, model.step = first, Send()
+    with pytest.raises(AssertionError, match="booked twice without leave"):
+        model.send("complete", 0)
+
+
+class Trusting(Machine[Order, Order]):
+    """A machine that takes a failed look-up for absence."""
+
+    def on_search(self, result):
+        """Forget why it failed."""
+        return super().on_search(attrs.evolve(result, failure=None))
+
+
+class Careless(Machine[Order, Order]):
+    """A machine that does not search for near matches."""
+
+    def on_near_matches(self, found, failure):
+        """See nothing."""
+        return super().on_near_matches((), None)
+
+
+class Forgetful(Machine[Order, Order]):
+    """A machine for which a refusal undoes the doubt."""
+
+    def on_failure(self, failure):
+        """Forget earlier sends."""
+        self.doubt, self.was_sent_before = None, False
+        return super().on_failure(failure)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("broken", [Trusting, Careless, Forgetful])
+def test_model_sees_broken_machines(broken):
+    """The model is no mirror: machines that break a rule break its invariants."""
+
+    class Broken(Model):
+        machine_class = broken
+
+    tries = settings(deadline=None, max_examples=2_000, derandomize=True, database=None, phases=[Phase.generate])
+    with pytest.raises(Exception) as caught:  # noqa: PT011 -- hypothesis may group several
+        run_state_machine_as_test(Broken, settings=tries)
+    assert not isinstance(caught.value, TypeError)
