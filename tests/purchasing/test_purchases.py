@@ -1,18 +1,34 @@
 """Purchases over broken connections: each is booked once, counted at the server, and its caller knows of it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any
+from collections.abc import AsyncIterator
 
 import anyio
 import attrs
 import pytest
 from support.clients import QUICK
+from support.purchases import (
+    APPLY,
+    INSURE,
+    LISTED,
+    MINT,
+    ORDER,
+    OTHER,
+    PLAIN,
+    TOP_UP,
+    WAYS,
+    Mode,
+    came,
+    insure,
+    mint,
+    refill,
+    top_up,
+    under,
+)
 
 from roamify_async import (
     AsyncRoamify,
     ConflictError,
-    CreateOrder,
     EsimsNotReadyError,
     HistoryItem,
     NotFoundError,
@@ -26,29 +42,6 @@ from roamify_async._core import concurrency
 from roamify_async.api.topups import TopUps
 from roamify_async.purchasing import attempt, machine
 from roamify_async.sandbox import Sandbox
-
-PLAIN = "esim-greece-30days-1gb-all"
-OTHER = "esim-germany-30days-1gb-all"
-ORDER = "/api/esim/order"
-INSTANT = "/api/esim/order/instant"
-TOP_UP = "/api/esim/order/topup"
-APPLY = "/api/esim/apply"
-MINT = "/api/esim/vouchers"
-INSURE = "/api/insurance/order"
-INSURANCE = "insurance-saudi-arabia-individual-7days"
-LISTED = "GET /api/esim/orders"
-
-
-def under(sandbox: Sandbox, reference: str = "r") -> list[Any]:
-    """Give the orders and vouchers under a reference in the server's books, hidden ones included."""
-    state = sandbox.state()
-    books = (*state["orders"], *state["insuranceOrders"], *state["vouchers"])
-    return [entry for entry in books if entry["referenceId"] == reference]
-
-
-def came(sandbox: Sandbox, what: str) -> int:
-    """Count the requests of a kind."""
-    return int(sandbox.state()["requests"].get(what, 0))
 
 
 @pytest.fixture(autouse=True)
@@ -70,79 +63,6 @@ async def blind(sandbox) -> AsyncIterator[AsyncRoamify]:
 # ---------------------------------------------------------------- the matrix
 
 
-async def create(client: Any, _: str) -> str:
-    """Order."""
-    order = await client.orders.create([OrderItem(PLAIN)], reference_id="r")
-    assert len(order.items) == 1
-    return str(order.reference_id)
-
-
-async def create_instant(client: Any, _: str) -> str:
-    """Order with eSIMs."""
-    order = await client.orders.create_instant([OrderItem(PLAIN)], reference_id="r")
-    assert [esim.is_installable for esim in order.esims] == [True]
-    return str(order.reference_id)
-
-
-async def refill(client: Any, iccid: str) -> str:
-    """Give a package that fits the eSIM and is not the one it was bought with."""
-    offered = [package.package_id for package in await client.topups.packages(iccid)]
-    return next(package_id for package_id in offered if package_id != PLAIN)
-
-
-async def top_up(client: Any, iccid: str) -> str:
-    """Top an eSIM up."""
-    package = await refill(client, iccid)
-    order = await client.topups.create(iccid, package, reference_id="r")
-    assert [line.package_id for line in order.items] == [package]
-    return str(order.reference_id)
-
-
-async def buy(client: Any, _: str) -> str:
-    """Order and apply."""
-    (esim,) = await client.esims.buy(PLAIN, reference_id="r")
-    assert esim.is_installable
-    (order,) = await client.orders.list(reference_id="r")
-    assert order.items[0].esim_id == esim.id
-    return str(order.reference_id)
-
-
-async def bulk(client: Any, _: str) -> str:
-    """Order a line, whose status says what its error does."""
-    report = await client.orders.bulk([CreateOrder([OrderItem(PLAIN)], reference_id="r")])
-    (line,) = report.lines
-    if line.error is not None:
-        assert line.status == ("in_doubt" if isinstance(line.error, PurchaseInDoubtError) else "refused")
-        raise line.error
-    assert line.status == "ordered"
-    return str(line.order.reference_id)
-
-
-async def mint(client: Any, _: str) -> str:
-    """Mint a voucher."""
-    batch = await client.vouchers.create(PLAIN, reference_id="r")
-    assert [voucher.package_id for voucher in batch.vouchers] == [PLAIN]
-    assert batch.missing == 0
-    return str(batch.reference_id)
-
-
-async def insure(client: Any, _: str) -> str:
-    """Order a policy."""
-    order = await client.insurance.order([OrderItem(INSURANCE)], reference_id="r")
-    assert [line.package_id for line in order.items] == [INSURANCE]
-    return str(order.reference_id)
-
-
-Mode = Callable[[Any, str], Awaitable[str]]
-WAYS: dict[Mode, str] = {
-    create: ORDER,
-    create_instant: INSTANT,
-    top_up: TOP_UP,
-    buy: ORDER,
-    bulk: ORDER,
-    mint: MINT,
-    insure: INSURE,
-}
 LOOKED_UP: dict[Mode, tuple[str, str]] = {
     mint: (f"GET {MINT}", r"vouchers\.list\(reference_id='r'\)"),
     insure: (f"GET {INSURE}", r"insurance\.get_order\(reference_id='r'\)"),
