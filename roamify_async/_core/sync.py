@@ -215,6 +215,8 @@ class _Call(Generic[T]):
         self.is_stopped = False
         self.ended = threading.Event()
         self._notes: list[str] = []
+        self._reference: str | None = None
+        """The reference of a purchase that was cut off."""
 
     async def run(self) -> T:
         try:
@@ -229,6 +231,7 @@ class _Call(Generic[T]):
                     return await self._function()
                 except BaseException as error:
                     self._notes = getattr(error, "__notes__", [])
+                    self._reference = getattr(error, "reference_id", None)
                     raise
         raise CancelledError
 
@@ -240,7 +243,9 @@ class _Call(Generic[T]):
             self._scope.cancel()
 
     def with_notes(self, error: BaseException) -> BaseException:
-        """Copy the notes of the call's own exception to *error*."""
+        """Copy the notes of the call's own exception, and the reference of its purchase, to *error*."""
         for note in self._notes:
             error.add_note(note)
+        if self._reference is not None:
+            error.reference_id = self._reference  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
         return error
