@@ -296,7 +296,9 @@ class Machine(Generic[ResponseT, BookedT]):
         seen = found if result is None else result.foreign + result.evidence
         return doubt(self.request, self.doubt or self._failure, self.seen + seen, look_up_error=self._look_up_error)
 
-    def _not_kept(self, booked: Booked) -> PurchaseFailedError:
+    def _not_kept(self, booked: Booked) -> PurchaseFailedError | PurchaseInDoubtError:
+        if self.was_resent and self.may_be_booked:  # It says nothing of the other send.
+            return self._in_doubt(found=(booked,))
         return PurchaseFailedError(
             f"the purchase was booked as {booked.id} and not kept: {getattr(booked, 'status', '')}. The state FAILED "
             "is not documented, so check the balance; buy again under another reference",

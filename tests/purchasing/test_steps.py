@@ -415,6 +415,27 @@ def test_not_kept_is_found(state):
     assert isinstance(error_of(made.on_search(found(order(status=state)))), PurchaseFailedError)
 
 
+@pytest.mark.parametrize("is_found", [True, False])
+def test_not_kept_after_a_doubt(is_found):
+    """An order of the second send that is not kept says nothing of the first one, which stays in doubt."""
+    made, cancelled = resent(resending()), order(status="CANCELLED")
+    if is_found:
+        made.on_failure(LOST)
+    step = made.on_search(found(cancelled)) if is_found else made.on_response(cancelled)
+    error = doubt_of(step)
+    assert (error.reason, error.found) == (LOST, (cancelled,))
+
+
+def test_not_kept_after_a_rate_limit():
+    """A 429 that an answered look ruled out leaves no doubt: the order that is not kept is the purchase."""
+    made = sent(resending())
+    made.on_failure(status(429))
+    made.on_waited()
+    made.on_search(found())
+    made.on_near_matches((), None)
+    assert isinstance(error_of(made.on_response(order(status="CANCELLED"))), PurchaseFailedError)
+
+
 def test_one_kept_and_one_not():
     """Where one order was cancelled and another stands, the one that stands is the purchase."""
     made = sent(machine())
