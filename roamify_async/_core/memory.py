@@ -114,7 +114,7 @@ class Memory:
         self.references: Bounded[None] = Bounded(MAX_REFERENCES)
         """References of recent purchases of this client, whatever became of them."""
         self.bought: Bounded[None] = Bounded(MAX_REFERENCES)
-        """References under which a purchase is known to be booked, although a look-up may not show it yet."""
+        """References under which something was booked, kept or not, although a look-up may not show it yet."""
         self._packages: Bounded[tuple[float, Package]] = Bounded(MAX_PACKAGES)
         self._date: tuple[str, datetime] | None = None
 
@@ -129,7 +129,7 @@ class Memory:
         self.doubts.pop(reference, None)
 
     def add_bought(self, reference: str) -> None:
-        """Remember that a purchase is booked. It is in doubt no longer."""
+        """Remember that a purchase was booked, kept or not. It is in doubt no longer."""
         self.resolve(reference)
         self.bought.remember(reference, None)
 

@@ -404,7 +404,9 @@ class Attempt(Generic[ResponseT, BookedT]):
             self._add_doubt(error.reason)
         elif self.machine.may_be_booked and not is_over:  # Another error does not undo a doubt.
             self._add_doubt(self.machine.doubt)
-        elif is_over or self.machine.sends:
+        elif is_over:
+            self.engine.memory.add_bought(self.reference)
+        elif self.machine.sends:
             self.engine.memory.resolve(self.reference)
 
     def unexpected(self) -> RoamifyError:

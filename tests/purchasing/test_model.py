@@ -292,8 +292,7 @@ class Model(RuleBasedStateMachine):
             (booking,) = [one for one in self.bookings if one.id == getattr(error.order, "id", "")]
             assert not booking.is_kept
             booking.was_told = True
-            if not machine.was_resent:
-                self.may_be_sent, self.reason, self.seen = False, None, ()
+            self.was_bought, self.may_be_sent, self.reason, self.seen = True, False, None, ()
         elif machine.sends or machine.was_sent_before:
             assert not machine.may_be_booked, f"a doubt ended with {error!r}"
             self.may_be_sent, self.reason, self.seen = False, None, ()

@@ -696,6 +696,16 @@ async def test_order_that_is_not_kept(shopper, shop, status):
     assert shop.posts == 1
 
 
+async def test_order_that_is_not_kept_while_the_list_lags(shopper, shop):
+    """Nothing is bought under the reference of an order that was not kept, although the list lags behind."""
+    shop.faults = [told(status="CANCELLED", is_hidden=True)]
+    with pytest.raises(PurchaseFailedError):
+        await shopper.orders.create(PAIR, reference_id="r")
+    with pytest.raises(PurchaseInDoubtError):
+        await shopper.orders.create(PAIR, reference_id="r")
+    assert (shop.posts, len(shop.orders)) == (1, 1)
+
+
 async def test_order_that_is_not_kept_in_bulk(shopper, shop):
     """In bulk such a line is refused, with its order, and costs nothing."""
     shop.faults = [told(status="CANCELLED")]
