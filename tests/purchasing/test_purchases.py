@@ -238,22 +238,6 @@ async def test_reference_that_is_taken(client):
 
 
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
-async def test_same_reference_again(either, blind, sandbox, iccid, way):
-    """The same purchase under the same reference is made once, also by another client, and nothing is sent again."""
-    before = came(sandbox, f"POST {WAYS[way]}")
-    assert (await way(either, iccid), await way(either, iccid)) == ("r", "r")
-    assert await way(blind.with_settings(look_first=True), iccid) == "r"
-    assert (came(sandbox, f"POST {WAYS[way]}") - before, len(under(sandbox))) == (1, 1)
-
-
-@pytest.mark.parametrize("way", [create, create_instant, top_up, bulk], ids=lambda way: way.__name__)
-async def test_same_reference_again_without_a_look(blind, sandbox, iccid, way):
-    """Without the look-up the server books twice: the control of the test above."""
-    assert (await way(blind, iccid), await way(blind, iccid)) == ("r", "r")
-    assert len(under(sandbox)) == 2
-
-
-@pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
 async def test_doubt_is_looked_for_before_it_is_sent_again(either, sandbox, iccid, way):
     """A reference that was left in doubt is looked for by the next call with it, before that sends anything."""
     sandbox.fail("POST", WAYS[way], "drop")
