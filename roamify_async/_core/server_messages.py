@@ -27,6 +27,26 @@ def is_insufficient_balance(error: RoamifyError) -> bool:
     return isinstance(error, ConflictError) and "balance" in error.message.lower()
 
 
+def is_being_issued(error: RoamifyError) -> bool:
+    """Return whether the server is still issuing an insurance policy, so that its end can be waited for.
+
+    Documented phrase of a 409: "currently being issued".
+
+    See: https://docs.getroamify.com/insurance/policies/
+    """
+    return isinstance(error, ConflictError) and "being issued" in error.message.lower()
+
+
+def is_already_issued(error: RoamifyError) -> bool:
+    """Return whether a policy was issued before, which is final.
+
+    Documented phrases of a 409: "already issued" and "already been issued for this reference".
+
+    See: https://docs.getroamify.com/insurance/policies/
+    """
+    return isinstance(error, ConflictError) and "already" in error.message.lower()
+
+
 def requires_esim_id(error: RoamifyError) -> bool:
     """Return whether the server requires an ``esimId`` in addition to, or instead of, a reference.
 

@@ -5,7 +5,8 @@ from typing import Final
 from roamify_async._core.endpoint import ACTION, PURCHASE, Endpoint, Mode, Reconciliation, Resource
 from roamify_async._core.engine import Engine
 from roamify_async._core.recovery import poll_until, recovery_window
-from roamify_async.errors import NotFoundError, RoamifyError
+from roamify_async._core.server_messages import is_already_issued, is_being_issued
+from roamify_async.errors import ConflictError, NotFoundError, RoamifyError
 from roamify_async.models.insurance import (
     GetInsurance,
     GetInsuranceOrder,
@@ -17,7 +18,7 @@ from roamify_async.models.insurance import (
     ListInsuranceOrders,
     OrderInsurance,
 )
-from roamify_async.models.policies import ApplyPolicy, GetPolicy, ListPolicies, Policy
+from roamify_async.models.policies import ApplyPolicy, GetPolicy, ListPolicies, Policy, PolicyStatus
 from roamify_async.purchasing.classify import is_api_404
 
 from .packages import nearest_ids, packages_not_found
@@ -54,12 +55,22 @@ async def _check(engine: Engine, request: OrderInsurance) -> None:
         raise packages_not_found(unknown, nearest, "insurance.packages()")
 
 
+def _undecided_states(failure: RoamifyError) -> frozenset[PolicyStatus]:
+    """Return the states in which a policy may still be issued after a failed ``apply``."""
+    if is_already_issued(failure):
+        return frozenset()
+    if isinstance(failure, ConflictError) and not is_being_issued(failure):
+        return frozenset({PolicyStatus.PENDING})
+    return frozenset({PolicyStatus.NEW, PolicyStatus.PENDING, PolicyStatus.UNKNOWN})
+
+
 async def _read_issued(engine: Engine, request: ApplyPolicy, failure: RoamifyError) -> Policy:
-    """Read the policy after a failed ``apply``, until it is issued."""
+    """Read the policy after a failed ``apply``, until it is issued or *failure* is final."""
+    undecided = _undecided_states(failure)
 
     async def look() -> Policy | None:
         policy = await engine.send(Insurance.policy, GetPolicy(request.policy_id))
-        return None if policy.is_undecided else policy
+        return None if policy.status in undecided else policy
 
     policy = await poll_until(look, recovery_window(engine, failure), failure)
     if policy.is_issued and policy.matches(request):

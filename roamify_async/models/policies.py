@@ -112,7 +112,8 @@ class ApplyPolicy:
     """Issue a policy that an order reserved, and return the policy.
 
     Issuing is not idempotent, so the request is not sent again once it may have left: after a failure the policy is
-    read until it is issued. The documentation does not say how long issuing takes.
+    read until it is issued. The documentation does not say how long issuing takes. A policy that another call is
+    issuing is waited for in the same way.
 
     Args:
         policy_id: The ``policy_id`` of an order item.
@@ -127,7 +128,7 @@ class ApplyPolicy:
     Raises:
         BadRequestError: The server refused a value.
         NotFoundError: There is no such policy, or it belongs to another partner.
-        ConflictError: The policy was issued before, for other dates or another traveller.
+        ConflictError: The policy was issued before, for other dates or another traveller. It is raised at once.
         ServerError: With status 502, the insurance company refused the request or failed.
 
     See: https://docs.getroamify.com/insurance/policies/
@@ -203,8 +204,8 @@ class Coverage:
     insured_type: str | None = None
     day: int | None = None
     """Validity in days."""
-    benefits: tuple[str, ...] = ()
-    """Display texts of the insurance company."""
+    benefits: tuple[Any, ...] = ()
+    """Display content of the insurance company: texts, or any other JSON."""
 
 
 @attrs.define(kw_only=True)
@@ -250,14 +251,11 @@ class Policy:
         """Whether the policy is issued and has not expired."""
         return self.status in {PolicyStatus.ISSUED, PolicyStatus.ACTIVE}
 
-    @property
-    def is_undecided(self) -> bool:
-        """Whether the policy may still be issued."""
-        return self.status in {PolicyStatus.NEW, PolicyStatus.PENDING, PolicyStatus.UNKNOWN}
-
     def matches(self, request: ApplyPolicy) -> bool:
-        """Return whether the policy has the dates and the name of a request."""
+        """Return whether the policy has the dates of a request, and the name unless the response omits it."""
         name = f"{request.insurer.first_name} {request.insurer.last_name}"
-        return (self.start_date, self.end_date) == (request.start_date, request.end_date) and (
-            (self.insurer_name or "").casefold().split() == name.casefold().split()
+        return (
+            self.start_date == request.start_date
+            and self.end_date == request.end_date
+            and (self.insurer_name is None or self.insurer_name.casefold().split() == name.casefold().split())
         )

@@ -369,7 +369,6 @@ LOST = {
     "503": failed(503),
     "504": failed(504),
     "being issued": failed(409, "The policy is currently being issued"),
-    "issued already": failed(409, "The policy is already issued"),
 }
 
 
@@ -384,11 +383,48 @@ async def test_policy_is_read(stage, failure):
     assert (count(server, APPLY), count(server, POLICY)) == (1, 4)
 
 
+FINAL = {
+    "issued already": failed(409, "The policy is already issued"),
+    "issued for the reference": failed(409, "A policy has already been issued for this reference"),
+    "another 409": failed(409),
+}
+
+
+@pytest.mark.parametrize("failure", FINAL.values(), ids=FINAL)
+async def test_final_conflict(stage, failure):
+    """A 409 that is final is raised at once, after one look."""
+    async with stage({APPLY: [failure], POLICY: [policy("NEW")]}) as (server, client):
+        with pytest.raises(ConflictError, match="the policy is NEW"):
+            await client.with_settings(retries=Retries(deadline=600)).insurance.apply("p-1", **JOURNEY)
+    assert (count(server, APPLY), count(server, POLICY)) == (1, 1)
+
+
+@pytest.mark.parametrize("failure", FINAL.values(), ids=FINAL)
+async def test_final_conflict_of_our_own_policy(stage, failure):
+    """A policy that an earlier call issued for the same traveller and dates is returned."""
+    async with stage({APPLY: [failure], POLICY: [policy("ISSUED")]}) as (server, client):
+        assert (await client.insurance.apply("p-1", **JOURNEY)).is_issued
+    assert (count(server, APPLY), count(server, POLICY)) == (1, 1)
+
+
+async def test_conflict_while_it_is_pending(stage):
+    """After a 409 in other words a pending policy is waited for."""
+    async with stage({APPLY: [failed(409)], POLICY: [policy("PENDING"), policy("ISSUED")]}) as (server, client):
+        assert (await client.insurance.apply("p-1", **JOURNEY)).is_issued
+    assert (count(server, APPLY), count(server, POLICY)) == (1, 2)
+
+
+@pytest.mark.parametrize("failure", LOST.values(), ids=LOST)
+async def test_policy_without_a_name(stage, failure):
+    """A policy with the same dates is ours if the response omits the name."""
+    async with stage({APPLY: [failure], POLICY: [policy("ISSUED", insurerName="")]}) as (_, client):
+        assert (await client.insurance.apply("p-1", **JOURNEY)).is_issued
+
+
 OTHERS = {
     "other first day": policy("ISSUED", startDate="02/07/2027"),
     "other last day": policy("ACTIVE", endDate="08/07/2027"),
     "somebody else": policy("ISSUED", insurerName="Amal Saleh"),
-    "nobody": policy("ISSUED", insurerName=""),
     "cancelled": policy("CANCELLED"),
     "to be looked into": policy("REQUIRE_ACTION"),
     "over": policy("EXPIRED"),
