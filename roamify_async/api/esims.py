@@ -9,8 +9,8 @@ from roamify_async._core.engine import Engine
 from roamify_async._core.recovery import poll_until, recovery_window
 from roamify_async._core.server_messages import requires_esim_id
 from roamify_async._http.messages import HttpResponse
-from roamify_async._serde.converter import parse, structure
-from roamify_async._serde.envelope import DATA_OR_BODY, decode_any
+from roamify_async._serde.converter import JSON, parse, structure
+from roamify_async._serde.envelope import DATA_OR_BODY, decode, decode_any
 from roamify_async._validation import to_start_date
 from roamify_async.errors import NotFoundError, RoamifyError
 from roamify_async.models.esims import ApplyEsim, ApplyOrder, Esim, GetEsim, GetHistory, ListEsims
@@ -75,6 +75,13 @@ def _decode_receipt(response: HttpResponse) -> SmsReceipt:
         return SmsReceipt(raw=value)
 
 
+def _decode_events(response: HttpResponse) -> EsimEvents:
+    """Decode the events of one eSIM, or an array with those of several."""
+    if isinstance(decode(response, JSON, DATA_OR_BODY), list):
+        return EsimEvents.joined(decode(response, tuple[EsimEvents, ...], DATA_OR_BODY))
+    return decode(response, EsimEvents, DATA_OR_BODY)
+
+
 class Esims(Resource[Mode]):
     """eSIMs that were bought."""
 
@@ -98,7 +105,7 @@ class Esims(Resource[Mode]):
     history: Final = Endpoint("GET", "/api/esim/history", GetHistory, tuple[HistoryItem, ...])
     """Return the packages that an eSIM was bought and topped up with."""
     events: Final = Endpoint(
-        "GET", "/api/esim/event", GetEvents, EsimEvents, data_path=DATA_OR_BODY, recover=_read_2025_events
+        "GET", "/api/esim/event", GetEvents, EsimEvents, decode=_decode_events, recover=_read_2025_events
     )
     """Return the events of an eSIM."""
     link: Final = Endpoint("POST", "/api/esim/link", LinkEsim, EsimLink, safety=ACTION)
@@ -152,7 +159,7 @@ class Esims(Resource[Mode]):
         )
 
 
-_EVENTS_2025: Final = Endpoint("GET", "/api/esim/events", GetEvents, EsimEvents, data_path=DATA_OR_BODY)
+_EVENTS_2025: Final = Endpoint("GET", "/api/esim/events", GetEvents, EsimEvents, decode=_decode_events)
 """The path of the events as documented in 2025."""
 
 

@@ -1,5 +1,6 @@
 """Events of an eSIM: downloaded, installed, activated and so on."""
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
@@ -7,7 +8,7 @@ import attrs
 
 from roamify_async._validation import exactly_one
 
-from ._fields import State
+from ._fields import HINT, State
 
 
 class EventStatus(State):
@@ -28,7 +29,8 @@ class GetEvents:
     """Return the events of an eSIM, by its ICCID, its id or the reference of its order.
 
     If the server does not know the documented path, the path documented in 2025 (``/api/esim/events``) is requested.
-    The response for an order with several eSIMs is not documented; each event contains an ICCID.
+    The response for an order with several eSIMs is not documented: an array of such responses is joined to one, whose
+    events contain the ICCID of their eSIM.
 
     Args:
         iccid: The ICCID. Pass exactly one of the three.
@@ -55,19 +57,39 @@ class EsimEvent:
     eid: str | None = None
     """Identifier of the device (EID); ``None`` before the profile is downloaded."""
     status: EventStatus = EventStatus.UNKNOWN
-    time_stamp: datetime | None = None
-    date_time: datetime | None = None
-    """The same time. The API sends it as text without a time zone, which is taken as UTC."""
+    time_stamp: datetime | None = attrs.field(default=None, metadata=HINT)
+    """When it happened; ``None`` if it cannot be decoded."""
+    date_time: datetime | None = attrs.field(default=None, metadata=HINT)
+    """The same time; ``None`` if it cannot be decoded. The API sends it as text without a time zone, taken as UTC."""
 
 
 @attrs.define(kw_only=True)
 class EsimEvents:
-    """The events of an eSIM."""
+    """The events of an eSIM, or of all eSIMs of an order."""
 
     iccid: str | None = None
+    """``None`` for several eSIMs; each event contains an ICCID."""
     esim_id: str | None = None
     reference_id: str | None = None
     events: tuple[EsimEvent, ...] = ()
     """In the server's order; oldest first in the documented example."""
     locations: tuple[Any, ...] = ()
     """Parsed JSON; the content is not documented."""
+
+    @classmethod
+    def joined(cls, parts: "Iterable[EsimEvents]") -> "EsimEvents":
+        """Join the events of several eSIMs."""
+        parts = tuple(parts)
+
+        def common(name: str) -> str | None:
+            values = {getattr(part, name) for part in parts}
+            return values.pop() if len(values) == 1 else None
+
+        events = (attrs.evolve(event, iccid=event.iccid or part.iccid) for part in parts for event in part.events)
+        return cls(
+            iccid=common("iccid"),
+            esim_id=common("esim_id"),
+            reference_id=common("reference_id"),
+            events=tuple(events),
+            locations=tuple(location for part in parts for location in part.locations),
+        )

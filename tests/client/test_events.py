@@ -42,6 +42,20 @@ async def test_envelope(opened, body):
     assert [str(place) for place in events.locations] == ["{'name': 'Greece', 'km': Decimal('1.5')}", "Crete"]
 
 
+@pytest.mark.parametrize("wrap", [lambda parts: parts, lambda parts: {"status": "success", "data": parts}])
+async def test_events_of_several_esims(opened, wrap):
+    """An array with the events of several eSIMs of an order is joined; each event has its ICCID."""
+    parts = [
+        {"iccid": f"89{n}", "esimId": f"e-{n}", "referenceId": "r", "events": [{"status": "NEW"}], "locations": [n]}
+        for n in range(2)
+    ]
+    async with Raw(answering(answer(json.dumps(wrap(parts))))) as server:
+        events = await (await opened(server.url)).esims.events(reference_id="r")
+    assert (events.iccid, events.esim_id, events.reference_id) == (None, None, "r")
+    assert [event.iccid for event in events.events] == ["890", "891"]
+    assert events.locations == (0, 1)
+
+
 @pytest.mark.parametrize("arguments", [{"iccid": ICCID}, {"esim_id": "e"}, {"reference_id": "r"}])
 async def test_other_path(opened, arguments):
     """If the server does not know the path, the older path is requested with the same query."""
