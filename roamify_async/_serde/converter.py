@@ -6,13 +6,14 @@ field.
 """
 
 import json
+import logging
 from collections.abc import Iterator, Mapping, MutableSequence
 from contextlib import suppress
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from functools import cache
 from itertools import islice
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, TypeVar, cast, get_args
 
 import attrs
 import cattrs
@@ -20,9 +21,11 @@ from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, overrid
 
 from roamify_async.models._fields import SAME_OBJECT, State
 
-from .scalars import SCALARS, field_hook, json_names, read_json, read_text, refuse
+from .scalars import SCALARS, hint_hook, json_names, read_items, read_json, read_text, read_texts, refuse
 
 T = TypeVar("T")
+
+log: logging.Logger = logging.getLogger("roamify_async")
 
 JSON: Final = cast("type[Any]", Any)
 """Response type of an endpoint whose response is not documented: any parsed JSON."""
@@ -37,12 +40,41 @@ def _date_writer(field: "attrs.Attribute[Any]") -> Any:
     return None if pattern is None else write
 
 
-def _overrides(target: type[Any]) -> dict[str, Any]:
+def _field_hook(field: "attrs.Attribute[Any]", converter: cattrs.Converter) -> Any:
+    """Return the structure hook of a field whose type does not say all, or ``None``."""
+    if field.metadata.get("display"):
+        item: Any = get_args(field.type)[0]
+        return _display_hook(converter.get_structure_hook(item), item)
+    if field.type == tuple[str, ...]:
+        return read_texts
+    if field.type == tuple[Any, ...]:
+        return read_items
+    return hint_hook(field)
+
+
+def _display_hook(read: Any, item: Any) -> Any:
+    """Return the structure hook of a tuple of objects that are only displayed."""
+
+    def hook(values: Any, _: object) -> tuple[Any, ...]:
+        found: list[Any] = []
+        for value in read_items(values, object):
+            try:
+                found.append(read(value, item))
+            except Exception as error:  # noqa: BLE001 -- malformed responses cause various exceptions
+                log.debug("a %s is omitted, since it cannot be decoded: %r", item.__name__, error)
+        return tuple(found)
+
+    return hook
+
+
+def _overrides(target: type[Any], converter: cattrs.Converter) -> dict[str, Any]:
     names, fields = json_names(target), attrs.fields_dict(target)
     return {
         name: override(omit=True)
         if key is None
-        else override(rename=key, struct_hook=field_hook(fields[name]), unstruct_hook=_date_writer(fields[name]))
+        else override(
+            rename=key, struct_hook=_field_hook(fields[name], converter), unstruct_hook=_date_writer(fields[name])
+        )
         for name, key in names.items()
     }
 
@@ -50,7 +82,7 @@ def _overrides(target: type[Any]) -> dict[str, Any]:
 def _object_hook(target: type[Any], converter: cattrs.Converter) -> Any:
     """Return the structure hook of an attrs class."""
     generated = make_dict_structure_fn(
-        target, converter, _cattrs_detailed_validation=converter.detailed_validation, **_overrides(target)
+        target, converter, _cattrs_detailed_validation=converter.detailed_validation, **_overrides(target, converter)
     )
     needs_whole = SAME_OBJECT in json_names(target).values()
 
@@ -169,7 +201,7 @@ def parse(body: bytes) -> Any:
 
 def _object_writer(target: type[Any], converter: cattrs.Converter) -> Any:
     """Return the unstructure hook of an attrs class, which omits fields that are ``None``."""
-    generated = make_dict_unstructure_fn(target, converter, **_overrides(target))
+    generated = make_dict_unstructure_fn(target, converter, **_overrides(target, converter))
 
     def hook(value: object) -> dict[str, Any]:
         return {key: item for key, item in generated(value).items() if item is not None}

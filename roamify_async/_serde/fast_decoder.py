@@ -17,7 +17,7 @@ import msgspec
 
 from roamify_async.models._fields import SAME_OBJECT, State
 
-from .scalars import MAX_EXPONENT, NOT_APPLICABLE, SCALARS, UNLIMITED, field_hook, json_names, refuse
+from .scalars import MAX_EXPONENT, NOT_APPLICABLE, SCALARS, UNLIMITED, hint_hook, json_names, refuse
 
 Make = Callable[[Any], Any]
 """Converts a value decoded by msgspec."""
@@ -131,7 +131,7 @@ def _field(field: Any, name: str | None, hint: Any) -> tuple[tuple[Part, ...], s
         parts, make = _object(hint)
         return parts, f"_{field.name}(record)", make
     value = f"record.{name}"
-    hook = field_hook(field)
+    hook = hint_hook(field)
     if hook is not None or (hint in SCALARS and hint not in SOURCES):
         hook = hook or SCALARS[hint]
         return ((name, SCALAR, default),), f"_{field.name}({value}, None)", hook

@@ -35,9 +35,18 @@ def json_names(cls: type[Any]) -> dict[str, str | None]:
     return {field.name: field.metadata.get("json_name", camel_case(field.name)) for field in attrs.fields(cls)}
 
 
-def field_hook(field: "attrs.Attribute[Any]") -> Any:
-    """Return the structure hook that the metadata of a field requires, or ``None``."""
-    return _read_hint if field.metadata.get("hint") else None
+def hint_hook(field: "attrs.Attribute[Any]") -> Any:
+    """Return the structure hook of a field that is a hint, or ``None`` for other fields."""
+    if not field.metadata.get("hint"):
+        return None
+    read = SCALARS[field.type]
+
+    def hook(value: Any, target: object) -> Any:
+        with suppress(ValueError):
+            return read(value, target)
+        return None
+
+    return hook
 
 
 def refuse(value: object, expected: str) -> NoReturn:
@@ -135,10 +144,19 @@ def read_optional_integer(value: Any, _: object) -> int | None:
     return None if number in (NOT_APPLICABLE, UNLIMITED) else number
 
 
-def _read_hint(value: Any, _: object) -> int | None:
-    with suppress(ValueError):
-        return read_optional_integer(value, int)
-    return None
+def read_items(value: Any, _: object) -> tuple[Any, ...]:
+    """Return content that is only displayed: the items of an array, or any other JSON as the only item."""
+    read_json(value, object)
+    return tuple(value) if value.__class__ is list else () if value is None else (value,)
+
+
+def read_texts(value: Any, _: object) -> tuple[str, ...]:
+    """Return texts that are only displayed. Items that are not text are returned as JSON."""
+    return tuple(
+        str(item) if isinstance(item, str | Decimal) else json.dumps(item, default=str)
+        for item in read_items(value, object)
+        if item is not None
+    )
 
 
 SCALARS: Final[Mapping[Any, Any]] = {

@@ -7,7 +7,9 @@ SAME_OBJECT: Final = "."
 """JSON name of a field whose value is read from the object that holds it."""
 
 HINT: Final[dict[str, Any]] = {"hint": True}
-"""Field metadata: the number is an optional hint, and a value that cannot be decoded counts as missing."""
+"""Field metadata: the value is optional and redundant, and one that cannot be decoded counts as missing."""
+DISPLAY: Final[dict[str, Any]] = {"display": True}
+"""Field metadata: objects that are only displayed. Those that cannot be decoded are omitted."""
 SLASHED_DATE: Final[dict[str, Any]] = {"date_format": "%d/%m/%Y"}
 """Field metadata: the date is encoded as ``31/12/2027``."""
 

@@ -6,7 +6,7 @@ import attrs
 
 from roamify_async._validation import path_segment
 
-from ._fields import json_name
+from ._fields import DISPLAY, json_name
 from .packages import Signal
 
 
@@ -60,7 +60,8 @@ class AffiliatePackage:
     with_hotspot: bool = False
     coverages: tuple[str, ...] = ()
     networks: tuple[str, ...] = ()
-    signals: tuple[Signal, ...] = attrs.field(default=(), repr=False)
+    signals: tuple[Signal, ...] = attrs.field(default=(), repr=False, metadata=DISPLAY)
+    """Coverage by country. Entries that cannot be decoded are omitted."""
     link: str | None = None
     """Referral link."""
 

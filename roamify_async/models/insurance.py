@@ -197,7 +197,8 @@ class InsurancePackage:
     """Validity in days."""
     requirements: InsuranceRequirements = attrs.field(factory=InsuranceRequirements)
     """Data about the traveller that ``insurance.apply`` requires."""
-    notes: tuple[str, ...] = ()
+    notes: tuple[Any, ...] = ()
+    """Display content of the insurance company: texts, or any other JSON."""
 
 
 @attrs.define(kw_only=True)
@@ -215,8 +216,10 @@ class InsuranceProduct:
     description: str | None = None
     image: str | None = attrs.field(default=None, repr=False)
     """URL of an image."""
-    coverages: tuple[str, ...] = ()
-    benefits: tuple[str, ...] = ()
+    coverages: tuple[Any, ...] = ()
+    """Display content of the insurance company: texts, or any other JSON."""
+    benefits: tuple[Any, ...] = ()
+    """Display content of the insurance company: texts, or any other JSON."""
     eligible_nationality: tuple[str, ...] = attrs.field(default=(), repr=False)
     """Nationalities of travellers who can be insured."""
     eligible_nation_codes: tuple[str, ...] = attrs.field(default=(), repr=False)

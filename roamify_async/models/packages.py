@@ -8,7 +8,7 @@ import attrs
 
 from roamify_async._validation import amount, flag, geography, optional, text, whole_number
 
-from ._fields import HINT, SAME_OBJECT, json_name
+from ._fields import DISPLAY, HINT, SAME_OBJECT, json_name
 
 
 class Filters(TypedDict, total=False):
@@ -105,8 +105,8 @@ class Destination:
     """Highest price of all packages of the destination in USD."""
     image: str | None = attrs.field(default=None, repr=False)
     """URL of an image of the flag."""
-    signals: tuple[Signal, ...] = attrs.field(default=(), repr=False)
-    """Coverage by country."""
+    signals: tuple[Signal, ...] = attrs.field(default=(), repr=False, metadata=DISPLAY)
+    """Coverage by country. Entries that cannot be decoded are omitted."""
 
 
 @attrs.define(kw_only=True)

@@ -41,6 +41,7 @@ from roamify_async.api.account import Account
 from roamify_async.api.countries import Countries
 from roamify_async.api.devices import Devices
 from roamify_async.api.esims import Esims
+from roamify_async.api.insurance import Insurance
 from roamify_async.api.orders import Orders
 from roamify_async.api.packages import Packages
 from roamify_async.api.service import Service
@@ -412,7 +413,7 @@ def test_not_json(body):
 
 
 @pytest.mark.parametrize("number", ["1e999999999", "-1e999999999", "1e-999999999"])
-@pytest.mark.parametrize("key", ["id", "iccid", "createdAt", "withTopUp", "status", "notes", "esim"])
+@pytest.mark.parametrize("key", ["id", "iccid", "createdAt", "withTopUp", "status", "esim"])
 def test_huge_exponents(key, number):
     """A number with a huge exponent is read or refused without delay."""
     response = answer(f'{{"data": {{"id": "e", "{key}": {number}}}}}')
@@ -432,9 +433,63 @@ def test_huge_amounts(number):
 def test_lone_surrogates():
     """A lone surrogate is kept in text, and shown in ASCII in a problem."""
     assert decoded(Esims.get, data({"id": "\ud800"})).id == "\ud800"
-    error = undecodable(Esims.get, data({"id": "e", "notes": "\ud800"}))
-    assert error.problems == ('$.data.notes: an array expected, not "\\ud800"',)
+    error = undecodable(Esims.get, data({"id": "e", "esim": "\ud800"}))
+    assert error.problems == ('$.data.esim: an object expected, not "\\ud800"',)
     assert str(error).encode()
+
+
+@pytest.mark.parametrize(
+    ("notes", "texts"),
+    [
+        (["one", "two"], ("one", "two")),
+        (["one", {"a": [1.5, None]}, 7, None, True], ("one", '{"a": ["1.5", null]}', "7", "true")),
+        ("one", ("one",)),
+        ({"a": 1}, ('{"a": 1}',)),
+        (1.5, ("1.5",)),
+        (None, ()),
+    ],
+)
+def test_texts_that_are_displayed(notes, texts):
+    """An odd entry among texts that are only displayed is returned as JSON, and costs nothing else."""
+    esim = decoded(Esims.get, data({"id": "e", "notes": notes}))
+    assert (esim.id, esim.notes) == ("e", texts)
+
+
+@pytest.mark.parametrize("key", ["notes", "coverages", "benefits"])
+def test_opaque_content(key):
+    """Content of the insurance company may be any JSON."""
+    package = {"packageId": "insurance-a", "price": 1.5}
+    for content, expected in (
+        (["text", {"title": "t", "amount": 1.5}, ["x"]], ("text", {"title": "t", "amount": Decimal("1.5")}, ["x"])),
+        ({"title": "t"}, ({"title": "t"},)),
+        ("text", ("text",)),
+    ):
+        owner = package if key == "notes" else {}
+        product = {"id": "i", "packages": [package | ({key: content} if owner else {})]}
+        product |= {} if owner else {key: content}
+        found = decoded(Insurance.package, data(product))
+        assert getattr(found.packages[0] if owner else found, key) == expected
+        assert found.packages[0].price == Decimal("1.5")
+
+
+def test_signals_that_cannot_be_decoded():
+    """An odd entry of the coverage is omitted, and costs no package."""
+    package = {"packageId": "p", "price": 1}
+    signals = [{"code": "GR", "networks": ["4G", 5]}, "GR", {"code": ["GR"]}, {"code": "IT"}]
+    page = decoded(Packages.page, data({"packages": [{"id": "g", "packages": [package], "signals": signals}]}))
+    (found,) = page.packages
+    assert [(signal.code, signal.networks) for signal in found.destination.signals] == [("GR", ("4G", "5")), ("IT", ())]
+
+
+@pytest.mark.parametrize(
+    ("key", "wrong"), [("dateTime", "yesterday"), ("dateTime", {}), ("timeStamp", "soon"), ("timeStamp", 10**40)]
+)
+def test_time_of_an_event(key, wrong):
+    """One of the two times of an event that cannot be decoded is ``None``, and costs nothing else."""
+    times = {"timeStamp": 1756528208, "dateTime": "2025-08-30 04:30:08"}
+    (event,) = decoded(Esims.events, answer(json.dumps({"events": [{"iccid": "1", **times, key: wrong}]}))).events
+    known = {event.time_stamp, event.date_time}
+    assert known == {None, datetime(2025, 8, 30, 4, 30, 8, tzinfo=UTC)}
 
 
 @pytest.mark.parametrize(
