@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, MutableSequence
 from contextlib import suppress
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from functools import cache
+from functools import cache, partial
 from itertools import islice
 from typing import Any, Final, TypeVar, cast, get_args
 
@@ -19,8 +19,7 @@ import attrs
 import cattrs
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
 
-from roamify_async.models._fields import SAME_OBJECT, State
-
+from .fields import SAME_OBJECT, State
 from .scalars import SCALARS, hint_hook, json_names, read_items, read_json, read_text, read_texts, refuse
 
 T = TypeVar("T")
@@ -31,7 +30,8 @@ JSON: Final = cast("type[Any]", Any)
 """Response type of an endpoint whose response is not documented: any parsed JSON."""
 
 
-def _date_writer(field: "attrs.Attribute[Any]") -> Any:
+def date_writer(field: "attrs.Attribute[Any]") -> Any:
+    """Return the unstructure hook of a date that the API does not write as ISO text, or ``None``."""
     pattern: str | None = field.metadata.get("date_format")
 
     def write(day: date | None) -> str | None:
@@ -67,22 +67,23 @@ def _display_hook(read: Any, item: Any) -> Any:
     return hook
 
 
-def _overrides(target: type[Any], converter: cattrs.Converter) -> dict[str, Any]:
-    names, fields = json_names(target), attrs.fields_dict(target)
+def _overrides(target: type[Any], converter: cattrs.Converter, *, is_whole: bool = False) -> dict[str, Any]:
+    names, fields = json_names(target, is_whole=is_whole), attrs.fields_dict(target)
     return {
         name: override(omit=True)
         if key is None
         else override(
-            rename=key, struct_hook=_field_hook(fields[name], converter), unstruct_hook=_date_writer(fields[name])
+            rename=key, struct_hook=_field_hook(fields[name], converter), unstruct_hook=date_writer(fields[name])
         )
         for name, key in names.items()
     }
 
 
-def _object_hook(target: type[Any], converter: cattrs.Converter) -> Any:
+def _object_hook(target: type[Any], converter: cattrs.Converter, *, is_whole: bool) -> Any:
     """Return the structure hook of an attrs class."""
+    overrides = _overrides(target, converter, is_whole=is_whole)
     generated = make_dict_structure_fn(
-        target, converter, _cattrs_detailed_validation=converter.detailed_validation, **_overrides(target, converter)
+        target, converter, _cattrs_detailed_validation=converter.detailed_validation, **overrides
     )
     needs_whole = SAME_OBJECT in json_names(target).values()
 
@@ -126,13 +127,13 @@ def _array_hook(target: Any, converter: cattrs.Converter) -> Any:
 
 
 @cache
-def _reader(*, detailed: bool) -> cattrs.Converter:
+def _reader(*, detailed: bool, is_whole: bool = False) -> cattrs.Converter:
     converter = cattrs.Converter(detailed_validation=detailed)
     for target, hook in SCALARS.items():
         converter.register_structure_hook(target, hook)
     converter.register_structure_hook(State, _read_state)
     converter.register_structure_hook_func(lambda target: target is Any or target is object, read_json)
-    converter.register_structure_hook_factory(attrs.has, _object_hook)
+    converter.register_structure_hook_factory(attrs.has, partial(_object_hook, converter=converter, is_whole=is_whole))
     converter.register_structure_hook_factory(
         lambda target: getattr(target, "__origin__", target) in {tuple, list}, _array_hook
     )
@@ -149,16 +150,16 @@ def can_structure(target: object) -> bool:
     return False
 
 
-def structure(value: object, target: type[T]) -> T:
-    """Convert parsed JSON to a value of type *target*.
+def structure(value: object, target: type[T], *, is_whole: bool = False) -> T:
+    """Convert parsed JSON to a value of type *target*; with *is_whole* also the fields that the API does not have.
 
     Raises ``ValueError`` with a line for each problem, such as ``$.items[3].price: a number expected, not "x"``.
     """
     with suppress(Exception):  # the second pass reports the problem
-        return _reader(detailed=False).structure(value, target)
+        return _reader(detailed=False, is_whole=is_whole).structure(value, target)
     # The second pass reports paths, and treats null as a missing key.
     try:
-        return _reader(detailed=True).structure(_without_nulls(value), target)
+        return _reader(detailed=True, is_whole=is_whole).structure(_without_nulls(value), target)
     except Exception as error:  # noqa: BLE001 -- malformed responses cause various exceptions
         lines = [*islice(_problems(error, "$"), 20)]
     raise ValueError("\n".join(lines))

@@ -15,8 +15,7 @@ from typing import Any, Final, cast, get_args, get_origin, get_type_hints
 import attrs
 import msgspec
 
-from roamify_async.models._fields import SAME_OBJECT, State
-
+from .fields import SAME_OBJECT, State
 from .scalars import MAX_EXPONENT, NOT_APPLICABLE, SCALARS, UNLIMITED, hint_hook, json_names, refuse
 
 Make = Callable[[Any], Any]

@@ -25,14 +25,18 @@ EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 """Zero of Unix time."""
 
 
-def json_names(cls: type[Any]) -> dict[str, str | None]:
-    """Return the JSON names of the fields of an attrs class."""
+def json_names(cls: type[Any], *, is_whole: bool = False) -> dict[str, str | None]:
+    """Return the JSON names of the fields of an attrs class.
+
+    The name of a field that the API does not have is ``None``, or with *is_whole* that field in camelCase.
+    """
 
     def camel_case(name: str) -> str:
         head, *rest = name.split("_")
         return head + "".join(map(str.capitalize, rest))
 
-    return {field.name: field.metadata.get("json_name", camel_case(field.name)) for field in attrs.fields(cls)}
+    names = {field.name: field.metadata.get("json_name", camel_case(field.name)) for field in attrs.fields(cls)}
+    return {name: camel_case(name) if key is None and is_whole else key for name, key in names.items()}
 
 
 def hint_hook(field: "attrs.Attribute[Any]") -> Any:
@@ -129,6 +133,10 @@ def read_date(value: Any, _: object) -> date | None:
         refuse(value, "a date")
 
 
+def _required_date(value: Any, _: object) -> date:
+    return read_date(value, date) or refuse(value, "a date")
+
+
 def _optional_text(value: Any, _: object) -> str | None:
     return read_text(value, str) or None if value is not None else None
 
@@ -169,5 +177,6 @@ SCALARS: Final[Mapping[Any, Any]] = {
     Decimal | None: _optional_number,
     datetime | None: read_time,
     date | None: read_date,
+    date: _required_date,
 }
 """The structure hook of each scalar type. Sentinels of the API become ``None`` if the type allows it."""

@@ -4,17 +4,19 @@ from decimal import Decimal
 
 import attrs
 
+from ._value import Value
 
-@attrs.frozen
-class GetBalance:
+
+@attrs.frozen(eq=False, repr=False)
+class GetBalance(Value):
     """Return the balance that purchases are paid from.
 
     See: https://docs.getroamify.com/esims/balance/
     """
 
 
-@attrs.define(kw_only=True)
-class Balance:
+@attrs.define(kw_only=True, eq=False, repr=False)
+class Balance(Value):
     """The balance that purchases are paid from."""
 
     balance: Decimal

@@ -4,14 +4,15 @@ from decimal import Decimal
 
 import attrs
 
+from roamify_async._serde.fields import DISPLAY, json_name
 from roamify_async._validation import path_segment
 
-from ._fields import DISPLAY, json_name
+from ._value import Value
 from .packages import Signal
 
 
-@attrs.frozen
-class ListAffiliatePackages:
+@attrs.frozen(eq=False, repr=False)
+class ListAffiliatePackages(Value):
     """Return the packages of an affiliate with their referral links, grouped by destination.
 
     Args:
@@ -24,8 +25,8 @@ class ListAffiliatePackages:
     """Name that Roamify assigned to the affiliate."""
 
 
-@attrs.define(kw_only=True)
-class AffiliatePackage:
+@attrs.define(kw_only=True, eq=False, repr=False)
+class AffiliatePackage(Value):
     """A package in the catalogue of an affiliate."""
 
     id: str
@@ -66,8 +67,8 @@ class AffiliatePackage:
     """Referral link."""
 
 
-@attrs.define(kw_only=True)
-class AffiliateDestination:
+@attrs.define(kw_only=True, eq=False, repr=False)
+class AffiliateDestination(Value):
     """A destination with an affiliate's packages."""
 
     id: str = ""

@@ -5,7 +5,9 @@ from enum import Enum
 
 import attrs
 
-from ._fields import json_name
+from roamify_async._serde.fields import json_name
+
+from ._value import Value
 
 
 class Match(Enum):
@@ -16,8 +18,8 @@ class Match(Enum):
     NO = "other packages or quantities"
 
 
-@attrs.define(kw_only=True)
-class Apn:
+@attrs.define(kw_only=True, eq=False, repr=False)
+class Apn(Value):
     """Access point name (APN), for devices that do not detect it automatically."""
 
     apn_automatic: bool = True
@@ -27,8 +29,8 @@ class Apn:
     apn_password: str | None = attrs.field(default=None, repr=False)
 
 
-@attrs.define(kw_only=True)
-class DataAllowance:
+@attrs.define(kw_only=True, eq=False, repr=False)
+class DataAllowance(Value):
     """Data allowance of a package or an eSIM."""
 
     is_unlimited: bool = False
@@ -37,8 +39,8 @@ class DataAllowance:
     data_unit: str = "MB"
 
 
-@attrs.define(kw_only=True)
-class CallAllowance:
+@attrs.define(kw_only=True, eq=False, repr=False)
+class CallAllowance(Value):
     """Call allowance of a package or an eSIM."""
 
     with_call: bool = False
@@ -48,8 +50,8 @@ class CallAllowance:
     call_unit: str | None = None
 
 
-@attrs.define(kw_only=True)
-class SmsAllowance:
+@attrs.define(kw_only=True, eq=False, repr=False)
+class SmsAllowance(Value):
     """SMS allowance of a package or an eSIM."""
 
     with_sms: bool = attrs.field(default=False, metadata=json_name("withSMS"))

@@ -4,9 +4,11 @@ import attrs
 
 from roamify_async._validation import geography, optional
 
+from ._value import Value
 
-@attrs.frozen(kw_only=True)
-class ListCountries:
+
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class ListCountries(Value):
     """Return all countries, regions and worldwide groups for which packages are sold.
 
     Args:
@@ -19,8 +21,8 @@ class ListCountries:
     """``"local"`` (one country), ``"regional"`` or ``"global"``."""
 
 
-@attrs.define(kw_only=True)
-class Country:
+@attrs.define(kw_only=True, eq=False, repr=False)
+class Country(Value):
     """A country, region or worldwide group."""
 
     code: str

@@ -2,17 +2,19 @@
 
 import attrs
 
+from ._value import Value
 
-@attrs.frozen
-class ListDevices:
+
+@attrs.frozen(eq=False, repr=False)
+class ListDevices(Value):
     """Return the devices that support eSIMs.
 
     See: https://docs.getroamify.com/esims/compatible-devices/
     """
 
 
-@attrs.define(kw_only=True)
-class Device:
+@attrs.define(kw_only=True, eq=False, repr=False)
+class Device(Value):
     """A device, or several models with one name."""
 
     model: str = ""

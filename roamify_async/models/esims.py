@@ -5,6 +5,7 @@ from datetime import datetime
 
 import attrs
 
+from roamify_async._serde.fields import State
 from roamify_async._validation import (
     exactly_one,
     optional,
@@ -13,7 +14,7 @@ from roamify_async._validation import (
     whole_number,
 )
 
-from ._fields import State
+from ._value import Value
 from .common import Apn, CallAllowance, DataAllowance, SmsAllowance
 
 
@@ -33,8 +34,8 @@ class EsimStatus(State):
     """Sent by the server, or the response contains no state."""
 
 
-@attrs.frozen
-class ApplyEsim:
+@attrs.frozen(eq=False, repr=False)
+class ApplyEsim(Value):
     """Generate the profile of an eSIM, which takes up to 90 seconds, and return the eSIM.
 
     If the response is lost or the server reports that the eSIM is still pending, the eSIM is read until its profile
@@ -57,8 +58,8 @@ class ApplyEsim:
     """First day of travel: a ``datetime.date`` or ISO text."""
 
 
-@attrs.frozen(kw_only=True)
-class GetEsim:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class GetEsim(Value):
     """Return one eSIM by its ICCID or its id.
 
     Args:
@@ -79,8 +80,8 @@ class GetEsim:
         exactly_one(self)
 
 
-@attrs.frozen(kw_only=True)
-class ListEsims:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class ListEsims(Value):
     """Return eSIMs, of all orders or of one.
 
     The API has no pagination for them, and documents neither their order nor the maximum of *limit*.
@@ -100,8 +101,8 @@ class ListEsims:
     """Reference of the order whose eSIMs are returned."""
 
 
-@attrs.define(kw_only=True)
-class Profile:
+@attrs.define(kw_only=True, eq=False, repr=False)
+class Profile(Value):
     """Data with which a device installs an eSIM."""
 
     lpa_code: str | None = None
@@ -122,8 +123,8 @@ class Profile:
     """Link that starts the installation on Android, unchanged."""
 
 
-@attrs.define(kw_only=True)
-class Esim:
+@attrs.define(kw_only=True, eq=False, repr=False)
+class Esim(Value):
     """An eSIM. It has no ICCID and no LPA code before its profile is generated."""
 
     id: str
@@ -158,8 +159,8 @@ class Esim:
         }  # fmt: skip
 
 
-@attrs.frozen
-class ApplyOrder:
+@attrs.frozen(eq=False, repr=False)
+class ApplyOrder(Value):
     """Generate the profiles of all eSIMs of an order, which takes up to 90 seconds, and return the eSIMs.
 
     Whether the server requires an ``esimId`` too is disputed: a table of its documentation says so, while the text
@@ -179,8 +180,8 @@ class ApplyOrder:
     """First day of travel: a ``datetime.date`` or ISO text."""
 
 
-@attrs.frozen
-class GetHistory:
+@attrs.frozen(eq=False, repr=False)
+class GetHistory(Value):
     """Return the packages that an eSIM was bought and topped up with.
 
     Args:

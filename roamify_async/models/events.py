@@ -6,9 +6,10 @@ from typing import Any
 
 import attrs
 
+from roamify_async._serde.fields import HINT, State
 from roamify_async._validation import exactly_one
 
-from ._fields import HINT, State
+from ._value import Value
 
 
 class EventStatus(State):
@@ -24,8 +25,8 @@ class EventStatus(State):
     """The response contains no state."""
 
 
-@attrs.frozen(kw_only=True)
-class GetEvents:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class GetEvents(Value):
     """Return the events of an eSIM, by its ICCID, its id or the reference of its order.
 
     If the server does not know the documented path, the path documented in 2025 (``/api/esim/events``) is requested.
@@ -49,8 +50,8 @@ class GetEvents:
         exactly_one(self)
 
 
-@attrs.define(kw_only=True)
-class EsimEvent:
+@attrs.define(kw_only=True, eq=False, repr=False)
+class EsimEvent(Value):
     """An event of an eSIM."""
 
     iccid: str | None = None
@@ -63,8 +64,8 @@ class EsimEvent:
     """The same time; ``None`` if it cannot be decoded. The API sends it as text without a time zone, taken as UTC."""
 
 
-@attrs.define(kw_only=True)
-class EsimEvents:
+@attrs.define(kw_only=True, eq=False, repr=False)
+class EsimEvents(Value):
     """The events of an eSIM, or of all eSIMs of an order."""
 
     iccid: str | None = None

@@ -7,9 +7,10 @@ from typing import Any, ClassVar, Final
 
 import attrs
 
+from roamify_async._serde.fields import json_name
 from roamify_async._validation import exactly_one, geography, optional, reference, text, whole_number
 
-from ._fields import json_name
+from ._value import Value
 from .common import Match
 from .orders import OrderItem, OrderStatus, count_packages, falls_short, is_kept, match_items, order_items
 from .policies import InsuranceRequirements
@@ -21,8 +22,8 @@ PREFIX: Final = "insurance-"
 """Prefix of the ids of insurance packages."""
 
 
-@attrs.frozen(kw_only=True)
-class ListInsuranceCountries:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class ListInsuranceCountries(Value):
     """Return the countries for which insurance is sold.
 
     Args:
@@ -35,8 +36,8 @@ class ListInsuranceCountries:
     """``"local"`` (one country), ``"regional"`` or ``"global"``."""
 
 
-@attrs.frozen(kw_only=True)
-class ListInsurance:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class ListInsurance(Value):
     """Return insurance products with their packages; none for a country without insurance.
 
     Args:
@@ -61,8 +62,8 @@ class ListInsurance:
     """Exact validity in days."""
 
 
-@attrs.frozen
-class GetInsurance:
+@attrs.frozen(eq=False, repr=False)
+class GetInsurance(Value):
     """Return the product of one insurance package. Its ``packages`` contain only that package.
 
     Args:
@@ -89,8 +90,8 @@ def _few_policies(_: object, field: "attrs.Attribute[Any]", items: tuple[OrderIt
         raise ValueError(f"{field.name} must be at most {MAX_POLICIES} policies together, not {policies}: split them")
 
 
-@attrs.frozen
-class OrderInsurance:
+@attrs.frozen(eq=False, repr=False)
+class OrderInsurance(Value):
     """Order insurance policies, which are paid from the balance, and return the order.
 
     The order reserves the policies; ``insurance.apply`` issues each of them.
@@ -128,8 +129,8 @@ class OrderInsurance:
         return count_packages(self.items)
 
 
-@attrs.frozen(kw_only=True)
-class GetInsuranceOrder:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class GetInsuranceOrder(Value):
     """Return one insurance order by its id or its reference.
 
     Args:
@@ -150,8 +151,8 @@ class GetInsuranceOrder:
         exactly_one(self)
 
 
-@attrs.frozen(kw_only=True)
-class ListInsuranceOrders:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class ListInsuranceOrders(Value):
     """Return insurance orders that were made through the API, newest first. The API has no pagination for them.
 
     Args:
@@ -166,8 +167,8 @@ class ListInsuranceOrders:
     """Maximum number of orders."""
 
 
-@attrs.define(kw_only=True)
-class InsuranceCountry:
+@attrs.define(kw_only=True, eq=False, repr=False)
+class InsuranceCountry(Value):
     """A country for which insurance is sold."""
 
     code: str
@@ -177,8 +178,8 @@ class InsuranceCountry:
     geography: str | None = None
 
 
-@attrs.define(kw_only=True)
-class InsurancePackage:
+@attrs.define(kw_only=True, eq=False, repr=False)
+class InsurancePackage(Value):
     """An insurance package: a product for a number of days."""
 
     package_id: str
@@ -201,8 +202,8 @@ class InsurancePackage:
     """Display content of the insurance company: texts, or any other JSON."""
 
 
-@attrs.define(kw_only=True)
-class InsuranceProduct:
+@attrs.define(kw_only=True, eq=False, repr=False)
+class InsuranceProduct(Value):
     """An insurance product for a country, with its packages."""
 
     id: str = ""
@@ -231,8 +232,8 @@ class InsuranceProduct:
     packages: tuple[InsurancePackage, ...] = ()
 
 
-@attrs.define(kw_only=True)
-class InsuranceLine:
+@attrs.define(kw_only=True, eq=False, repr=False)
+class InsuranceLine(Value):
     """One policy of an order."""
 
     policy_id: str = ""
@@ -247,8 +248,8 @@ class InsuranceLine:
     updated_at: datetime | None = None
 
 
-@attrs.define(kw_only=True)
-class InsuranceOrder:
+@attrs.define(kw_only=True, eq=False, repr=False)
+class InsuranceOrder(Value):
     """A booked order of insurance policies."""
 
     id: str

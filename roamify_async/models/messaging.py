@@ -5,13 +5,14 @@ from typing import Any
 
 import attrs
 
+from roamify_async._serde.fields import SAME_OBJECT, json_name
 from roamify_async._validation import exactly_one, text
 
-from ._fields import SAME_OBJECT, json_name
+from ._value import Value
 
 
-@attrs.frozen(kw_only=True)
-class LinkEsim:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class LinkEsim(Value):
     """Create a link to a page on which a traveller installs an eSIM.
 
     The profile of the eSIM must have been generated. Whether a second call returns the same link is not documented.
@@ -31,8 +32,8 @@ class LinkEsim:
         exactly_one(self)
 
 
-@attrs.define(kw_only=True)
-class EsimLink:
+@attrs.define(kw_only=True, eq=False, repr=False)
+class EsimLink(Value):
     """A page on which a traveller installs an eSIM."""
 
     link: str
@@ -49,8 +50,8 @@ class EsimLink:
     updated_at: datetime | None = None
 
 
-@attrs.frozen
-class SendSms:
+@attrs.frozen(eq=False, repr=False)
+class SendSms(Value):
     """Send a text message to an eSIM.
 
     A second call sends a second message. The maximum length and the character set are not documented.
@@ -66,13 +67,13 @@ class SendSms:
     message: str = attrs.field(validator=text)
 
 
-@attrs.define(kw_only=True)
-class SmsReceipt:
+@attrs.define(kw_only=True, eq=False, repr=False)
+class SmsReceipt(Value):
     """Confirmation that the API accepted a text message. Its content is not documented."""
 
     status: str | None = None
     """``"success"`` if the response has the envelope of other responses."""
     message: str | None = None
     """Message of the server, if there is one."""
-    raw: Any = attrs.field(default=None, metadata=json_name(SAME_OBJECT))
+    raw: Any = attrs.field(default=None, eq=False, metadata=json_name(SAME_OBJECT))
     """The response as parsed JSON, or as text if it is not JSON."""

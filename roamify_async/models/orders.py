@@ -8,9 +8,10 @@ from typing import ClassVar
 
 import attrs
 
+from roamify_async._serde.fields import State, json_name
 from roamify_async._validation import exactly_one, optional, reference, text, whole_number
 
-from ._fields import State, json_name
+from ._value import Value
 from .common import Match
 from .esims import Esim
 
@@ -33,8 +34,8 @@ def is_kept(status: str) -> bool:
     return status.upper() not in {"CANCELLED", "REFUNDED", "FAILED"}
 
 
-@attrs.frozen
-class OrderItem:
+@attrs.frozen(eq=False, repr=False)
+class OrderItem(Value):
     """A package and its quantity in an order."""
 
     package_id: str = attrs.field(validator=text)
@@ -79,8 +80,8 @@ def falls_short(package_ids: Sequence[str], packages: Mapping[str, int]) -> bool
     return len(package_ids) < sum(packages.values()) and Counter(filter(None, package_ids)) <= Counter(packages)
 
 
-@attrs.frozen
-class CreateOrder:
+@attrs.frozen(eq=False, repr=False)
+class CreateOrder(Value):
     """Order eSIMs, which are paid from the balance, and return the order.
 
     A *reference_id* that you pass is looked up first. If an order with the same items exists under it, that order is
@@ -120,8 +121,8 @@ class CreateOrder:
         return count_packages(self.items)
 
 
-@attrs.frozen(kw_only=True)
-class GetOrder:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class GetOrder(Value):
     """Return one order by its id or its reference.
 
     Args:
@@ -142,8 +143,8 @@ class GetOrder:
         exactly_one(self)
 
 
-@attrs.frozen(kw_only=True)
-class ListOrders:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class ListOrders(Value):
     """Return orders of eSIMs and top-ups, of all references or of one.
 
     The API has no pagination for them, and documents neither their order nor the maximum of *limit*. That top-ups are
@@ -163,8 +164,8 @@ class ListOrders:
     reference_id: str | None = attrs.field(default=None, validator=optional(text))
 
 
-@attrs.frozen
-class RepeatOrder:
+@attrs.frozen(eq=False, repr=False)
+class RepeatOrder(Value):
     """Send an order that consists only of the reference of an existing order.
 
     See: https://docs.getroamify.com/esims/overview/
@@ -176,8 +177,8 @@ class RepeatOrder:
     reference_id: str = attrs.field(validator=reference)
 
 
-@attrs.frozen
-class ReconcileOrder:
+@attrs.frozen(eq=False, repr=False)
+class ReconcileOrder(Value):
     """Look up an order by its reference."""
 
     reference_id: str = attrs.field(validator=text)
@@ -187,8 +188,8 @@ class ReconcileOrder:
         return tuple(order for order in orders if order.reference_id == self.reference_id)
 
 
-@attrs.define(kw_only=True)
-class OrderLine:
+@attrs.define(kw_only=True, eq=False, repr=False)
+class OrderLine(Value):
     """One eSIM of an order."""
 
     esim_id: str = ""
@@ -207,8 +208,8 @@ HistoryItem = OrderLine
 """A package that an eSIM was bought or topped up with. The API documents it like an item of an order."""
 
 
-@attrs.define(kw_only=True)
-class Order:
+@attrs.define(kw_only=True, eq=False, repr=False)
+class Order(Value):
     """A booked order."""
 
     id: str
@@ -249,8 +250,8 @@ class Order:
         return falls_short([item.package_id for item in self.items] or ["" for _ in self.esims], packages)
 
 
-@attrs.define(kw_only=True)
-class InstantOrder:
+@attrs.define(kw_only=True, eq=False, repr=False)
+class InstantOrder(Value):
     """A booked order with eSIMs that are ready to install."""
 
     id: str
@@ -285,8 +286,8 @@ class InstantOrder:
         return len(self.esims) < sum(packages.values())
 
 
-@attrs.define(kw_only=True)
-class RepeatedOrder:
+@attrs.define(kw_only=True, eq=False, repr=False)
+class RepeatedOrder(Value):
     """The result of ``orders.repeat``."""
 
     order: Order

@@ -6,9 +6,10 @@ from typing import TypedDict
 
 import attrs
 
+from roamify_async._serde.fields import DISPLAY, HINT, SAME_OBJECT, json_name, without
 from roamify_async._validation import amount, flag, geography, optional, text, whole_number
 
-from ._fields import DISPLAY, HINT, SAME_OBJECT, json_name
+from ._value import Value
 
 
 class Filters(TypedDict, total=False):
@@ -23,8 +24,8 @@ class Filters(TypedDict, total=False):
     package_id: str | None
 
 
-@attrs.frozen(kw_only=True)
-class ListPackages:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class ListPackages(Value):
     """Return one page of the catalogue, in the server's order.
 
     Args:
@@ -66,15 +67,15 @@ class ListPackages:
     """Id of the only package to return."""
 
 
-@attrs.frozen
-class GetPackage:
+@attrs.frozen(eq=False, repr=False)
+class GetPackage(Value):
     """Return one package by its id."""
 
     package_id: str = attrs.field(validator=text)
 
 
-@attrs.define(kw_only=True)
-class Signal:
+@attrs.define(kw_only=True, eq=False, repr=False)
+class Signal(Value):
     """Coverage in one country."""
 
     code: str | None = None
@@ -85,8 +86,8 @@ class Signal:
     """Names of mobile operators."""
 
 
-@attrs.define(kw_only=True)
-class Destination:
+@attrs.define(kw_only=True, eq=False, repr=False)
+class Destination(Value):
     """The destination of packages: a country, a region, or the world."""
 
     id: str = ""
@@ -109,8 +110,8 @@ class Destination:
     """Coverage by country. Entries that cannot be decoded are omitted."""
 
 
-@attrs.define(kw_only=True)
-class Throttle:
+@attrs.define(kw_only=True, eq=False, repr=False)
+class Throttle(Value):
     """Speed limit of a package after its full-speed data is used."""
 
     throttle_speed: Decimal | None = None
@@ -121,16 +122,16 @@ class Throttle:
     throttle_threshold_unit: str | None = None
 
 
-@attrs.define(kw_only=True)
-class Requirements:
+@attrs.define(kw_only=True, eq=False, repr=False)
+class Requirements(Value):
     """What a package requires before the profile of its eSIM is generated."""
 
     travel_date: bool = False
     """Whether ``esims.apply`` requires a ``start_date``."""
 
 
-@attrs.define(kw_only=True)
-class Package:
+@attrs.define(kw_only=True, eq=False, repr=False)
+class Package(Value):
     """A package of the catalogue."""
 
     package_id: str
@@ -180,12 +181,12 @@ class Package:
     """The destination of the package."""
 
 
-@attrs.define(kw_only=True)
-class DestinationGroup:
+@attrs.define(kw_only=True, eq=False, repr=False)
+class DestinationGroup(Value):
     """A destination and its packages, as the server groups them."""
 
     destination: Destination = attrs.field(metadata=json_name(SAME_OBJECT))
-    packages: tuple[Package, ...] = ()
+    packages: tuple[Package, ...] = attrs.field(default=(), metadata=without("destination"))
 
     def __attrs_post_init__(self) -> None:
         """Set the destination of each package."""
@@ -193,8 +194,8 @@ class DestinationGroup:
             package.destination = self.destination
 
 
-@attrs.define(kw_only=True)
-class PackagePage:
+@attrs.define(kw_only=True, eq=False, repr=False)
+class PackagePage(Value):
     """One page of the catalogue. Iteration and ``len()`` refer to its packages."""
 
     groups: tuple[DestinationGroup, ...] = attrs.field(default=(), repr=False, metadata=json_name("packages"))
@@ -244,8 +245,8 @@ class PackagePage:
         return iter(self.packages)
 
 
-@attrs.define
-class Catalogue:
+@attrs.define(eq=False, repr=False)
+class Catalogue(Value):
     """All packages of a search, each once. Iteration and ``len()`` refer to its packages."""
 
     packages: tuple[Package, ...] = attrs.field(default=(), repr=lambda packages: f"<{len(packages)}>")

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import attrs
 
+from roamify_async._serde.fields import SLASHED_DATE, State
 from roamify_async._validation import (
     matching,
     optional,
@@ -14,7 +15,7 @@ from roamify_async._validation import (
     whole_number,
 )
 
-from ._fields import SLASHED_DATE, State
+from ._value import Value
 
 MAX_AGE: Final = 120
 """Maximum age of a traveller in years."""
@@ -69,8 +70,8 @@ def _alive(_: object, field: "attrs.Attribute[Any]", value: dt.date | None) -> N
         raise ValueError(f"{field.name} must be a day in the past, and at most {MAX_AGE} years ago")
 
 
-@attrs.frozen
-class Insurer:
+@attrs.frozen(eq=False, repr=False)
+class Insurer(Value):
     """The insured traveller: a citizen or resident of Saudi Arabia.
 
     The ``requirements`` of the package and of the policy say which of the optional fields are required; the server
@@ -107,8 +108,8 @@ def _insurer(_: object, field: "attrs.Attribute[Any]", value: object) -> None:
         raise TypeError(f"{field.name} must be an Insurer(first_name, last_name, nationality, ...)")
 
 
-@attrs.frozen
-class ApplyPolicy:
+@attrs.frozen(eq=False, repr=False)
+class ApplyPolicy(Value):
     """Issue a policy that an order reserved, and return the policy.
 
     Issuing is not idempotent, so the request is not sent again once it may have left: after a failure the policy is
@@ -151,8 +152,8 @@ class ApplyPolicy:
             raise ValueError(f"end_date must be after start_date, {self.start_date}; it is {self.end_date}")
 
 
-@attrs.frozen
-class GetPolicy:
+@attrs.frozen(eq=False, repr=False)
+class GetPolicy(Value):
     """Return one policy.
 
     Args:
@@ -167,8 +168,8 @@ class GetPolicy:
     policy_id: str = attrs.field(validator=text)
 
 
-@attrs.frozen(kw_only=True)
-class ListPolicies:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class ListPolicies(Value):
     """Return policies, newest first. The API has no pagination for them.
 
     Args:
@@ -186,8 +187,8 @@ class ListPolicies:
     """Maximum number of policies."""
 
 
-@attrs.define(kw_only=True)
-class InsuranceRequirements:
+@attrs.define(kw_only=True, eq=False, repr=False)
+class InsuranceRequirements(Value):
     """Data about the traveller that is required to issue a policy."""
 
     phone_number: bool = False
@@ -197,8 +198,8 @@ class InsuranceRequirements:
     passport_number: bool = False
 
 
-@attrs.define(kw_only=True)
-class Coverage:
+@attrs.define(kw_only=True, eq=False, repr=False)
+class Coverage(Value):
     """Cover of a policy."""
 
     insured_type: str | None = None
@@ -208,8 +209,8 @@ class Coverage:
     """Display content of the insurance company: texts, or any other JSON."""
 
 
-@attrs.define(kw_only=True)
-class IssuedPolicy:
+@attrs.define(kw_only=True, eq=False, repr=False)
+class IssuedPolicy(Value):
     """The document that the insurance company issued."""
 
     policy_no: str | None = None
@@ -218,8 +219,8 @@ class IssuedPolicy:
     """URL of the document."""
 
 
-@attrs.define(kw_only=True)
-class Policy:
+@attrs.define(kw_only=True, eq=False, repr=False)
+class Policy(Value):
     """An insurance policy: reserved by an order, issued by ``insurance.apply``."""
 
     policy_id: str

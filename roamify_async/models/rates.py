@@ -5,13 +5,14 @@ from typing import Any, Final
 
 import attrs
 
+from roamify_async._serde.fields import json_name
 from roamify_async._validation import (
     one_of,
     optional,
     text,
 )
 
-from ._fields import json_name
+from ._value import Value
 
 INTERVALS: Final = ("day", "hour", "minute")
 """Steps in which past rates are returned."""
@@ -25,8 +26,8 @@ def _moment(_: object, field: "attrs.Attribute[Any]", value: object) -> None:
         raise ValueError(f"{field.name} must have a time zone, like tzinfo=UTC: {value!r} has none")
 
 
-@attrs.frozen
-class ListCurrencies:
+@attrs.frozen(eq=False, repr=False)
+class ListCurrencies(Value):
     """Return the currencies for which there are exchange rates.
 
     The response is not documented. It is returned as parsed JSON, including the envelope, if there is one.
@@ -35,8 +36,8 @@ class ListCurrencies:
     """
 
 
-@attrs.frozen(kw_only=True)
-class GetRates:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class GetRates(Value):
     """Return exchange rates: the latest, those at one time, or those of a period.
 
     The response is not documented. It is returned as parsed JSON with exact numbers, including the envelope, if there

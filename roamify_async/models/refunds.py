@@ -5,9 +5,10 @@ from typing import Any
 
 import attrs
 
+from roamify_async._serde.fields import SAME_OBJECT, State, json_name
 from roamify_async._validation import text
 
-from ._fields import SAME_OBJECT, State, json_name
+from ._value import Value
 
 
 class RefundStatus(State):
@@ -21,8 +22,8 @@ class RefundStatus(State):
     """The response contains no state."""
 
 
-@attrs.frozen
-class GetRefund:
+@attrs.frozen(eq=False, repr=False)
+class GetRefund(Value):
     """Return one refund request.
 
     No other path of the refund API is known to this library; the parameter name ``refundId`` is inferred. Use
@@ -37,8 +38,8 @@ class GetRefund:
     refund_id: str = attrs.field(validator=text)
 
 
-@attrs.define(kw_only=True)
-class Refund:
+@attrs.define(kw_only=True, eq=False, repr=False)
+class Refund(Value):
     """A refund request for one eSIM.
 
     Only a part of its fields is known to this library; ``raw`` contains all of them.
@@ -56,7 +57,7 @@ class Refund:
     """Reason for a rejection. The key is inferred from the webhook."""
     created_at: datetime | None = None
     updated_at: datetime | None = None
-    raw: Any = attrs.field(default=None, repr=False, metadata=json_name(SAME_OBJECT))
+    raw: Any = attrs.field(default=None, eq=False, repr=False, metadata=json_name(SAME_OBJECT))
     """The complete refund request as parsed JSON."""
 
     def __attrs_post_init__(self) -> None:

@@ -4,9 +4,11 @@ from typing import Any
 
 import attrs
 
+from ._value import Value
 
-@attrs.frozen
-class GetHealth:
+
+@attrs.frozen(eq=False, repr=False)
+class GetHealth(Value):
     """Check that the API is up. Any 2xx response counts; its content is not documented.
 
     Raises:
@@ -16,8 +18,8 @@ class GetHealth:
     """
 
 
-@attrs.define(kw_only=True)
-class Health:
+@attrs.define(kw_only=True, eq=False, repr=False)
+class Health(Value):
     """Response of a health check. The API is up if there is one."""
 
     raw: Any = None

@@ -8,12 +8,13 @@ import attrs
 
 from roamify_async._validation import amount, flag, optional, reference, text, whole_number
 
+from ._value import Value
 from .common import Apn, CallAllowance, DataAllowance, SmsAllowance
 from .orders import CreateOrder
 
 
-@attrs.frozen
-class ListTopUps:
+@attrs.frozen(eq=False, repr=False)
+class ListTopUps(Value):
     """Return the packages with which an eSIM can be topped up.
 
     The profile of the eSIM must have been generated, and its ``with_top_up`` must be true.
@@ -39,8 +40,8 @@ class ListTopUps:
     """Id of the only package to return."""
 
 
-@attrs.frozen
-class CreateTopUp:
+@attrs.frozen(eq=False, repr=False)
+class CreateTopUp(Value):
     """Top up an eSIM, which is paid from the balance, and return the order.
 
     A *reference_id* that you pass is looked up first. If an order with the same package exists under it, that order is
@@ -76,8 +77,8 @@ class CreateTopUp:
         return {self.package_id: 1}
 
 
-@attrs.define(kw_only=True)
-class TopUpPackage:
+@attrs.define(kw_only=True, eq=False, repr=False)
+class TopUpPackage(Value):
     """A package with which an eSIM can be topped up. Its JSON differs from that of the catalogue."""
 
     package_id: str

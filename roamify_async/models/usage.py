@@ -10,11 +10,12 @@ from roamify_async._validation import (
     text,
 )
 
+from ._value import Value
 from .esims import EsimStatus
 
 
-@attrs.frozen
-class GetUsage:
+@attrs.frozen(eq=False, repr=False)
+class GetUsage(Value):
     """Return the allowance and the remaining amounts of an eSIM.
 
     Packages whose ``with_usage_check`` is false are not supported; the error for them is not documented.
@@ -28,8 +29,8 @@ class GetUsage:
     iccid: str = attrs.field(validator=text)
 
 
-@attrs.frozen
-class GetUsageDetails:
+@attrs.frozen(eq=False, repr=False)
+class GetUsageDetails(Value):
     """Return the allowance, the remaining amounts and the daily data usage of an eSIM.
 
     Packages whose ``with_usage_check`` is false are not supported; the error for them is not documented.
@@ -43,8 +44,8 @@ class GetUsageDetails:
     iccid: str = attrs.field(validator=text)
 
 
-@attrs.define(kw_only=True)
-class Usage:
+@attrs.define(kw_only=True, eq=False, repr=False)
+class Usage(Value):
     """Allowance and remaining amounts of an eSIM.
 
     The units are disputed. Data is in MB by the examples and the webhooks page of the documentation, and in KB by
@@ -69,8 +70,8 @@ class Usage:
     remaining_voice: Decimal | None = None
 
 
-@attrs.define(kw_only=True)
-class DataUsage:
+@attrs.define(kw_only=True, eq=False, repr=False)
+class DataUsage(Value):
     """Data usage of one day in one country."""
 
     date: dt.date | None = None
@@ -80,7 +81,7 @@ class DataUsage:
     """Name of the country; ``None`` if not known."""
 
 
-@attrs.define(kw_only=True)
+@attrs.define(kw_only=True, eq=False, repr=False)
 class UsageDetails(Usage):
     """Allowance, remaining amounts and daily data usage of an eSIM."""
 

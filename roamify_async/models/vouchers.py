@@ -7,9 +7,10 @@ from typing import Any, ClassVar, Final
 
 import attrs
 
+from roamify_async._serde.fields import State, json_name
 from roamify_async._validation import optional, path_segment, reference, text, whole_number
 
-from ._fields import State, json_name
+from ._value import Value
 from .common import Match
 
 MAX_VOUCHERS: Final = 10
@@ -35,8 +36,8 @@ def _at_once(_: object, field: "attrs.Attribute[Any]", value: int) -> None:
         )
 
 
-@attrs.frozen
-class CreateVouchers:
+@attrs.frozen(eq=False, repr=False)
+class CreateVouchers(Value):
     """Create vouchers for one package, which are paid from the balance, and return the batch.
 
     A *reference_id* that you pass is looked up first. If vouchers for the same package exist under it, that batch is
@@ -80,8 +81,8 @@ class CreateVouchers:
         return {self.package_id: self.quantity}
 
 
-@attrs.frozen(kw_only=True)
-class ListVouchers:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class ListVouchers(Value):
     """Return vouchers, newest first. The API has no pagination for them.
 
     Args:
@@ -101,8 +102,8 @@ class ListVouchers:
     """Maximum number of vouchers; ``None`` returns all."""
 
 
-@attrs.frozen
-class GetVoucher:
+@attrs.frozen(eq=False, repr=False)
+class GetVoucher(Value):
     """Return one voucher by its id.
 
     Args:
@@ -117,8 +118,8 @@ class GetVoucher:
     voucher_id: str = attrs.field(validator=path_segment)
 
 
-@attrs.frozen
-class GetVoucherByCode:
+@attrs.frozen(eq=False, repr=False)
+class GetVoucherByCode(Value):
     """Return one voucher by its code.
 
     Args:
@@ -134,8 +135,8 @@ class GetVoucherByCode:
     """Code of 12 letters and digits."""
 
 
-@attrs.frozen
-class RevokeVoucher:
+@attrs.frozen(eq=False, repr=False)
+class RevokeVoucher(Value):
     """Revoke a voucher permanently, and cancel its eSIM. Whether its price is refunded is not documented.
 
     Args:
@@ -151,8 +152,8 @@ class RevokeVoucher:
     voucher_id: str = attrs.field(validator=path_segment)
 
 
-@attrs.define(kw_only=True)
-class Voucher:
+@attrs.define(kw_only=True, eq=False, repr=False)
+class Voucher(Value):
     """A code that a traveller can redeem for one eSIM, which is bought when the voucher is created."""
 
     id: str
@@ -178,8 +179,8 @@ class Voucher:
     updated_at: datetime | None = None
 
 
-@attrs.define(kw_only=True)
-class VoucherBatch:
+@attrs.define(kw_only=True, eq=False, repr=False)
+class VoucherBatch(Value):
     """Vouchers that were created together; possibly fewer than requested."""
 
     reference_id: str | None = None
@@ -233,8 +234,8 @@ class VoucherBatch:
         )
 
 
-@attrs.define(kw_only=True)
-class VoucherRevocation:
+@attrs.define(kw_only=True, eq=False, repr=False)
+class VoucherRevocation(Value):
     """A voucher that was revoked."""
 
     id: str

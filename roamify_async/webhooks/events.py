@@ -12,7 +12,7 @@ from typing import Any
 
 import attrs
 
-from roamify_async.models._fields import State, json_name
+from roamify_async._serde.fields import State, json_name
 
 
 def snake_case(_: type, fields: list["attrs.Attribute[Any]"]) -> list["attrs.Attribute[Any]"]:

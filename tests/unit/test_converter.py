@@ -36,6 +36,7 @@ from roamify_async._core.endpoint import Endpoint
 from roamify_async._http.messages import HttpRequest, HttpResponse
 from roamify_async._serde.converter import JSON, parse, structure, unstructure
 from roamify_async._serde.envelope import find_ids, status_error
+from roamify_async._serde.fields import SAME_OBJECT, json_name
 from roamify_async._serde.scalars import json_names
 from roamify_async.api.account import Account
 from roamify_async.api.countries import Countries
@@ -46,7 +47,6 @@ from roamify_async.api.orders import Orders
 from roamify_async.api.packages import Packages
 from roamify_async.api.service import Service
 from roamify_async.api.topups import TopUps
-from roamify_async.models._fields import SAME_OBJECT, json_name
 from roamify_async.models.account import GetBalance
 from roamify_async.models.countries import ListCountries
 from roamify_async.models.esims import ApplyEsim, ApplyOrder, GetEsim, ListEsims

@@ -16,8 +16,8 @@ from roamify_async._core.endpoint import Endpoint
 from roamify_async._http.messages import HttpResponse
 from roamify_async._serde import converter, envelope
 from roamify_async._serde.fast_decoder import fast_decoder
+from roamify_async._serde.fields import SAME_OBJECT, json_name
 from roamify_async.api.packages import Packages
-from roamify_async.models._fields import SAME_OBJECT, json_name
 
 FAST = {
     name: endpoint

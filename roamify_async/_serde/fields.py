@@ -22,6 +22,11 @@ def json_name(name: str | None) -> dict[str, Any]:
     return {"json_name": name}
 
 
+def without(*keys: str) -> dict[str, Any]:
+    """Return field metadata that omits some keys of the objects in the field where they repeat the object around."""
+    return {"without": keys}
+
+
 class State(StrEnum):
     """Base class of states. It is a string enumeration that accepts unknown values and keeps their text."""
 
