@@ -4,6 +4,7 @@ from decimal import Decimal
 
 import attrs
 
+from ._text import money, summary
 from ._value import Value
 
 
@@ -23,3 +24,7 @@ class Balance(Value):
     """The exact amount in major units of the currency, such as dollars."""
     currency: str = "USD"
     """ISO 4217 code."""
+
+    def __repr__(self) -> str:
+        """Return one line."""
+        return summary(self, money(self.balance, self.currency))

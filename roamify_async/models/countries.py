@@ -4,6 +4,7 @@ import attrs
 
 from roamify_async._validation import geography, optional
 
+from ._text import summary
 from ._value import Value
 
 
@@ -31,3 +32,7 @@ class Country(Value):
     """English name, as ``packages.list(country=...)`` takes it."""
     geography: str | None = None
     """``"local"`` (one country), ``"regional"`` or ``"global"``."""
+
+    def __repr__(self) -> str:
+        """Return one line."""
+        return summary(self, self.code, self.name, self.geography)

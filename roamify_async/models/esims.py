@@ -14,6 +14,7 @@ from roamify_async._validation import (
     whole_number,
 )
 
+from ._text import summary
 from ._value import Value
 from .common import Apn, CallAllowance, DataAllowance, SmsAllowance
 
@@ -103,15 +104,15 @@ class ListEsims(Value):
 
 @attrs.define(kw_only=True, eq=False, repr=False)
 class Profile(Value):
-    """Data with which a device installs an eSIM."""
+    """Data with which a device installs an eSIM. Whoever has its codes can install it, so the ``repr`` omits them."""
 
-    lpa_code: str | None = None
+    lpa_code: str | None = attrs.field(default=None, repr=False)
     """Activation code as in the QR code: ``LPA:1$<SM-DP+ address>$<matching id>``."""
     smdp_address: str | None = None
     """Host of the SM-DP+ server, the second part of ``lpa_code``."""
-    activation_code: str | None = None
+    activation_code: str | None = attrs.field(default=None, repr=False)
     """Matching id, the third part of ``lpa_code``."""
-    qr_code_url: str | None = None
+    qr_code_url: str | None = attrs.field(default=None, repr=False)
     """URL of an image of the QR code."""
     pin: str | None = attrs.field(default=None, repr=False)
     puk: str | None = attrs.field(default=None, repr=False)
@@ -157,6 +158,10 @@ class Esim(Value):
         return self.esim.lpa_code is not None and self.status not in {
             EsimStatus.NEW, EsimStatus.REVOKED, EsimStatus.EXPIRED
         }  # fmt: skip
+
+    def __repr__(self) -> str:
+        """Return one line."""
+        return summary(self, self.id, self.status, self.iccid and f"ICCID {self.iccid}")
 
 
 @attrs.frozen(eq=False, repr=False)

@@ -10,6 +10,7 @@ import attrs
 from roamify_async._serde.fields import json_name
 from roamify_async._validation import exactly_one, geography, optional, reference, text, whole_number
 
+from ._text import count, money, summary
 from ._value import Value
 from .common import Match
 from .orders import OrderItem, OrderStatus, count_packages, falls_short, is_kept, match_items, order_items
@@ -201,6 +202,10 @@ class InsurancePackage(Value):
     notes: tuple[Any, ...] = ()
     """Display content of the insurance company: texts, or any other JSON."""
 
+    def __repr__(self) -> str:
+        """Return one line."""
+        return summary(self, self.package_id, self.package, count(self.day, "day"), money(self.price))
+
 
 @attrs.define(kw_only=True, eq=False, repr=False)
 class InsuranceProduct(Value):
@@ -231,6 +236,10 @@ class InsuranceProduct(Value):
     """Highest price of its packages in USD."""
     packages: tuple[InsurancePackage, ...] = ()
 
+    def __repr__(self) -> str:
+        """Return one line."""
+        return summary(self, self.id, self.name, self.country_name, count(len(self.packages), "package"))
+
 
 @attrs.define(kw_only=True, eq=False, repr=False)
 class InsuranceLine(Value):
@@ -246,6 +255,10 @@ class InsuranceLine(Value):
     currency: str = "USD"
     created_at: datetime | None = None
     updated_at: datetime | None = None
+
+    def __repr__(self) -> str:
+        """Return one line."""
+        return summary(self, self.policy_id, self.package_id, money(self.price, self.currency))
 
 
 @attrs.define(kw_only=True, eq=False, repr=False)
@@ -284,3 +297,14 @@ class InsuranceOrder(Value):
     def falls_short(self, packages: Mapping[str, int]) -> bool:
         """Return whether the order contains only a part of some packages."""
         return falls_short([item.package_id for item in self.items], packages)
+
+    def __repr__(self) -> str:
+        """Return one line."""
+        return summary(
+            self,
+            self.id,
+            self.reference_id,
+            self.status,
+            count(len(self.items), "item"),
+            money(self.total, self.currency),
+        )

@@ -11,6 +11,7 @@ import attrs
 from roamify_async._serde.fields import State, json_name
 from roamify_async._validation import exactly_one, optional, reference, text, whole_number
 
+from ._text import count, money, summary
 from ._value import Value
 from .common import Match
 from .esims import Esim
@@ -203,6 +204,10 @@ class OrderLine(Value):
     created_at: datetime | None = None
     updated_at: datetime | None = None
 
+    def __repr__(self) -> str:
+        """Return one line."""
+        return summary(self, self.package_id, self.esim_id, money(self.price, self.currency))
+
 
 HistoryItem = OrderLine
 """A package that an eSIM was bought or topped up with. The API documents it like an item of an order."""
@@ -249,6 +254,17 @@ class Order(Value):
         """Return whether the order contains only a part of some packages."""
         return falls_short([item.package_id for item in self.items] or ["" for _ in self.esims], packages)
 
+    def __repr__(self) -> str:
+        """Return one line."""
+        return summary(
+            self,
+            self.id,
+            self.reference_id,
+            self.status,
+            count(len(self.items) or len(self.esims), "item"),
+            money(self.total, self.currency),
+        )
+
 
 @attrs.define(kw_only=True, eq=False, repr=False)
 class InstantOrder(Value):
@@ -284,6 +300,17 @@ class InstantOrder(Value):
     def falls_short(self, packages: Mapping[str, int]) -> bool:
         """Return whether the order has fewer eSIMs than requested."""
         return len(self.esims) < sum(packages.values())
+
+    def __repr__(self) -> str:
+        """Return one line."""
+        return summary(
+            self,
+            self.id,
+            self.reference_id,
+            self.status,
+            count(len(self.esims), "eSIM"),
+            money(self.total, self.currency),
+        )
 
 
 @attrs.define(kw_only=True, eq=False, repr=False)

@@ -9,6 +9,7 @@ import attrs
 from roamify_async._serde.fields import DISPLAY, HINT, SAME_OBJECT, json_name, without
 from roamify_async._validation import amount, flag, geography, optional, text, whole_number
 
+from ._text import count, data, money, summary
 from ._value import Value
 
 
@@ -109,6 +110,10 @@ class Destination(Value):
     signals: tuple[Signal, ...] = attrs.field(default=(), repr=False, metadata=DISPLAY)
     """Coverage by country. Entries that cannot be decoded are omitted."""
 
+    def __repr__(self) -> str:
+        """Return one line."""
+        return summary(self, self.id, self.country_name, self.geography)
+
 
 @attrs.define(kw_only=True, eq=False, repr=False)
 class Throttle(Value):
@@ -180,6 +185,17 @@ class Package(Value):
     destination: Destination = attrs.field(factory=Destination, metadata=json_name(None))
     """The destination of the package."""
 
+    def __repr__(self) -> str:
+        """Return one line."""
+        return summary(
+            self,
+            self.package_id,
+            self.destination.country_name,
+            data(self.data_amount, self.data_unit, is_unlimited=self.is_unlimited),
+            count(self.day, "day"),
+            money(self.price),
+        )
+
 
 @attrs.define(kw_only=True, eq=False, repr=False)
 class DestinationGroup(Value):
@@ -244,6 +260,10 @@ class PackagePage(Value):
         """Iterate over the packages."""
         return iter(self.packages)
 
+    def __repr__(self) -> str:
+        """Return one line."""
+        return summary(self, self.page or "", count(len(self), "package"))
+
 
 @attrs.define(eq=False, repr=False)
 class Catalogue(Value):
@@ -264,3 +284,7 @@ class Catalogue(Value):
     def __iter__(self) -> Iterator[Package]:
         """Iterate over the packages."""
         return iter(self.packages)
+
+    def __repr__(self) -> str:
+        """Return one line."""
+        return summary(self, count(len(self), "package"))

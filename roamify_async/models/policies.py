@@ -15,6 +15,7 @@ from roamify_async._validation import (
     whole_number,
 )
 
+from ._text import summary
 from ._value import Value
 
 MAX_AGE: Final = 120
@@ -260,3 +261,7 @@ class Policy(Value):
             and self.end_date == request.end_date
             and (self.insurer_name is None or self.insurer_name.casefold().split() == name.casefold().split())
         )
+
+    def __repr__(self) -> str:
+        """Return one line."""
+        return summary(self, self.policy_id, self.package_id, self.status)

@@ -8,6 +8,7 @@ import attrs
 from roamify_async._serde.fields import SAME_OBJECT, State, json_name
 from roamify_async._validation import text
 
+from ._text import summary
 from ._value import Value
 
 
@@ -65,3 +66,7 @@ class Refund(Value):
         named = self.raw.get("id") if self.raw.__class__ is dict else None
         if self.refund_id is None and isinstance(named, str):
             self.refund_id = named
+
+    def __repr__(self) -> str:
+        """Return one line."""
+        return summary(self, self.refund_id or "", self.status, self.esim_id)

@@ -8,6 +8,7 @@ import attrs
 
 from roamify_async._validation import amount, flag, optional, reference, text, whole_number
 
+from ._text import count, data, money, summary
 from ._value import Value
 from .common import Apn, CallAllowance, DataAllowance, SmsAllowance
 from .orders import CreateOrder
@@ -99,3 +100,13 @@ class TopUpPackage(Value):
     with_destination_install: bool = False
     with_usage_check: bool = True
     notes: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        """Return one line."""
+        return summary(
+            self,
+            self.package_id,
+            data(self.data.data_amount, self.data.data_unit, is_unlimited=self.data.is_unlimited),
+            count(self.day, "day"),
+            money(self.price),
+        )

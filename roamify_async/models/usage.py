@@ -10,6 +10,7 @@ from roamify_async._validation import (
     text,
 )
 
+from ._text import summary
 from ._value import Value
 from .esims import EsimStatus
 
@@ -44,6 +45,10 @@ class GetUsageDetails(Value):
     iccid: str = attrs.field(validator=text)
 
 
+def _amount(number: Decimal | None) -> str:
+    return "?" if number is None else f"{number:f}"
+
+
 @attrs.define(kw_only=True, eq=False, repr=False)
 class Usage(Value):
     """Allowance and remaining amounts of an eSIM.
@@ -68,6 +73,18 @@ class Usage(Value):
     allowed_voice: Decimal | None = None
     """Call allowance, in minutes or seconds."""
     remaining_voice: Decimal | None = None
+
+    def __repr__(self) -> str:
+        """Return one line."""
+        return summary(
+            self,
+            self.iccid or self.id,
+            self.status,
+            None
+            if self.remaining_data is None and self.allowed_data is None
+            else f"{_amount(self.remaining_data)} of {_amount(self.allowed_data)} data left",
+            self.expired_at and f"until {self.expired_at:%Y-%m-%d %H:%M} UTC",
+        )
 
 
 @attrs.define(kw_only=True, eq=False, repr=False)

@@ -10,6 +10,7 @@ import attrs
 from roamify_async._serde.fields import State, json_name
 from roamify_async._validation import optional, path_segment, reference, text, whole_number
 
+from ._text import count, money, summary
 from ._value import Value
 from .common import Match
 
@@ -178,6 +179,10 @@ class Voucher(Value):
     created_at: datetime | None = None
     updated_at: datetime | None = None
 
+    def __repr__(self) -> str:
+        """Return one line."""
+        return summary(self, self.id, self.status, self.package_id, money(self.price, self.currency))
+
 
 @attrs.define(kw_only=True, eq=False, repr=False)
 class VoucherBatch(Value):
@@ -227,11 +232,9 @@ class VoucherBatch(Value):
         return len(self.vouchers) < sum(packages.values()) and kinds <= packages.keys()
 
     def __repr__(self) -> str:
-        """Include the number of missing vouchers."""
-        return (
-            f"VoucherBatch(reference_id={self.reference_id!r}, requested_quantity={self.requested_quantity}, "
-            f"quantity={self.quantity}, missing={self.missing}, vouchers={self.vouchers!r})"
-        )
+        """Return one line."""
+        missing = f"{self.missing} missing" if self.missing else None
+        return summary(self, self.reference_id or "", count(self.quantity, "voucher"), missing)
 
 
 @attrs.define(kw_only=True, eq=False, repr=False)

@@ -211,7 +211,35 @@ def test_repr_shows_what_differs_from_the_default():
     """The ``repr`` is short, and can be read as a call."""
     assert repr(OrderItem("p")) == "OrderItem(package_id='p')"
     assert repr(OrderItem("p", 2)) == "OrderItem(package_id='p', quantity=2)"
-    assert repr(Balance(balance=Decimal("1.50"))) == "Balance(balance=Decimal('1.50'))"
+
+
+def test_summaries():
+    """What people look at is one line, with money as money, and without the codes that install an eSIM."""
+    package = Package(package_id="esim-greece-30days-1gb-all", price=Decimal("1.55"), day=30, data_amount=Decimal(1024))
+    package.destination.country_name = "Greece"
+    assert repr(package) == "<Package esim-greece-30days-1gb-all: Greece, 1 GB, 30 days, 1.55 USD>"
+    unlimited = Package(package_id="p", price=Decimal(3), is_unlimited=True, day=1)
+    assert repr(unlimited) == "<Package p: unlimited, 1 day, 3.00 USD>"
+    assert repr(Catalogue((package,))) == "<Catalogue 1 package>"
+    assert repr(Balance(balance=Decimal(100))) == "<Balance 100.00 USD>"
+    assert repr(Balance(balance=Decimal("1e30"))) == f"<Balance 1{'0' * 30} USD>"
+    assert repr(Balance(balance=Decimal("0.125"))) == "<Balance 0.125 USD>"
+    order = Order(id="o", reference_id="order-4711", total=Decimal("3.1"))
+    assert repr(order) == "<Order o: order-4711, PENDING, 0 items, 3.10 USD>"
+    esim = Esim(id="e", iccid="8985", status=EsimStatus.READY)
+    esim.esim.lpa_code, esim.esim.activation_code = "LPA:1$smdp.example$SECRET", "SECRET"
+    assert repr(esim) == "<Esim e: READY, ICCID 8985>"
+    assert "SECRET" not in repr(esim.esim)
+    usage = Usage(iccid="8985", allowed_data=Decimal(1024), remaining_data=Decimal("924.5"))
+    assert repr(usage) == "<Usage 8985: UNKNOWN, 924.5 of 1024 data left>"
+
+
+@pytest.mark.parametrize("value", VALUES)
+def test_repr_is_short(value):
+    """The ``repr`` of what people look at is one line that is not too long for a terminal."""
+    text = repr(value)
+    assert "\n" not in text
+    assert len(text) <= 200 or not text.startswith("<")
 
 
 # ---------------------------------------------------------------- pydantic
