@@ -26,6 +26,8 @@ LINGER: Final = 0.05
 """Seconds for which the thread of a client that was not closed continues, so that its sockets can close."""
 GRACE: Final = 2.0
 """Seconds in which calls in progress must end after their connections were closed."""
+FACTS: Final = ("reference_id", "journal")
+"""Attributes that a call adds to the exception that cancels it."""
 
 
 class _LoopThread:
@@ -215,8 +217,8 @@ class _Call(Generic[T]):
         self.is_stopped = False
         self.ended = threading.Event()
         self._notes: list[str] = []
-        self._reference: str | None = None
-        """The reference of a purchase that was cut off."""
+        self._facts: dict[str, object] = {}
+        """The reference of a purchase, or the journal of a bulk order, that was cut off."""
 
     async def run(self) -> T:
         try:
@@ -231,7 +233,8 @@ class _Call(Generic[T]):
                     return await self._function()
                 except BaseException as error:
                     self._notes = getattr(error, "__notes__", [])
-                    self._reference = getattr(error, "reference_id", None)
+                    facts = {name: getattr(error, name, None) for name in FACTS}
+                    self._facts = {name: value for name, value in facts.items() if value is not None}
                     raise
         raise CancelledError
 
@@ -243,9 +246,9 @@ class _Call(Generic[T]):
             self._scope.cancel()
 
     def with_notes(self, error: BaseException) -> BaseException:
-        """Copy the notes of the call's own exception, and the reference of its purchase, to *error*."""
+        """Copy the notes and the facts of the call's own exception to *error*."""
         for note in self._notes:
             error.add_note(note)
-        if self._reference is not None:
-            error.reference_id = self._reference  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
+        for name, value in self._facts.items():
+            setattr(error, name, value)
         return error

@@ -140,10 +140,13 @@ class Orders(Resource[Mode]):
     ) -> BulkReport:
         """Make many orders concurrently, and return a report with a line for each request.
 
-        A failed line does not affect the others. Without *journal*, lines are written to a temporary file.
+        A failed line does not affect the others. Without *journal*, lines are written to a temporary file. If the order is
+        interrupted, by Ctrl-C or by an exception in the caller's code, that file is kept: the exception names it in a note
+        and as ``journal``, and a call with it as *journal* continues.
 
         Args:
-            requests: An iterable of ``CreateOrder``, which may be asynchronous. It is read in the caller's thread.
+            requests: An iterable of ``CreateOrder``, which may be asynchronous. It is read in the caller's thread. Another
+                value is refused: in a list with ``TypeError`` before anything is sent, else as a refused line.
             journal: Path of a file to which each line is written before it is sent, and again when its outcome is
                 known. A call with the same file and requests continues, also after a crash: lines that were ordered are
                 not sent again. Further requests at the end are allowed.
@@ -158,8 +161,8 @@ class Orders(Resource[Mode]):
         Raises:
             ValueError: Nothing was sent: an argument is invalid.
             BudgetError: Nothing was sent: all lines together are known to cost more than *max_spend* or the balance.
-            JournalError: Nothing was sent: the journal belongs to other requests or another host, is in use, or is
-                damaged.
+            JournalError: The journal belongs to other requests or another host, is in use, is damaged, or cannot be
+                written. Nothing was sent, unless this happened during the run; then the exception has a note.
 
         See: https://docs.getroamify.com/esims/orders/
         """

@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import logging
 from collections.abc import AsyncIterable, Callable, Iterable, Iterator
+from contextlib import suppress
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any, Final, cast
@@ -23,7 +24,7 @@ from roamify_async.models.orders import CreateOrder
 from .budget import Budget
 from .journal import Entry, JournalFile
 from .line import BulkAdapter, LineProcessor, new_entry
-from .report import BulkReport, request_of
+from .report import NO_REQUEST, BulkReport, request_of
 from .source import Source
 
 log: logging.Logger = logging.getLogger("roamify_async")
@@ -65,6 +66,8 @@ class Run:
         self.spent: Decimal = Decimal(0)
         self.in_flight: set[asyncio.Future[None]] = set()
         """A future for each line in flight, done when the line is finished."""
+        self.has_begun: bool = False
+        """Whether lines may have been sent."""
         self._left: Iterator[Entry] = iter(())
 
     def resume(self) -> None:
@@ -148,9 +151,9 @@ async def bulk(
     engine = engine.view(engine.settings, Limiter(slots, rate or engine.settings.rate, is_adaptive=True))
     source = Source(requests, CreateOrder)
     file = JournalFile.temporary() if journal is None else JournalFile(Path(journal))
+    run: Run | None = None
     try:
-        if journal is not None:
-            file.bind(engine.transport.credentials)
+        file.bind(engine.transport.credentials)
         await _compare(file, source)
         spent = file.cost("ordered", "sending", "in_doubt", bought_only=True)
         budget = Budget(adapter.price, adapter.balance, max_spend=limit, spent=spent)
@@ -159,8 +162,10 @@ async def bulk(
         run.total = await source.total()
         await _refuse_excess(run)
         await _run(engine, run, slots)
-    except BaseException:
-        file.close() if journal is not None else file.discard()
+    except BaseException as error:
+        if run is not None and run.has_begun:
+            _add_summary(error, run)
+        file.close() if file.is_worth_keeping else file.discard()
         raise
     # Released, so that holding the report does not block the next run.
     file.close()
@@ -191,11 +196,11 @@ async def _compare(file: JournalFile, source: Source) -> None:
                 f"the journal has {known} lines, but there are only {position} requests: it belongs to other requests"
             )
         entry, line = file.get(position), new_entry(file, *taken)
-        if entry is None:
+        if entry is None or entry.digest == NO_REQUEST:
             missing.append(line)
         elif entry.digest != line.digest:
             raise JournalError(f"line {position} differs from the journal's, which belongs to other requests")
-    for line in missing:  # An earlier run ended before it wrote them.
+    for line in missing:  # An earlier run ended before it wrote them, or they were not requests.
         await file.put(line)
 
 
@@ -223,10 +228,11 @@ async def _run(engine: Engine, run: Run, slots: int) -> None:
             group.start_soon(run.work, group)
         await run.check_again()
 
+    run.has_begun = True
     task = engine.transport.spawn(work())
     try:
         await asyncio.wait([task])
-    except BaseException as cancelled:
+    except BaseException:
         run.source.stop()
         run.on_progress = None  # The caller's thread is leaving and runs no callbacks any more.
         with CancelScope(shield=True):
@@ -234,7 +240,6 @@ async def _run(engine: Engine, run: Run, slots: int) -> None:
                 await asyncio.wait(run.in_flight, timeout=engine.settings.reconcile_window)
             task.cancel()
             await asyncio.wait([task])
-        cancelled.add_note(_summary(run))
         raise
     error = None if task.cancelled() else task.exception()
     if run.source.error is not None:
@@ -247,10 +252,26 @@ async def _run(engine: Engine, run: Run, slots: int) -> None:
         )
 
 
+def _add_summary(error: BaseException, run: Run) -> None:
+    """Report to whatever ends a bulk order what was done, and where its lines are: as a note, and as ``journal``."""
+    file = run.processor.file
+    if not file.is_worth_keeping:
+        return
+    try:
+        note = _summary(run)
+    except JournalError as damage:
+        note = f"the bulk order was interrupted after {sum(run.counts.values())} lines; its journal: {damage}"
+    error.add_note(note)
+    with suppress(AttributeError):  # Some exceptions are frozen.
+        error.journal = file.path  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
+    log.warning("%s", note)
+
+
 def _summary(run: Run) -> str:
-    in_doubt = [entry.reference for entry in itertools.islice(run.processor.file.entries("sending", "in_doubt"), 50)]
+    file = run.processor.file
+    in_doubt = [entry.reference for entry in itertools.islice(file.entries("sending", "in_doubt"), 50)]
     text = f"the bulk order was interrupted after {sum(run.counts.values())} lines"
-    open_ones = f"; in doubt: {' '.join(in_doubt)}" if in_doubt else "; no line is in doubt"
-    if run.processor.file.is_kept:
-        return f"{text}{open_ones}; call again with the same journal and requests to continue"
-    return f"{text}{open_ones}; it had no journal to continue from: see orders.list() for what was bought"
+    text += f"; in doubt: {' '.join(in_doubt)}" if in_doubt else "; no line is in doubt"
+    if file.is_kept:
+        return f"{text}; call again with the same journal and requests to continue"
+    return f"{text}; its lines are kept: call again with journal={str(file.path)!r} and the same requests to continue"

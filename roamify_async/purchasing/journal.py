@@ -10,6 +10,7 @@ import json
 import logging
 import operator
 import os
+import shutil
 import sqlite3
 import stat
 import sys
@@ -125,9 +126,10 @@ class JournalFile:
     """
 
     def __init__(self, path: Path, *, durable: bool = True, run: bool = True) -> None:
+        _check_name(path)
         self.path = path
         self.is_kept = durable
-        """Whether the file outlives its run."""
+        """Whether it is the caller's file, which outlives its run in any case."""
         self.is_new: bool = False
         """Whether the file was created by this run, so that no line of it was sent before."""
         self._mutex = threading.Lock()
@@ -150,7 +152,7 @@ class JournalFile:
         connection = _connect(self.path)
         self._connection = connection
         _check(connection, self.path)
-        connection.execute(f"PRAGMA journal_mode = {'TRUNCATE' if durable else 'OFF'}")
+        connection.execute(f"PRAGMA journal_mode = {'TRUNCATE' if durable else 'MEMORY'}")
         connection.execute(f"PRAGMA synchronous = {'EXTRA' if durable else 'OFF'}")
         return connection
 
@@ -165,8 +167,27 @@ class JournalFile:
 
     @classmethod
     def temporary(cls) -> Self:
-        """Create a file that no later run resumes; ``discard`` removes it with its folder."""
-        return cls(Path(tempfile.mkdtemp(prefix="roamify-bulk-")) / "lines.db", durable=False)
+        """Create a file of a run without a journal; ``discard`` removes it with its folder."""
+        try:
+            folder = tempfile.mkdtemp(prefix="roamify-bulk-")
+        except (OSError, ValueError) as error:
+            raise JournalError(
+                f"no temporary file can be created for the lines: {error}. Pass journal=, or set TMPDIR to a folder "
+                "that is writable; nothing was sent"
+            ) from None
+        try:
+            return cls(Path(folder) / "lines.db", durable=False)
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+
+    @property
+    def is_worth_keeping(self) -> bool:
+        """Whether it is the caller's file, or holds lines."""
+        try:
+            return self.is_kept or self.end > 0
+        except JournalError:
+            return True
 
     def discard(self) -> None:
         """Close the file, and remove it with its folder."""
@@ -355,6 +376,19 @@ def _identity(path: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return status.st_dev, status.st_ino
+
+
+def _check_name(path: Path) -> None:
+    """Refuse a path that the system cannot write."""
+    try:
+        is_valid = b"\0" not in os.fsencode(path)
+    except UnicodeEncodeError:
+        is_valid = False
+    if not is_valid:
+        raise JournalError(
+            f"the path {str(path)!r} of the journal cannot be written in the encoding of the locale, "
+            f"{sys.getfilesystemencoding()}: use another path, or set PYTHONUTF8=1; nothing was sent"
+        )
 
 
 def _check_owner(path: Path) -> None:

@@ -34,7 +34,9 @@ from roamify_async.models.orders import CreateOrder, Order
 from .budget import Budget
 from .classify import Outcome, classify
 from .journal import Entry, JournalFile, Status
-from .report import line_of, request_of, write_error
+from .machine import doubt
+from .report import NO_REQUEST, line_of, request_of, write_error
+from .source import WrongItem
 
 log: logging.Logger = logging.getLogger("roamify_async")
 
@@ -75,12 +77,24 @@ class BulkAdapter:
     """Prepares the eSIMs of an order that was bought."""
 
 
-def new_entry(file: JournalFile, position: int, request: CreateOrder) -> Entry:
+def new_entry(file: JournalFile, position: int, request: CreateOrder | WrongItem) -> Entry:
     """Return the entry of a new line. Its reference is created here if the caller gave none."""
+    if isinstance(request, WrongItem):
+        return _refused_entry(file, position, request)
     text = json.dumps(unstructure(request), sort_keys=True)
     digest = hashlib.sha256(text.encode()).hexdigest()[:32]
     reference = request.reference_id or file.reference_for(position, digest)
     return Entry(position=position, digest=digest, request=text, reference=reference, status="not_sent")
+
+
+def _refused_entry(file: JournalFile, position: int, item: WrongItem) -> Entry:
+    """Return the entry of a value that is not a request. A later run may have a request in its place."""
+    reference = file.reference_for(position, NO_REQUEST)
+    error = BadRequestError(item.message, status=400, sent="no", reference_id=reference)
+    return Entry(
+        position=position, digest=NO_REQUEST, request=NO_REQUEST, reference=reference,
+        status="refused", final=True, error=write_error(error),
+    )  # fmt: skip
 
 
 class LineProcessor:
@@ -105,8 +119,20 @@ class LineProcessor:
     def _lacks_esims(self, entry: Entry) -> bool:
         return self.adapter.finish is not None and (entry.esims is None or entry.error is not None)
 
-    async def line(self, entry: Entry, request: CreateOrder) -> None:
-        """Bring a line to its outcome, and journal it."""
+    async def line(self, entry: Entry, request: CreateOrder | WrongItem) -> None:
+        """Bring a line to its outcome, and journal it. An unexpected exception is logged, and ends this line only."""
+        try:
+            if isinstance(request, WrongItem):
+                await self.file.put(entry)
+            else:
+                await self._process(entry, request)
+        except JournalError:
+            raise
+        except Exception as error:
+            log.exception("an unexpected exception ended line %d, with reference %s", entry.position, entry.reference)
+            await self._record_unexpected(entry, error)
+
+    async def _process(self, entry: Entry, request: CreateOrder) -> None:
         if entry.status == "ordered":
             if entry.resent:
                 await self.recheck(entry)
@@ -117,12 +143,31 @@ class LineProcessor:
 
     async def recheck(self, entry: Entry) -> None:
         """Check whether an order that may have been sent more than once was booked more than once."""
-        request = attrs.evolve(request_of(entry), reference_id=entry.reference)
+        request = request_of(entry, entry.reference)
         try:
             await self.adapter.recheck(self.engine, request, send_state_of(entry))
         except RoamifyError as error:
             entry.status, entry.answer, entry.error = "in_doubt", None, write_error(error)
             await self.file.put(entry)
+        except Exception:
+            log.exception(
+                "line %d, with reference %s, is checked again by the next run", entry.position, entry.reference
+            )
+
+    async def _record_unexpected(self, entry: Entry, error: Exception) -> None:
+        """Journal a line that an unexpected exception ended. What may have been sent is looked up by the next run."""
+        failure = RoamifyError(
+            f"an unexpected {type(error).__name__} ended the line; see the log", reference_id=entry.reference
+        )
+        if entry.status == "ordered" and entry.answer is not None:
+            failure.sent = "answered"
+        elif entry.first_sent is not None:
+            request = request_of(entry, entry.reference)
+            entry.status, failure = "in_doubt", doubt(request, failure.with_facts(sent="maybe"))
+        else:
+            entry.status = "not_sent"
+        entry.final, entry.error = False, write_error(failure)
+        await self.file.put(entry)
 
     async def _finish(self, entry: Entry) -> None:
         """Prepare the eSIMs of a line that was bought. A failure leaves it bought."""

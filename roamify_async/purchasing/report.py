@@ -26,6 +26,8 @@ OUTCOMES: Final[tuple[Status, ...]] = ("ordered", "refused", "in_doubt", "not_se
 """The possible outcomes of a line."""
 SHOWN: Final = 20
 """Number of lines in the HTML view."""
+NO_REQUEST: Final = "null"
+"""Request and digest of a line whose value was not a request."""
 
 
 @attrs.frozen(kw_only=True)
@@ -35,7 +37,7 @@ class BulkLine:
     position: int
     """From 0, in the order of the requests."""
     request: CreateOrder
-    """The request, with its reference."""
+    """The request, with its reference. Without items if the caller's value was not a request; see ``error``."""
     status: Status
     reference_id: str
     order: Order | None = None
@@ -44,14 +46,20 @@ class BulkLine:
     error: RoamifyError | None = None
 
 
-def request_of(entry: Entry) -> CreateOrder:
-    """Return the request of a journal entry, as the caller made it."""
-    return structure(json.loads(entry.request), CreateOrder)
+def request_of(entry: Entry, reference_id: str | None = None) -> CreateOrder:
+    """Return the request of a journal entry, as the caller made it, or with its reference."""
+    if entry.request == NO_REQUEST:
+        request = CreateOrder.__new__(CreateOrder)  # It has no items, which the class refuses.
+        object.__setattr__(request, "items", ())
+        object.__setattr__(request, "reference_id", reference_id)
+        return request
+    request = structure(json.loads(entry.request), CreateOrder)
+    return request if reference_id is None else attrs.evolve(request, reference_id=reference_id)
 
 
 def line_of(entry: Entry) -> BulkLine:
     """Return the line of a journal entry."""
-    request = attrs.evolve(request_of(entry), reference_id=entry.reference)
+    request = request_of(entry, entry.reference)
     error = None if entry.error is None else read_error(entry.error)
     if error is not None:
         error.reference_id = error.reference_id or entry.reference

@@ -1,12 +1,14 @@
 """The caller's requests, read in the caller's thread."""
 
 import itertools
+import reprlib
 from collections import Counter, deque
 from collections.abc import AsyncIterable, AsyncIterator, Container, Iterable, Iterator, Sized
 from time import perf_counter
 from typing import Any, Final
 
 import anyio
+import attrs
 from anyio import CancelScope
 
 from roamify_async._core.callbacks import run_in_caller
@@ -15,6 +17,13 @@ BATCH_SIZE: Final = 64
 """Maximum number of requests that are read at a time."""
 BATCH_TIMEOUT: Final = 0.002
 """Seconds after which a batch ends, so that a slow iterable does not delay lines that are ready."""
+
+
+@attrs.frozen
+class WrongItem:
+    """A value that is not a request, in its place among the requests."""
+
+    message: str
 
 
 class Source:
@@ -42,20 +51,27 @@ class Source:
         return await run_in_caller(lambda: len(requests)) if isinstance(requests, Sized) else None
 
     async def packages(self, but: Container[int]) -> Counter[str]:
-        """Count the packages of all but some positions, if the requests can be read twice."""
+        """Count the packages of all but some positions, if the requests can be read twice.
+
+        Raises ``TypeError`` if one of them is not a request.
+        """
         requests, wanted = self._requests, Counter[str]()
 
         def count(requests: Iterable[Any]) -> None:
             for position, request in enumerate(requests):
-                if position not in but:
-                    wanted.update(self._checked(request).packages())
+                if position in but:
+                    continue
+                checked = self._checked(request)
+                if isinstance(checked, WrongItem):
+                    raise TypeError(checked.message)
+                wanted.update(checked.packages())
 
         if isinstance(requests, Sized) and isinstance(requests, Iterable) and not isinstance(requests, Iterator):
             await run_in_caller(lambda: count(requests))
         return wanted
 
     async def next(self) -> tuple[int, Any] | None:
-        """Return the next position and request, or ``None`` at the end."""
+        """Return the next position and request, or ``WrongItem``; ``None`` at the end."""
         async with self._turn:
             if not self._ready and not self._is_over:
                 await self._read_batch()
@@ -94,6 +110,6 @@ class Source:
         self._is_over = True
 
     def _checked(self, request: Any) -> Any:
-        if not isinstance(request, self._kind):
-            raise TypeError(f"requests must hold {self._kind.__name__} values, not {request!r}")
-        return request
+        if isinstance(request, self._kind):
+            return request
+        return WrongItem(f"requests must hold {self._kind.__name__} values, not {reprlib.repr(request)}")
