@@ -16,7 +16,7 @@ import attrs
 import msgspec
 
 from .fields import SAME_OBJECT, State
-from .scalars import MAX_EXPONENT, NOT_APPLICABLE, SCALARS, UNLIMITED, hint_hook, json_names, refuse
+from .scalars import NOT_APPLICABLE, SCALARS, UNLIMITED, hint_hook, json_names, read_decimal
 
 Make = Callable[[Any], Any]
 """Converts a value decoded by msgspec."""
@@ -100,7 +100,7 @@ def _object(target: Any) -> tuple[tuple[Part, ...], Make]:
         raise NotFastError(target)
     hints, names = get_type_hints(target), json_names(target)
     scope: dict[str, Any] = {
-        "new": object.__new__, "target": target, "Decimal": Decimal, "ABSENT": ABSENT, "finite": _finite
+        "new": object.__new__, "target": target, "Decimal": Decimal, "ABSENT": ABSENT, "finite": read_decimal
     }  # fmt: skip
     parts: dict[str, Part] = {}
     lines = ["def make(record):", "it = new(target)"]
@@ -145,8 +145,3 @@ def _field(field: Any, name: str | None, hint: Any) -> tuple[tuple[Part, ...], s
 
 def _or_new(make: Make, factory: Callable[[], Any]) -> Make:
     return lambda record: factory() if record is None else make(record)
-
-
-def _finite(number: Decimal) -> Decimal:
-    is_usable = number.is_finite() and (number.adjusted() < MAX_EXPONENT or not number)
-    return number if is_usable else refuse(number, "a number")

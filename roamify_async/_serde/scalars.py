@@ -18,7 +18,8 @@ NOT_APPLICABLE: Final = -1
 NO_TIME: Final = (0, NOT_APPLICABLE, UNLIMITED)
 """JSON numbers that mean "no time"."""
 MAX_EXPONENT: Final = 1_000
-"""Power of ten from which a number is refused. Arithmetic with far larger numbers may fail or not terminate."""
+"""Power of ten from which a number is refused, and below which. Arithmetic with far larger numbers may fail or not
+terminate, and the digits of far smaller ones would fill the memory."""
 MAX_NUMBER: Final = 10**MAX_EXPONENT
 """Number from which an integer is refused."""
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -81,10 +82,17 @@ def read_flag(value: Any, _: object) -> bool:
     refuse(value, "true or false")
 
 
+def read_decimal(number: Decimal) -> Decimal:
+    """Return a number, unless it is not finite, or its digits would fill the memory."""
+    size = number.adjusted()
+    is_usable = number.is_finite() and size > -MAX_EXPONENT and (size < MAX_EXPONENT or not number)
+    return number if is_usable else refuse(number, "a number")
+
+
 def read_number(value: Any, _: object) -> Decimal:
     """Return the exact value of a JSON number, or of text that contains a number."""
-    if value.__class__ is Decimal and (value.adjusted() < MAX_EXPONENT or not value):
-        return value
+    if value.__class__ is Decimal:
+        return read_decimal(value)
     if value.__class__ is int and -MAX_NUMBER < value < MAX_NUMBER:
         return Decimal(value)
     if isinstance(value, str) and re.fullmatch(r"-?\d{1,40}(\.\d{1,40})?", value, re.ASCII):
@@ -111,7 +119,7 @@ def read_time(value: Any, _: object) -> datetime | None:
         if isinstance(value, str) and not re.fullmatch(r"-?\d+(\.\d+)?", value, re.ASCII):
             moment = datetime.fromisoformat(value)
             return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-        number = read_number(value, Decimal)
+        number = value if value.__class__ is Decimal else read_number(value, Decimal)
         if number in NO_TIME:
             return None
         if number.adjusted() < 12:  # noqa: PLR2004 -- datetime does not support larger numbers

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, strategies as st
 
 from roamify_async import EsimStatus, OrderStatus
-from roamify_async._serde.converter import parse, structure
-from roamify_async._serde.scalars import SCALARS, refuse
+from roamify_async._serde.converter import parse, structure, unstructure
+from roamify_async._serde.scalars import SCALARS, read_decimal, refuse
 
 DIGITS = st.from_regex(r"-?(0|[1-9][0-9]{0,30})(\.[0-9]{1,40})?", fullmatch=True)
 NUMBERS = st.from_regex(r"-?(0|[1-9][0-9]{0,60})(\.[0-9]{1,60})?([eE][+-]?[0-9]{1,3})?", fullmatch=True)
@@ -97,6 +97,24 @@ def test_not_scalars(kind):
     if kind in (Decimal, int, str, bool):
         with pytest.raises(ValueError, match="expected, not null"):
             read_as(kind, None)
+
+
+@pytest.mark.parametrize(
+    "text", ["1e1000", "-1e999999999", "1e-1000", "-1e-999999999", "0e-999999999", "NaN", "-Infinity"]
+)
+def test_numbers_without_end(text):
+    """Numbers whose digits would fill the memory are refused by both decoders; so is what is no number."""
+    with pytest.raises(ValueError, match="a number expected, not "):
+        structure(Decimal(text), Decimal)
+    with pytest.raises(ValueError, match="a number expected, not "):
+        read_decimal(Decimal(text))
+
+
+@pytest.mark.parametrize("text", ["1e-999", "-9.9e999", "0e999999999"])
+def test_largest_and_smallest_numbers(text):
+    """Numbers of a thousand digits are read, and written in digits again."""
+    assert structure(Decimal(text), Decimal) == Decimal(text)
+    assert len(unstructure(Decimal(text))) < 1100
 
 
 def test_longest_numbers_as_text():
