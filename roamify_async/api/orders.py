@@ -140,13 +140,13 @@ class Orders(Resource[Mode]):
     ) -> BulkReport:
         """Make many orders concurrently, and return a report with a line for each request.
 
-        A failed line does not affect the others. Without *journal*, lines are written to a temporary file. If the order is
-        interrupted, by Ctrl-C or by an exception in the caller's code, that file is kept: the exception names it in a note
-        and as ``journal``, and a call with it as *journal* continues.
+        A failed line does not affect the others. Without *journal*, lines are written to a temporary file. If the order
+        is interrupted, by Ctrl-C or by an exception in the caller's code, that file is kept: the exception names it in
+        a note and as ``journal``, and a call with it as *journal* continues.
 
         Args:
-            requests: An iterable of ``CreateOrder``, which may be asynchronous. It is read in the caller's thread. Another
-                value is refused: in a list with ``TypeError`` before anything is sent, else as a refused line.
+            requests: An iterable of ``CreateOrder``, which may be asynchronous. It is read in the caller's thread. Any
+                other value in it is refused: in a list with ``TypeError`` before anything is sent, else as a line.
             journal: Path of a file to which each line is written before it is sent, and again when its outcome is
                 known. A call with the same file and requests continues, also after a crash: lines that were ordered are
                 not sent again. Further requests at the end are allowed.
