@@ -45,6 +45,7 @@ class Shop:
     """The answer to every look-up, instead of the right one."""
     is_sold: bool = True
     """Whether the catalogue lists the package."""
+    balance: float = 100
     posts: int = 0
     looks: int = 0
     came: asyncio.Event = attrs.Factory(asyncio.Event)
@@ -101,7 +102,7 @@ class Shop:
             return self.look_up() or self._found(url.path, query)
         if url.path == "/api/esim/packages":
             return envelope({"packages": [self._destination(query)] if self.is_sold else []})
-        return envelope({"balance": 100, "currency": "USD"})
+        return envelope({"balance": self.balance, "currency": "USD"})
 
     async def _order(self, body: dict[str, Any]) -> Reply:
         self.posts += 1
