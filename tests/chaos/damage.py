@@ -207,6 +207,7 @@ async def campaign(count: int, seed: int, step: int) -> Result:
             await resume(roamify, sandbox, path, "intact", Result())  # All is booked from here on.
             for name, data in _copies(content, count, seed, step):
                 _clear(Path(folder))
+                path.touch(0o600)
                 path.write_bytes(data)
                 await resume(roamify, sandbox, path, name, result)
     return result
