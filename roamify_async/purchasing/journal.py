@@ -116,6 +116,8 @@ _PUT: Final = (
 _GET: Final = f"SELECT {', '.join(COLUMNS)}, checksum FROM lines"  # noqa: S608
 BUSY_TIMEOUT: Final = 5.0
 """Seconds for which a reader waits for a commit of the runner."""
+RUNNER_TIMEOUT: Final = 60.0
+"""Seconds for which the runner waits for readers, such as a query in another program that takes long."""
 
 
 class JournalFile:
@@ -149,7 +151,7 @@ class JournalFile:
         _check_owner(self.path)
         self._runner_lock = RunnerLock(self.path)
         self.is_new = _create(self.path)
-        connection = _connect(self.path)
+        connection = _connect(self.path, timeout=RUNNER_TIMEOUT)
         self._connection = connection
         _check(connection, self.path)
         connection.execute(f"PRAGMA journal_mode = {'TRUNCATE' if durable else 'MEMORY'}")
@@ -427,9 +429,10 @@ def _create(path: Path) -> bool:
     return True
 
 
-def _connect(path: Path, mode: str = "rw") -> sqlite3.Connection:
+def _connect(path: Path, mode: str = "rw", *, timeout: float | None = None) -> sqlite3.Connection:
     uri = f"{path.resolve().as_uri()}?mode={mode}"
-    return sqlite3.connect(uri, uri=True, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
+    timeout = BUSY_TIMEOUT if timeout is None else timeout
+    return sqlite3.connect(uri, uri=True, timeout=timeout, isolation_level=None, check_same_thread=False)
 
 
 def _open_reader(path: Path) -> sqlite3.Connection:
@@ -502,7 +505,7 @@ def _journal_errors(path: Path) -> Generator[None, None, None]:
         yield
     except (sqlite3.Error, OSError) as error:
         if isinstance(error, sqlite3.OperationalError) and "locked" in str(error):
-            raise JournalError(f"the journal {str(path)!r} is in use: one runner at a time") from None
+            raise JournalError(f"the journal {str(path)!r} is locked by another program for too long") from None
         raise JournalError(f"the journal {str(path)!r} cannot be used: {error}") from None
     except (ValueError, KeyError, TypeError, ArithmeticError) as error:
         raise JournalError(f"the journal {str(path)!r} is damaged ({error!r}): {ADVICE}") from None

@@ -6,6 +6,7 @@ import os
 import shutil
 import sqlite3
 import stat
+import sys
 from contextlib import suppress
 from pathlib import Path
 from random import Random
@@ -15,7 +16,7 @@ import pytest
 from support.clients import QUICK
 
 from roamify_async import AsyncRoamify, CreateOrder, JournalError, OrderItem
-from roamify_async.purchasing import Journal
+from roamify_async.purchasing import Journal, journal
 from roamify_async.purchasing.journal import Entry, JournalFile
 from roamify_async.sandbox import Sandbox
 
@@ -129,8 +130,8 @@ async def test_reading_while_it_runs(client, sandbox, path):
     seen: list[tuple[int, int]] = []
 
     def look(progress: Any) -> None:
-        with Journal.open(path) as journal:
-            seen.append((journal.counts["ordered"], len([*journal.lines])))
+        with Journal.open(path) as opened:
+            seen.append((opened.counts["ordered"], len([*opened.lines])))
         connection = sqlite3.connect(path)
         assert connection.execute("SELECT count(*) FROM lines").fetchone()[0] >= progress.done
         connection.close()
@@ -139,6 +140,88 @@ async def test_reading_while_it_runs(client, sandbox, path):
     assert report.counts["ordered"] == 4
     assert [ordered for ordered, _ in seen] == [1, 2, 3, 4]
     assert booked(sandbox) == 4
+
+
+WATCHING = """
+import shutil, sys
+from pathlib import Path
+from roamify_async.purchasing import Journal, journal
+path, seen, copies = Path(sys.argv[1]), [], 0
+print("ready", flush=True)
+while not path.exists():
+    pass
+while not seen or seen[-1] < 30:
+    with Journal.open(path) as journal:
+        counts = journal.counts
+        assert len([line.order for line in journal.lines]) >= sum(counts.values())
+        seen.append(counts["ordered"])
+    if copies < 20:
+        shutil.copy(path, f"{path}.copy-{copies}")
+        copies += 1
+assert seen == sorted(seen)
+print(len(seen) > 1)
+"""
+
+
+async def test_reading_from_another_process(client, sandbox, path, tmp_path):
+    """Another process may read and copy the journal all the time; the run and its lock are not disturbed."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", WATCHING, str(path),
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, cwd=Path(__file__).parents[2],
+    )  # fmt: skip
+    assert process.stdout is not None
+    assert await process.stdout.readline() == b"ready\n"
+    report = await client.orders.bulk(lines(30), journal=path, concurrency=2)
+    out, err = await process.communicate()
+    assert (process.returncode, out) == (0, b"True\n"), err.decode()
+    assert report.counts["ordered"] == 30 == booked(sandbox)
+    copies = sorted(tmp_path.glob("*.copy-*"))
+    assert len(copies) >= 1
+    resumed = 0
+    for copy in copies:
+        # A copy that was made during a commit may be torn: it is refused, or finds what was bought.
+        with suppress(JournalError):
+            report = await client.orders.bulk(lines(30), journal=copy)
+            assert report.counts["ordered"] == 30
+            resumed += 1
+    assert resumed >= 1
+    assert booked(sandbox) == 30
+
+
+async def test_reader_that_takes_long(client, sandbox, path, monkeypatch):
+    """The runner waits for a query in another program that takes longer than readers wait."""
+    monkeypatch.setattr(journal, "BUSY_TIMEOUT", 0.05)
+    readers: list[sqlite3.Connection] = []
+
+    def read(progress: Any) -> None:
+        if progress.done == 2:
+            reader = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+            reader.execute("BEGIN")
+            reader.execute("SELECT count(*) FROM lines").fetchall()
+            readers.append(reader)
+            asyncio.get_running_loop().call_later(0.4, reader.close)
+
+    report = await client.orders.bulk(lines(5), journal=path, on_progress=read, concurrency=1)
+    assert report.counts["ordered"] == 5 == booked(sandbox)
+    assert len(readers) == 1
+
+
+async def test_reader_that_takes_too_long(client, sandbox, path, monkeypatch):
+    """Control: a runner that waits as short as readers do is ended by it, and says what locked its journal."""
+    monkeypatch.setattr(journal, "RUNNER_TIMEOUT", 0.05)
+    readers: list[sqlite3.Connection] = []
+
+    def read(progress: Any) -> None:
+        if progress.done == 2:
+            readers.append(sqlite3.connect(path, isolation_level=None))
+            readers[0].execute("BEGIN")
+            readers[0].execute("SELECT count(*) FROM lines").fetchall()
+
+    with pytest.raises(JournalError, match="locked by another program for too long"):
+        await client.orders.bulk(lines(5), journal=path, on_progress=read, concurrency=1)
+    readers[0].close()
+    report = await client.orders.bulk(lines(5), journal=path)
+    assert report.counts["ordered"] == 5 == booked(sandbox)
 
 
 @pytest.mark.parametrize("how", ["renamed", "removed", "replaced"])
@@ -315,9 +398,9 @@ async def test_file_of_an_older_version(client, sandbox, path, tmp_path):
         connection.executemany(f"INSERT INTO lines ({columns}) VALUES ({', '.join('?' * 12)})", rows)
     connection.close()
     shutil.copy(path, tmp_path / "read.db")
-    with Journal.open(tmp_path / "read.db") as journal:
-        assert journal.counts["ordered"] == 3
-        assert all(line.order is not None for line in journal.lines)
+    with Journal.open(tmp_path / "read.db") as opened:
+        assert opened.counts["ordered"] == 3
+        assert all(line.order is not None for line in opened.lines)
     report = await client.orders.bulk(lines(4), journal=path)
     assert report.counts["ordered"] == 4
     assert booked(sandbox) == 4
