@@ -119,7 +119,7 @@ def read_time(value: Any, _: object) -> datetime | None:
         if isinstance(value, str) and not re.fullmatch(r"-?\d+(\.\d+)?", value, re.ASCII):
             moment = datetime.fromisoformat(value)
             return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-        number = value if value.__class__ is Decimal else read_number(value, Decimal)
+        number = value if isinstance(value, Decimal) else read_number(value, Decimal)
         if number in NO_TIME:
             return None
         if number.adjusted() < 12:  # noqa: PLR2004 -- datetime does not support larger numbers
