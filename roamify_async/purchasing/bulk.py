@@ -22,7 +22,8 @@ from roamify_async.errors import BudgetError, ConfigurationError, JournalError, 
 from roamify_async.models.orders import CreateOrder
 
 from .budget import Budget
-from .journal import Entry, JournalFile
+from .journal import JournalFile
+from .journal_rows import Entry
 from .line import BulkAdapter, LineProcessor, new_entry
 from .report import NO_REQUEST, BulkReport, request_of
 from .source import Source

@@ -33,7 +33,8 @@ from roamify_async.models.orders import CreateOrder, Order
 
 from .budget import Budget
 from .classify import Outcome, classify
-from .journal import Entry, JournalFile, Status
+from .journal import JournalFile
+from .journal_rows import Entry, Status
 from .machine import doubt
 from .report import NO_REQUEST, line_of, request_of, write_error
 from .source import WrongItem

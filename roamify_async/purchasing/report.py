@@ -20,7 +20,8 @@ from roamify_async.errors import PurchaseInDoubtError, RoamifyError
 from roamify_async.models.esims import Esim
 from roamify_async.models.orders import CreateOrder, Order
 
-from .journal import Entry, JournalFile, Status
+from .journal import JournalFile
+from .journal_rows import Entry, Status
 
 OUTCOMES: Final[tuple[Status, ...]] = ("ordered", "refused", "in_doubt", "not_sent")
 """The possible outcomes of a line."""

@@ -23,7 +23,7 @@ def test_two_thousand_damaged_journals(capsys):
 
 async def test_damage_that_is_believed(monkeypatch):
     """Control: without the checks of a file, damaged lines are believed, and the campaign says so."""
-    monkeypatch.setattr(journal, "_checksum", lambda _: 0)
+    monkeypatch.setattr(journal, "checksum", lambda _: 0)
     monkeypatch.setattr(journal.JournalFile, "_verify", lambda _: None)
     monkeypatch.setattr(damage, "DAMAGES", (damage.words,))
     result = await damage.campaign(count=20, seed=1, step=10**9)

@@ -302,7 +302,7 @@ async def test_no_temporary_folder(either, sandbox, tmp_path, monkeypatch):
 
 async def test_full_temporary_folder(client, temporary, monkeypatch):
     """A temporary file that cannot be created leaves no folder behind."""
-    monkeypatch.setattr("roamify_async.purchasing.journal._create", lambda _: 1 / 0)
+    monkeypatch.setattr("roamify_async.purchasing.journal.create", lambda _: 1 / 0)
     with pytest.raises(JournalError):
         await client.orders.bulk([one()])
     assert list(temporary.iterdir()) == []

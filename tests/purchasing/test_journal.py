@@ -46,7 +46,8 @@ from roamify_async import (
 )
 from roamify_async._core import concurrency
 from roamify_async.purchasing import Journal
-from roamify_async.purchasing.journal import COLUMNS, FLAGS, Entry, JournalFile, _checksum
+from roamify_async.purchasing.journal import JournalFile
+from roamify_async.purchasing.journal_rows import COLUMNS, FLAGS, Entry, checksum as checksum_of
 from roamify_async.purchasing.report import write_error
 from roamify_async.sandbox import Sandbox
 
@@ -101,7 +102,7 @@ def sql(path: Path, text: str) -> None:
         connection.execute(text)
         for row in connection.execute(f"SELECT {', '.join(COLUMNS)} FROM lines").fetchall():
             values = dict(zip(COLUMNS, row, strict=True))
-            checksum = _checksum(tuple({**values, **{name: bool(values[name]) for name in FLAGS}}.values()))
+            checksum = checksum_of(tuple({**values, **{name: bool(values[name]) for name in FLAGS}}.values()))
             connection.execute("UPDATE lines SET checksum = ? WHERE position = ?", (checksum, row[0]))
     connection.close()
 

@@ -16,8 +16,9 @@ import pytest
 from support.clients import QUICK
 
 from roamify_async import AsyncRoamify, CreateOrder, JournalError, OrderItem
-from roamify_async.purchasing import Journal, journal
-from roamify_async.purchasing.journal import Entry, JournalFile
+from roamify_async.purchasing import Journal, journal, journal_storage
+from roamify_async.purchasing.journal import JournalFile
+from roamify_async.purchasing.journal_rows import Entry
 from roamify_async.sandbox import Sandbox
 
 PLAIN = "esim-greece-30days-1gb-all"
@@ -190,7 +191,7 @@ async def test_reading_from_another_process(client, sandbox, path, tmp_path):
 
 async def test_reader_that_takes_long(client, sandbox, path, monkeypatch):
     """The runner waits for a query in another program that takes longer than readers wait."""
-    monkeypatch.setattr(journal, "BUSY_TIMEOUT", 0.05)
+    monkeypatch.setattr(journal_storage, "BUSY_TIMEOUT", 0.05)
     readers: list[sqlite3.Connection] = []
 
     def read(progress: Any) -> None:
@@ -335,7 +336,7 @@ async def test_checksums_are_what_finds_changed_lines(path, monkeypatch):
     with pytest.raises(JournalError, match="damaged at line 1"):
         JournalFile(path)
     monkeypatch.setattr(JournalFile, "_verify", lambda _: None)
-    monkeypatch.setattr("roamify_async.purchasing.journal._checksum", lambda _: 0)
+    monkeypatch.setattr("roamify_async.purchasing.journal.checksum", lambda _: 0)
     with sqlite3.connect(path) as connection:
         connection.execute("UPDATE lines SET checksum = 0")
     connection.close()

@@ -15,7 +15,7 @@ import pytest
 from support.purchases import PLAIN
 
 from roamify_async import CreateOrder, JournalError, OrderItem
-from roamify_async.purchasing import Journal, journal
+from roamify_async.purchasing import Journal, journal_storage
 from roamify_async.purchasing.journal import JournalFile
 from roamify_async.sandbox import Sandbox
 
@@ -238,15 +238,14 @@ def test_lock_on_windows(path, monkeypatch):
     windows = types.SimpleNamespace(LK_NBLCK=2, locking=locking)
     monkeypatch.setitem(sys.modules, "msvcrt", windows)
     monkeypatch.setattr(sys, "platform", "win32")
-    module = types.ModuleType("journal_on_windows")
-    module.__package__ = journal.__package__
-    source = Path(journal.__file__).read_text("utf-8")
-    monkeypatch.setitem(sys.modules, module.__name__, module)
-    exec(compile(source, journal.__file__, "exec"), module.__dict__)
-    file = module.JournalFile(path)
+    module = types.ModuleType("storage_on_windows")
+    module.__package__ = journal_storage.__package__
+    source = Path(journal_storage.__file__).read_text("utf-8")
+    exec(compile(source, journal_storage.__file__, "exec"), module.__dict__)
+    lock = module.RunnerLock(path)
     assert [(mode, size) for _, mode, size in locked] == [(2, 1)]
     with pytest.raises(JournalError, match="one runner at a time"):
-        module.JournalFile(path)
-    file.close()
+        module.RunnerLock(path)
+    lock.release()
     locked.clear()
-    module.JournalFile(path).close()
+    module.RunnerLock(path).release()
