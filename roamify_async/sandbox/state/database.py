@@ -1,7 +1,7 @@
 """The SQLite database of a sandbox, in a file or in memory: its schema and its transactions."""
 
 import sqlite3
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -81,8 +81,8 @@ class Database:
                 self.execute(f"DELETE FROM {table}")  # noqa: S608 - names of this module
             self.execute("UPDATE account SET balance = ?", (balance,))
 
-    def execute(self, query: str, values: Sequence[object] = ()) -> sqlite3.Cursor:
-        """Execute one statement."""
+    def execute(self, query: str, values: Sequence[object] | Mapping[str, object] = ()) -> sqlite3.Cursor:
+        """Execute one statement with the values of its `?` placeholders, or of its `:name` placeholders."""
         return self._connection.execute(query, values)
 
     def executemany(self, query: str, values: Iterable[Sequence[object]]) -> None:

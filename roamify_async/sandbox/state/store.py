@@ -15,17 +15,18 @@ from .database import Database
 from .records import FAILURES, DelayedRequest, Esim, EsimEvent, Item, Kind, Order, OrderStatus, Usage, iccid_of
 
 _HIDDEN: Final = (
-    "SELECT order_id FROM hidden WHERE visible_at > ?1 UNION ALL SELECT id FROM orders WHERE booked_at > ?2"
+    "SELECT order_id FROM hidden WHERE visible_at > :seen_at"
+    " UNION ALL SELECT id FROM orders WHERE booked_at > :booked_by"
 )
 _VISIBLE: Final = f"NOT IN ({_HIDDEN})"
-DELIVERED: Final = f"NOT IN ({_HIDDEN} UNION ALL SELECT id FROM orders WHERE completes_at > ?1)"  # noqa: S608
-"""The condition for an order id whose contents are visible; its two parameters are `Store.visibility()`."""
+DELIVERED: Final = f"NOT IN ({_HIDDEN} UNION ALL SELECT id FROM orders WHERE completes_at > :seen_at)"  # noqa: S608
+"""The condition for an order id whose contents are visible; its parameters are `Store.visibility()`."""
 
-_STATUS: Final = "CASE WHEN status = 'PENDING' AND completes_at <= ?3 THEN 'COMPLETED' ELSE status END"
+_STATUS: Final = "CASE WHEN status = 'PENDING' AND completes_at <= :now THEN 'COMPLETED' ELSE status END"
 _NO_FAILED_TOP_UP: Final = (
     f"NOT EXISTS (SELECT * FROM orders WHERE orders.id = items.order_id AND kind = 'topup' AND status IN {FAILURES})"  # noqa: S608
 )
-_UPDATED_AT: Final = "CASE WHEN completes_at BETWEEN 1 AND ?3 THEN CAST(completes_at AS INTEGER) ELSE created_at END"
+_UPDATED_AT: Final = "CASE WHEN completes_at BETWEEN 1 AND :now THEN CAST(completes_at AS INTEGER) ELSE created_at END"
 _EVENTS_OF: Final = {"INSTALLED": ("DOWNLOADED", "INSTALLED"), "REVOKED": ("DELETED",), "EXPIRED": ("INACTIVE",)}
 
 STATUSES: Final = ("READY", "INSTALLED", "REVOKED", "EXPIRED")
@@ -181,18 +182,18 @@ class Store:
 
         With *prefix* the referenceId need only begin with *reference_id*. The items of a PENDING order are hidden.
         """
-        tests = {"id = ?": id, _matching_reference(prefix): reference_id, f"{_STATUS} = ?": status}
-        where = "".join(f" AND {test}" for test, value in tests.items() if value is not None)
+        wanted = {"id": id, "reference_id": reference_id, "status": status}
+        tests = {
+            "id": "id = :id",
+            "reference_id": matching_reference(prefix=prefix),
+            "status": f"{_STATUS} = :status",
+        }
+        where = "".join(f" AND {tests[name]}" for name, value in wanted.items() if value is not None)
         rows = self.db.execute(
             f"SELECT id, reference_id, requested_reference_id, kind, total, {_STATUS}, created_at, {_UPDATED_AT}"  # noqa: S608
-            f" FROM orders WHERE id {_VISIBLE} AND (kind = 'insurance') = ?{where} ORDER BY n DESC LIMIT ?",
-            [
-                *self.visibility(hidden),
-                self._clock.now(),
-                insurance,
-                *(value for value in tests.values() if value is not None),
-                limit,
-            ],
+            f" FROM orders WHERE id {_VISIBLE} AND (kind = 'insurance') = :insurance{where}"
+            " ORDER BY n DESC LIMIT :limit",
+            self.visibility(hidden) | wanted | {"now": self._clock.now(), "insurance": insurance, "limit": limit},
         )
         return [evolve(Order(*row), items=self._items("order_id", row[0], hidden=hidden)) for row in rows.fetchall()]
 
@@ -202,8 +203,8 @@ class Store:
 
     def esim(self, *, id: str | None = None, iccid: str | None = None, hidden: bool = False) -> Esim | None:
         """Return an eSIM by id or ICCID; a profile that is still being generated has no ICCID yet."""
-        test, value = ("id = ?", id) if id is not None else ("iccid = ?", iccid)
-        found = next(self._esims(test, value, hidden=hidden), None)
+        test = "id = :id" if id is not None else "iccid = :iccid"
+        found = next(self._esims(test, hidden=hidden, id=id, iccid=iccid), None)
         return found if found and (id is not None or found.iccid) else None
 
     def esims(
@@ -219,8 +220,9 @@ class Store:
         With *prefix* the referenceId need only begin with *reference_id*.
         """
         if order_id is not None:
-            return self._esims("order_id = ?", order_id, hidden=hidden)
-        return self._esims(_matching_reference(prefix), reference_id, hidden=hidden)
+            return self._esims("order_id = :order_id", hidden=hidden, order_id=order_id)
+        test = "TRUE" if reference_id is None else matching_reference(prefix=prefix)
+        return self._esims(test, hidden=hidden, reference_id=reference_id)
 
     def apply(self, esims: Sequence[Esim], start_date: str = "", ready_in: float = 0.0) -> None:
         """Generate the profiles of new eSIMs, ready after this many seconds; other eSIMs are left unchanged."""
@@ -239,9 +241,9 @@ class Store:
             if megabytes:
                 self.use(esim.id, megabytes)
             self.db.execute(
-                "UPDATE esims SET status = ?1, updated_at = ?2,"
-                " started_at = CASE WHEN started_at = 0 AND ?1 = 'INSTALLED' THEN ?2 ELSE started_at END WHERE id = ?3",
-                (status, now, esim.id),
+                "UPDATE esims SET status = :status, updated_at = :now, started_at ="
+                " CASE WHEN started_at = 0 AND :status = 'INSTALLED' THEN :now ELSE started_at END WHERE id = :id",
+                {"status": status, "now": now, "id": esim.id},
             )
 
     def use(self, esim_id: str, megabytes: int) -> None:
@@ -285,8 +287,11 @@ class Store:
             if new_esims:
                 self.db.execute(
                     "INSERT INTO esims (id, order_id, reference_id, package_id, iccid, status, ready_at, start_date,"
-                    " created_at, updated_at, started_at) VALUES (?1, ?2, ?3, ?4, '', 'NEW', 0, '', ?5, ?5, 0)",
-                    (item.esim_id, order.id, order.reference_id, item.package_id, item.created_at),
+                    " created_at, updated_at, started_at) VALUES (?, ?, ?, ?, '', 'NEW', 0, '', ?, ?, 0)",
+                    [
+                        *(item.esim_id, order.id, order.reference_id, item.package_id),
+                        *(item.created_at, item.created_at),
+                    ],
                 )
                 self._record(item.esim_id, "NEW", at=item.created_at)
 
@@ -305,17 +310,16 @@ class Store:
     def _items(self, column: str, value: str, *, hidden: bool) -> list[Item]:
         rows = self.db.execute(
             "SELECT esim_id, package_id, price, created_at FROM items"  # noqa: S608
-            f" WHERE order_id {DELIVERED} AND {column} = ? ORDER BY n",
-            (*self.visibility(hidden), value),
+            f" WHERE order_id {DELIVERED} AND {column} = :value ORDER BY n",
+            self.visibility(hidden) | {"value": value},
         )
         return [Item(*row) for row in rows]
 
-    def _esims(self, test: str, value: str | None, *, hidden: bool) -> Iterator[Esim]:
-        where = f" AND {test}" if value is not None else ""
+    def _esims(self, test: str, *, hidden: bool, **values: str | None) -> Iterator[Esim]:
         rows = self.db.execute(
             "SELECT id, order_id, reference_id, package_id, iccid, status, ready_at, start_date, created_at,"  # noqa: S608
-            f" updated_at, started_at FROM esims WHERE order_id {DELIVERED}{where} ORDER BY n DESC",
-            (*self.visibility(hidden), value) if value is not None else self.visibility(hidden),
+            f" updated_at, started_at FROM esims WHERE order_id {DELIVERED} AND {test} ORDER BY n DESC",
+            self.visibility(hidden) | values,
         )
         return map(self._esim, rows)
 
@@ -325,12 +329,10 @@ class Store:
         iccid, status = ("", "NEW") if pending else (iccid, status)
         return Esim(id, order_id, reference_id, package_id, iccid, status, pending, *rest)
 
-    def visibility(self, hidden: bool) -> tuple[float, float]:  # noqa: FBT001
+    def visibility(self, hidden: bool) -> dict[str, object]:  # noqa: FBT001
         """Return the parameters of `DELIVERED`, which leave nothing out if *hidden* is true."""
-        if hidden:
-            return math.inf, math.inf
-        now = self._clock.now()
-        return now, now - self._lag if self._lag else math.inf
+        now = math.inf if hidden else self._clock.now()
+        return {"seen_at": now, "booked_by": now - self._lag if self._lag else math.inf}
 
     @contextmanager
     def lagging(self, seconds: float) -> Generator[None, None, None]:
@@ -342,5 +344,6 @@ class Store:
             self._lag = 0.0
 
 
-def _matching_reference(prefix: bool) -> str:  # noqa: FBT001
-    return "instr(reference_id, ?) = 1" if prefix else "reference_id = ?"
+def matching_reference(*, prefix: bool) -> str:
+    """Return the condition for a record with this `reference_id`, or with one that begins so."""
+    return "instr(reference_id, :reference_id) = 1" if prefix else "reference_id = :reference_id"

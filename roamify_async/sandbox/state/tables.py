@@ -4,7 +4,7 @@ from typing import Generic, TypeVar
 
 from attrs import AttrsInstance, astuple, fields
 
-from .store import DELIVERED, Store
+from .store import DELIVERED, Store, matching_reference
 
 T = TypeVar("T", bound=AttrsInstance)
 
@@ -37,15 +37,13 @@ class Table(Generic[T]):
         Hidden records are left out unless *hidden* is true.
         """
         wanted = {name: value for name, value in equal.items() if value is not None}
-        tests = {name: f"{name} = ?" for name in wanted}
-        if prefixes and "reference_id" in wanted:
-            tests["reference_id"] = "instr(reference_id, ?) = 1"
-        where = "".join(f" AND {test}" for test in tests.values())
+        tests = {name: f"{name} = :{name}" for name in wanted} | {"reference_id": matching_reference(prefix=prefixes)}
+        where = "".join(f" AND {tests[name]}" for name in wanted)
         order_id = "order_id" if "order_id" in self._names else "''"
         rows = self._store.db.execute(
             f"SELECT {self._columns} FROM {self._name}"  # noqa: S608 - columns of the class
             f" WHERE {order_id} {DELIVERED}{where} ORDER BY n DESC",
-            (*self._store.visibility(hidden), *wanted.values()),
+            self._store.visibility(hidden) | wanted,
         )
         return [self._record(*row) for row in rows.fetchall()]
 
