@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from support.clients import HANG
 
 from roamify_async import AsyncRoamify, ConfigurationError, Roamify, RoamifyError
 from roamify_async.sandbox import Sandbox
@@ -148,12 +149,12 @@ def test_sync_dropped_unclosed(served):
 
 def test_sync_closed_during_a_call(served):
     """Closing the client ends a call in another thread with an error."""
-    served.fail("GET", "/api/balance", "slow", seconds=30)
+    served.fail("GET", "/api/balance", "slow", seconds=600)
     roamify = Roamify(served.token, base_url=served.url)
     roamify._mode.open()
     with ThreadPoolExecutor(1) as pool:
         call = pool.submit(roamify.account.balance)
-        served.wait_for("GET /api/balance")
+        served.wait_for("GET /api/balance", timeout=HANG)
         roamify.close()
         with pytest.raises(RoamifyError, match="closed"):
             call.result()
@@ -198,9 +199,9 @@ def script(body: str, served: Sandbox) -> subprocess.Popen[str]:
 def interrupted(body: str, served: Sandbox, path: str) -> tuple[int, str, str]:
     """Run a program, send it Ctrl-C once its request has arrived, and return how it ended."""
     process = script(body, served)
-    served.wait_for(path)
+    served.wait_for(path, timeout=HANG)
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=20)
+    out, err = process.communicate(timeout=HANG)
     return process.returncode, out, err
 
 

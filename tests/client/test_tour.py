@@ -14,6 +14,7 @@ from typing import Self
 
 import pytest
 from rich.console import Console
+from support.clients import HANG
 
 from roamify_async import AuthenticationError, __main__ as command
 from roamify_async.sandbox import Sandbox
@@ -62,7 +63,7 @@ def test_piped():
     """Piped, it prints plain lines of at most 80 columns, with both clients' steps, codes and sums."""
     ended = subprocess.run(
         [*TOUR, "--packages", "300"],
-        env=environment(), capture_output=True, encoding="utf-8", timeout=30, check=False,
+        env=environment(), capture_output=True, encoding="utf-8", timeout=HANG, check=False,
     )  # fmt: skip
     assert (ended.returncode, ended.stderr) == (0, "")
     assert "AsyncRoamify, every call is awaited" in ended.stdout
@@ -113,7 +114,7 @@ def test_interrupted():
         assert running.stdout is not None
         assert any("list the countries" in line for line in running.stdout)
         running.send_signal(signal.SIGINT)
-        output, error = running.communicate(timeout=30)
+        output, error = running.communicate(timeout=HANG)
     assert running.returncode == 130
     assert error == "Interrupted.\n"
     assert "catalogue" not in output

@@ -18,7 +18,7 @@ from typing import Any
 
 import anyio
 import pytest
-from support.clients import QUICK
+from support.clients import HANG, QUICK
 from support.servers import Clock
 
 from roamify_async import (
@@ -769,14 +769,14 @@ async def test_cancelled_while_it_waits_for_requests(client, sandbox, tmp_path):
         waiting.set()
         await asyncio.Event().wait()
 
-    roamify = client.with_settings(reconcile_window=60)
+    roamify = client.with_settings(reconcile_window=600)
     arguments = {"concurrency": 4, "journal": tmp_path / "orders.db", "on_progress": lambda _: told.set()}
     task = asyncio.create_task(roamify.orders.bulk(requests(), **arguments))
     await waiting.wait()
     await told.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError) as caught:
-        await asyncio.wait_for(task, 5)
+        await asyncio.wait_for(task, HANG)
     assert "after 1 lines" in caught.value.__notes__[0]
 
 
@@ -814,9 +814,9 @@ def test_ctrl_c(served, tmp_path):
         print([thread.name for thread in threading.enumerate() if "roamify" in thread.name])
     """
     process = script(body, served, str(tmp_path / "orders.db"))
-    served.wait_for(POST, 4)
+    served.wait_for(POST, 4, timeout=HANG)
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=20)
+    out, err = process.communicate(timeout=HANG)
     note, *_, threads = out.splitlines()
     assert (process.returncode, threads) == (0, "[]"), err
     with Journal.open(tmp_path / "orders.db") as journal:
@@ -837,9 +837,9 @@ def test_ctrl_c_with_an_answer_that_does_not_come(served, tmp_path):
         roamify.close()
     """
     process = script(body, served, str(tmp_path / "orders.db"))
-    served.wait_for(POST, 2)
+    served.wait_for(POST, 2, timeout=HANG)
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=20)
+    out, err = process.communicate(timeout=HANG)
     assert process.returncode == 0, err
     assert re.search(r"after 0 lines; in doubt: r-\d r-\d; ", out), (out, err)
 
@@ -848,10 +848,10 @@ def test_ctrl_c_with_an_answer_that_does_not_come(served, tmp_path):
 def test_ctrl_c_in_the_callers_own_code(served, tmp_path, where):
     """Ctrl-C in the iterable or in ``on_progress`` ends the order at once: the caller's code is not waited for."""
     body = f"""
-        roamify = roamify.with_settings(reconcile_window=60)
+        roamify = roamify.with_settings(reconcile_window=600)
         def interrupted():
             signal.raise_signal(signal.SIGINT)
-            time.sleep(60)
+            time.sleep(600)
         def slow():
             yield from requests[:3]
             if "{where}" == "requests":
@@ -859,17 +859,16 @@ def test_ctrl_c_in_the_callers_own_code(served, tmp_path, where):
         def tell(progress):
             if "{where}" == "progress" and progress.done == 3:
                 interrupted()
-        begun = time.monotonic()
         try:
             roamify.orders.bulk(slow(), journal=journal, concurrency=1, on_progress=tell)
         except KeyboardInterrupt as interrupt:
-            print(time.monotonic() - begun < 10, *interrupt.__notes__)
+            print(*interrupt.__notes__)
         roamify.close()
     """
     process = script(body, served, str(tmp_path / "orders.db"))
-    out, err = process.communicate(timeout=20)
+    out, err = process.communicate(timeout=HANG)
     assert process.returncode == 0, err
-    assert out.startswith("True the bulk order was interrupted after"), (out, err)
+    assert out.startswith("the bulk order was interrupted after"), (out, err)
     with Journal.open(tmp_path / "orders.db") as journal:
         assert [line.reference_id for line in journal.ordered] == booked(served)
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import anyio
 import pytest
-from support.clients import QUICK
+from support.clients import HANG, QUICK
 
 from roamify_async import (
     APIStatusError,
@@ -485,7 +485,7 @@ def script(body: str, served: Sandbox, *arguments: object) -> subprocess.Popen[s
 
 def ended(process: subprocess.Popen[str]) -> int:
     """Wait for a program's end."""
-    process.communicate(timeout=20)
+    process.communicate(timeout=HANG)
     return process.returncode
 
 
@@ -640,7 +640,7 @@ async def test_in_use_by_another_process(client, sandbox, path):
             with pytest.raises(JournalError, match="in use"):
                 await client.orders.bulk(several(3), journal=path)
         process = script(RUNNING, sandbox, path)
-        out, err = await asyncio.to_thread(process.communicate, timeout=20)
+        out, err = await asyncio.to_thread(process.communicate, timeout=HANG)
         assert [line.rsplit("' ")[-1] for line in out.splitlines()] == ["is in use: one runner at a time", "0"], err
     assert posts(sandbox) == 1
     task.cancel()

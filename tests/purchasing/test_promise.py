@@ -13,7 +13,7 @@ from typing import Any
 
 import anyio
 import pytest
-from support.clients import QUICK
+from support.clients import HANG, QUICK
 from support.purchases import (
     APPLY,
     INSURANCE,
@@ -366,7 +366,7 @@ def test_ctrl_c(caplog, path, words):
         sandbox.fail("POST", path, "hang", when="after")
 
         def interrupt() -> None:
-            sandbox.wait_for(f"POST {path}")
+            sandbox.wait_for(f"POST {path}", timeout=HANG)
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
 
         with Roamify(sandbox.token, base_url=sandbox.url, settings=QUICK) as roamify:

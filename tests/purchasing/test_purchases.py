@@ -190,8 +190,9 @@ async def test_two_orders_under_one_reference(either, blind, sandbox):
 
 async def test_booked_twice_by_sending_again(either, sandbox):
     """An order that shows itself only after it was sent again makes two, and both are reported."""
-    sandbox.fail("POST", ORDER, "book_but_hide", seconds=0.1)
-    sandbox.fail("POST", ORDER, "slow", seconds=0.1)
+    sandbox.fail("POST", ORDER, "book_but_hide", seconds=600)
+    second = sandbox._running().requests.expect(f"POST {ORDER}", 2)
+    second.add_done_callback(lambda _: sandbox.advance(600))  # in the server's thread, before the response
     client = either.with_settings(on_doubt="look_up_then_resend")
     with pytest.raises(PurchaseInDoubtError, match="booked 2 times") as caught:
         await client.orders.create([OrderItem(PLAIN)], reference_id="r")

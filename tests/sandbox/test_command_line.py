@@ -12,6 +12,7 @@ from functools import partial
 
 import pytest
 from attrs import fields
+from support.clients import HANG
 
 from roamify_async.sandbox.__main__ import create_parser, main
 from roamify_async.sandbox.faults.rules import FAULTS
@@ -24,7 +25,7 @@ def ask(url, token, path, body=None):
     """Send one request without any event loop."""
     headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
     data = None if body is None else json.dumps(body).encode()
-    with urllib.request.urlopen(urllib.request.Request(url + path, data, headers), timeout=30) as response:
+    with urllib.request.urlopen(urllib.request.Request(url + path, data, headers), timeout=HANG) as response:
         return json.load(response)
 
 
@@ -53,7 +54,7 @@ def test_the_program_serves_until_it_is_signalled(number):
         assert about.keys() == {"url", "token", "webhookSecret"}
         assert ask(about["url"], about["token"], "/api/balance")["data"]["balance"] == 12.5
         process.send_signal(number)
-        assert process.communicate(timeout=30) == ("", "")
+        assert process.communicate(timeout=HANG) == ("", "")
         assert process.returncode == 0
 
 

@@ -15,6 +15,9 @@ from roamify_async.sandbox import Sandbox
 QUICK = Settings(retries=Retries(wait=0.001, longest_wait=0.001), reconcile_window=0.05)
 """Settings with short waits for retries and look-ups."""
 
+HANG = 120
+"""Seconds after which a program that should have ended, or a request that should have come, is taken to hang."""
+
 
 class MockedResponse(aiohttp.ClientResponse):
     """A response that aioresponses can create: it does not pass an argument that aiohttp 3.14 requires."""

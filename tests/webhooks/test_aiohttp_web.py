@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from aiohttp import ClientSession, web
-from support.deliveries import BODY, EVENT, SECRET, headers_of
+from support.deliveries import BODY, EVENT, SECRET, headers_of, patient
 from support.receivers import serve_aiohttp
 
 from roamify_async.webhooks import Receiver, WebhookEvent, aiohttp_handler
@@ -37,7 +37,7 @@ async def test_body_may_be_read_before():
         yield BODY[9:]
 
     app = web.Application(middlewares=[read_body])
-    app.router.add_post("/roamify", aiohttp_handler(Receiver(seen.append, SECRET)))
+    app.router.add_post("/roamify", aiohttp_handler(patient(seen.append)))
     async with (
         serve_aiohttp(app) as port,
         ClientSession(f"http://127.0.0.1:{port}") as session,

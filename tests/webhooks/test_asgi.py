@@ -6,7 +6,7 @@ import httpx
 import pytest
 from starlette.applications import Starlette
 from starlette.routing import Mount
-from support.deliveries import BODY, EVENT, SECRET, headers_of
+from support.deliveries import BODY, EVENT, SECRET, headers_of, patient
 
 from roamify_async.webhooks import AsgiApp, Receiver, WebhookEvent
 
@@ -40,7 +40,7 @@ async def test_body_in_parts():
     """A body in several messages is verified as a whole."""
     seen: list[WebhookEvent] = []
     parts = [part(BODY[:9], more=True), {"type": "http.request", "more_body": True}, part(BODY[9:], more=False)]
-    start, end, rest = await exchange(AsgiApp(Receiver(seen.append, SECRET)), http(), *parts)
+    start, end, rest = await exchange(AsgiApp(patient(seen.append)), http(), *parts)
     assert (start["type"], start["status"]) == ("http.response.start", 200)
     assert dict(start["headers"]) == {
         b"content-type": b"application/json",
@@ -60,7 +60,7 @@ async def test_disconnected_client_gets_no_response():
     """If the client disconnects during its body, nothing is sent and nothing is handled."""
     seen: list[WebhookEvent] = []
     messages = [part(BODY[:9], more=True), {"type": "http.disconnect"}]
-    assert await exchange(AsgiApp(Receiver(seen.append, SECRET)), http(), *messages) == [{"unread": 0}]
+    assert await exchange(AsgiApp(patient(seen.append)), http(), *messages) == [{"unread": 0}]
     assert not seen
 
 

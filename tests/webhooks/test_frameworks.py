@@ -14,7 +14,7 @@ from typing import Any
 
 import aiohttp
 import pytest
-from support.deliveries import EVENTS, SECRET, body_of, headers_of
+from support.deliveries import EVENTS, body_of, headers_of, patient
 from support.partner import Partner, partner_of
 from support.receivers import FRAMEWORKS, serve_asgi, serve_receiver
 
@@ -29,7 +29,6 @@ from roamify_async.webhooks import (
     EsimStatusEvent,
     EsimUsageEvent,
     NotifiedStatus,
-    Receiver,
     RefundDecision,
     RefundEvent,
     UsageAllowances,
@@ -50,7 +49,7 @@ async def sandbox_and_receiver(
     framework: str, handler: webhooks.Handler, **options: object
 ) -> AsyncIterator[tuple[Partner, str]]:
     """Run a receiver in a framework, and a sandbox that posts to it and retries at once; yield both."""
-    async with serve_receiver(framework, Receiver(handler, SECRET, deadline=20)) as url:
+    async with serve_receiver(framework, patient(handler)) as url:
         options = {"webhook_url": url, "webhook_retry_after": (0, 0), "webhook_timeout": 20, **options}
         async with partner_of(**options) as partner:
             yield partner, url
@@ -79,7 +78,7 @@ async def post(url: str, body: bytes, headers: dict[str, str]) -> tuple[int, byt
 async def test_responses(framework):
     """A signed event is acknowledged as documented; forged, malformed and oversized bodies are refused."""
     seen: list[WebhookEvent] = []
-    async with serve_receiver(framework, Receiver(seen.append, SECRET)) as url:
+    async with serve_receiver(framework, patient(seen.append)) as url:
         body = body_of(EVENTS["top_up"])
         large = b" " * (2**20 + 1)
         for forged, headers, expected in [
@@ -178,7 +177,7 @@ async def test_asgi_app_without_a_framework():
     """An ASGI server runs the application by itself, lifespan included."""
     seen: list[WebhookEvent] = []
     body = body_of(EVENTS["top_up"])
-    async with serve_asgi(webhooks.AsgiApp(Receiver(seen.append, SECRET))) as port:
+    async with serve_asgi(webhooks.AsgiApp(patient(seen.append))) as port:
         assert (await post(f"http://127.0.0.1:{port}", body, headers_of(body)))[0] == 200
     assert [event.type for event in seen] == ["top_up"]
 

@@ -9,7 +9,7 @@ from functools import partial
 
 import anyio.lowlevel
 import pytest
-from support.deliveries import BODY, EVENT, EVENTS, SECRET, SIGNATURE, body_of, parsed
+from support.deliveries import BODY, EVENT, EVENTS, SECRET, SIGNATURE, body_of, parsed, patient
 
 from roamify_async import ConfigurationError, webhooks
 from roamify_async.webhooks import MemoryStore, Receiver, WebhookEvent, sign
@@ -79,7 +79,7 @@ async def do_nothing(event: WebhookEvent) -> None:
 async def test_handler_receives_the_event():
     """The handler is called with the value that ``parse`` returns."""
     seen: list[WebhookEvent] = []
-    receiver = Receiver(seen.append, SECRET)
+    receiver = patient(seen.append)
     for event in EVENTS.values():
         assert await status(receiver, body_of(event)) == 200
     assert seen == [*map(parsed, EVENTS.values())]
@@ -100,7 +100,7 @@ async def test_async_handlers_are_awaited():
             await function(event)
 
     for handler in (function, Handling().method, partial(function), Handling()):
-        assert await status(Receiver(handler, SECRET)) == 200
+        assert await status(patient(handler)) == 200
     assert loops == [asyncio.get_running_loop()] * 4
 
 
@@ -113,7 +113,7 @@ async def test_plain_handler_runs_in_a_thread():
     def handler(event: WebhookEvent) -> None:
         observed.extend([threading.current_thread(), user.get()])
 
-    assert await status(Receiver(handler, SECRET)) == 200
+    assert await status(patient(handler)) == 200
     assert observed[0] is not threading.current_thread()
     assert observed[1] == "anna"
 
@@ -142,7 +142,7 @@ async def test_failed_event_is_handled_again(kind, caplog):
     async def awaited(event: WebhookEvent) -> None:
         plain(event)
 
-    receiver = Receiver(plain if kind == "plain" else awaited, SECRET)
+    receiver = patient(plain if kind == "plain" else awaited)
     assert [await status(receiver) for _ in range(4)] == [500, 200, 200, 200]
     assert calls == [EVENT.key] * 2
     assert "no such customer" in caplog.text
@@ -151,7 +151,7 @@ async def test_failed_event_is_handled_again(kind, caplog):
 async def test_replay_is_not_handled():
     """Equal bodies are handled once; another body is another event."""
     seen: list[WebhookEvent] = []
-    receiver = Receiver(seen.append, SECRET)
+    receiver = patient(seen.append)
     later = body_of({**EVENTS["usage"], "data": {"timestamp": 1700014400}})
     assert [await status(receiver, body) for body in (BODY, BODY, later, BODY, later)] == [200] * 5
     assert len(seen) == 2
@@ -160,7 +160,7 @@ async def test_replay_is_not_handled():
 async def test_refund_is_identified_by_its_id():
     """A refund event with the same id and another body is handled once."""
     seen: list[WebhookEvent] = []
-    receiver = Receiver(seen.append, SECRET)
+    receiver = patient(seen.append)
     event = EVENTS["refunded"]
     again = {**event, "data": {**event["data"], "attempt": 2}}
     assert [await status(receiver, body_of(one)) for one in (event, again)] == [200, 200]
@@ -177,7 +177,7 @@ async def test_delivery_during_handling_is_a_conflict():
         started.set()
         await proceed.wait()
 
-    receiver = Receiver(handler, SECRET)
+    receiver = patient(handler)
     first = asyncio.create_task(status(receiver))
     await started.wait()
     assert await asyncio.gather(*(status(receiver) for _ in range(5))) == [409] * 5
@@ -199,7 +199,7 @@ async def test_simultaneous_deliveries_are_handled_once(kind):
         await anyio.lowlevel.checkpoint()
         calls.append(event.key)
 
-    receiver = Receiver(plain if kind == "plain" else awaited, SECRET)
+    receiver = patient(plain if kind == "plain" else awaited)
     statuses = await asyncio.gather(*(status(receiver) for _ in range(20)))
     assert set(statuses) <= {200, 409}
     assert 200 in statuses
@@ -232,7 +232,7 @@ async def test_late_async_handler_is_cancelled(deadlines):
                 ends.append("cancelled")
         ends.append("handled")
 
-    receiver = Receiver(handler, SECRET)
+    receiver = patient(handler)
     assert [await status(receiver), await status(receiver)] == [500, 200]
     assert ends == ["cancelled", "handled"]
 
@@ -247,7 +247,7 @@ async def test_late_plain_handler_continues(deadlines):
         deadlines.reach()
         proceed.wait(10)
 
-    receiver = Receiver(handler, SECRET, store=store)
+    receiver = patient(handler, store=store)
     assert [await status(receiver), await status(receiver)] == [500, 409]
     proceed.set()
     await store.wait_ended()
@@ -266,7 +266,7 @@ async def test_late_failure_is_logged(deadlines, caplog):
             proceed.wait(10)
             raise LookupError("failed after the deadline")
 
-    receiver = Receiver(handler, SECRET, store=store)
+    receiver = patient(handler, store=store)
     assert await status(receiver) == 500
     proceed.set()
     await store.wait_ended()
@@ -285,7 +285,7 @@ async def test_cancelled_delivery_is_handled_again():
             await anyio.sleep_forever()
         seen.append(event)
 
-    receiver = Receiver(handler, SECRET)
+    receiver = patient(handler)
     task = asyncio.create_task(status(receiver))
     await started.wait()
     task.cancel()
@@ -306,7 +306,7 @@ async def test_slow_store_does_not_delay_the_response(deadlines):
         return claim(key)
 
     store.claim = slow_claim  # type: ignore[method-assign]
-    receiver = Receiver(do_nothing, SECRET, store=store)
+    receiver = patient(do_nothing, store=store)
     assert await status(receiver) == 500
     proceed.set()
     await store.wait_ended()
@@ -330,7 +330,7 @@ async def test_claim_of_a_cancelled_delivery_is_released(moment):
         return claim(key) if moment == "before" else outcome
 
     store.claim = cancelled_claim  # type: ignore[method-assign]
-    receiver = Receiver(do_nothing, SECRET, store=store)
+    receiver = patient(do_nothing, store=store)
     tasks.append(asyncio.create_task(status(receiver)))
     with pytest.raises(asyncio.CancelledError):
         await tasks[0]
@@ -415,6 +415,6 @@ def test_receive_blocking():
         seen.append(event)
 
     for handler in (awaited, seen.append):
-        receiver = Receiver(handler, SECRET)
+        receiver = patient(handler)
         assert [receiver.receive_blocking(BODY, SIGNATURE).status for _ in range(2)] == [200, 200]
     assert seen == [EVENT, EVENT]

