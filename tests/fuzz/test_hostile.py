@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 from hypothesis import given, strategies as st
+from support.clients import HANG
 from support.endpoints import decoded
 from support.servers import Connection, Raw, answer, answering
 
@@ -184,6 +185,7 @@ OK = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
 LOST, LATE, BAD = ConnectionLostError, RequestTimeoutError, DecodeError
 LIMITS = Settings(retries=Retries(tries=1), timeouts=Timeouts(total=0.5))
+PATIENT = LIMITS.changed(timeouts=Timeouts(total=HANG))
 
 
 def saying(text: bytes):
@@ -232,7 +234,7 @@ PLAYS = {
     "nothing but an interim answer": (saying(b"HTTP/1.1 100 Continue\r\n\r\n"), LOST),
     "another protocol": (saying(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n"), (APIStatusError, LOST)),
     "header without a colon": (saying(OK + b"nonsense\r\n\r\n"), LOST),
-    "header with a zero byte": (saying(OK + b"X: a\0b\r\n\r\n"), LOST),
+    "header with a zero byte": (saying(OK + b"X: a\0b\r\n\r\n"), (LOST, BAD)),  # aiohttp 3.13.3 accepts it
     "no HTTP": (saying(b"SSH-2.0-OpenSSH_9.6\r\n"), LOST),
     "bytes": (saying(bytes(range(256)) * 10), LOST),
     "empty lines": (saying(b"\r\n" * 1000), LOST),
@@ -273,13 +275,14 @@ PLAYS = {
 async def test_hostile_http(name):
     """Whatever comes over the wire, the call ends in its time with the right error, and the next call works."""
     play, kinds = PLAYS[name]
-    async with Raw(play) as server, AsyncRoamify("secret-token", base_url=server.url, settings=LIMITS) as roamify:
-        async with asyncio.timeout(10):
+    settings = LIMITS if issubclass(LATE, kinds) else PATIENT
+    async with Raw(play) as server, AsyncRoamify("secret-token", base_url=server.url, settings=settings) as roamify:
+        async with asyncio.timeout(HANG):
             with pytest.raises((TransportError, APIStatusError, DecodeError)) as caught:
                 await roamify.account.balance()
             assert isinstance(caught.value, kinds), repr(caught.value)
             assert len(str(caught.value).encode()) < 2000
-            again = roamify.with_settings(retries=Retries(tries=3, wait=0))
+            again = roamify.with_settings(retries=Retries(tries=3, wait=0), timeouts=PATIENT.timeouts)
             assert (await again.account.balance()).balance == 5
 
 

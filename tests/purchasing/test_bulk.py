@@ -202,10 +202,11 @@ async def test_errors_name_their_purchase(client, sandbox):
 
 async def test_doubt_of_an_earlier_call(client, sandbox):
     """A line whose reference this client left in doubt before is looked for before anything is sent."""
-    sandbox.fail("POST", ORDER, "book_but_hide", seconds=0.2)
+    sandbox.fail("POST", ORDER, "book_but_hide", seconds=600)
     with pytest.raises(PurchaseInDoubtError):
         await client.orders.create([OrderItem(PLAIN)], reference_id="r")
-    report = await client.with_settings(reconcile_window=0.4).orders.bulk([one(reference="r")])
+    sandbox.advance(600)
+    report = await client.with_settings(reconcile_window=HANG).orders.bulk([one(reference="r")])
     assert statuses(report) == ["ordered"]
     assert (posts(sandbox), booked(sandbox)) == (1, ["r"])
 

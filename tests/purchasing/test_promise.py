@@ -487,7 +487,7 @@ async def test_conflict_while_the_list_lags(shopper, shop):
         return failure(409, "Order with the same referenceId already exists")
 
     shop.faults = [conflict]
-    order = await shopper.with_settings(reconcile_window=2).orders.create(PAIR, reference_id="r")
+    order = await shopper.with_settings(reconcile_window=HANG).orders.create(PAIR, reference_id="r")
     assert (order.id, shop.posts) == ("order-0", 1)
 
 
@@ -781,7 +781,7 @@ async def test_order_that_grows(shopper, shop):
         return reply
 
     shop.faults = [growing]
-    order = await shopper.with_settings(reconcile_window=2).orders.create(PAIR, reference_id="r")
+    order = await shopper.with_settings(reconcile_window=HANG).orders.create(PAIR, reference_id="r")
     assert (len(order.items), order.status, shop.posts) == (2, "COMPLETED", 1)
 
 

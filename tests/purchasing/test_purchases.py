@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import anyio
 import attrs
 import pytest
-from support.clients import QUICK
+from support.clients import HANG, QUICK
 from support.purchases import (
     APPLY,
     INSURE,
@@ -97,8 +97,8 @@ MISHAPS = [
     Mishap("garbled"),
     Mishap("409"),
     Mishap("429", when="before"),
-    Mishap("book_late", when="late", seconds=0.05, window=0.5),
-    Mishap("book_but_hide", when="hidden", seconds=0.05, window=0.5),
+    Mishap("book_late", when="late", seconds=0.05, window=HANG),
+    Mishap("book_but_hide", when="hidden", seconds=0.05, window=HANG),
     Mishap("drop", when="before", ends=PurchaseInDoubtError),
     Mishap("503", when="before", ends=PurchaseInDoubtError),
     Mishap("reset", when="before", ends=PurchaseInDoubtError),
@@ -167,11 +167,12 @@ async def test_raised_at_once(either, sandbox, iccid, way, when):
 @pytest.mark.parametrize("way", [way for way in WAYS if way not in LOOKED_UP], ids=lambda way: way.__name__)
 async def test_booked_later_than_the_window(client, sandbox, iccid, way):
     """An order that is booked later than the window leaves a doubt, and is found by its reference afterwards."""
-    sandbox.fail("POST", WAYS[way], "book_late", seconds=0.2)
+    sandbox.fail("POST", WAYS[way], "book_late", seconds=600)
     with pytest.raises(PurchaseInDoubtError) as caught:
         await way(client.with_settings(reconcile_window=0), iccid)
     assert (caught.value.reference_id, caught.value.found) == ("r", ())
-    order = await client.with_settings(reconcile_window=0.5).orders.reconcile("r")
+    sandbox.advance(600)
+    order = await client.with_settings(reconcile_window=HANG).orders.reconcile("r")
     assert [order.id] == [booked["id"] for booked in under(sandbox)]
 
 
@@ -257,11 +258,12 @@ async def test_doubt_is_looked_for_before_it_is_sent_again(either, sandbox, icci
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
 async def test_doubt_that_has_come_to_light(client, sandbox, iccid, way):
     """A reference left in doubt whose order shows itself later is found by the next call, which sends nothing."""
-    sandbox.fail("POST", WAYS[way], "book_but_hide", seconds=0.2)
+    sandbox.fail("POST", WAYS[way], "book_but_hide", seconds=600)
     with pytest.raises(PurchaseInDoubtError):
         await way(client.with_settings(reconcile_window=0), iccid)
+    sandbox.advance(600)
     sent = came(sandbox, f"POST {WAYS[way]}")
-    assert await way(client.with_settings(reconcile_window=0.5), iccid) == "r"
+    assert await way(client.with_settings(reconcile_window=HANG), iccid) == "r"
     assert came(sandbox, f"POST {WAYS[way]}") == sent
     assert len(under(sandbox)) == 1
 
@@ -279,7 +281,7 @@ async def test_look_up_that_fails_once(either, sandbox):
     """A look-up that fails is made again while the window is open."""
     sandbox.fail("POST", ORDER, "drop", when="after")
     sandbox.fail("GET", "/api/esim/orders", "502_html")
-    order = await either.with_settings(reconcile_window=0.3).orders.create([OrderItem(PLAIN)], reference_id="r")
+    order = await either.with_settings(reconcile_window=HANG).orders.create([OrderItem(PLAIN)], reference_id="r")
     assert [order.id] == [booked["id"] for booked in under(sandbox)]
 
 
@@ -288,10 +290,14 @@ async def test_look_up_that_fails_once(either, sandbox):
 
 async def test_reconcile(either, sandbox):
     """``reconcile`` returns the order under a reference, waiting for it until the window has passed."""
-    sandbox.fail("POST", ORDER, "book_but_hide", seconds=0.1)
+    sandbox.fail("POST", ORDER, "book_but_hide", seconds=600)
     with pytest.raises(PurchaseInDoubtError):
         await either.orders.create([OrderItem(PLAIN)], reference_id="r")
-    order = await either.with_settings(reconcile_window=0.5).orders.reconcile("r")
+    looks = came(sandbox, LISTED)
+    waiting = asyncio.create_task(either.with_settings(reconcile_window=HANG).orders.reconcile("r"))
+    await sandbox.arrived(LISTED, looks + 1)
+    sandbox.advance(600)
+    order = await waiting
     assert isinstance(order, Order)
     assert [order.id] == [booked["id"] for booked in under(sandbox)]
 
