@@ -753,7 +753,7 @@ def test_fork(name, served):
         roamify.close()
         loop.close()
     """
-    code, out, err, _ = script(textwrap.dedent(FORKS[name]) + textwrap.dedent(tail), served)
+    code, out, err = script(textwrap.dedent(FORKS[name]) + textwrap.dedent(tail), served)
     assert (code, err) == (0, "")
     who = "AsyncRoamify" if name == "async" else "Roamify"
     child = [f"this {who} was made before a fork: make one in each process", "1000", "0"]
@@ -777,7 +777,7 @@ def test_pool_of_forks(served):
         print(roamify.account.balance().balance)
         roamify.close()
     """
-    code, out, err, _ = script(body, served)
+    code, out, err = script(body, served)
     assert (code, out.splitlines(), err) == (0, ["this Roamify was made before a fork, 1000", "1000"], "")
 
 
