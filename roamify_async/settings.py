@@ -129,7 +129,8 @@ class Settings:
         reconcile_window: Seconds, as a number or ``timedelta``, for which a purchase in doubt is looked up. It should
             exceed the time after which the server shows an order.
         look_first: Look up a reference that the caller passes before anything is sent. An order that exists is returned
-            instead of being made again. ``False`` saves a request per purchase, and a repeated call is then sent again.
+            instead of being made again. ``False`` saves a request per purchase; a repeated call is then sent again,
+            unless the same client made the purchase before.
         check_packages: Check that packages exist before they are bought. Turn it off for packages that no catalogue
             lists.
         on_doubt: What to do if it is not known whether a purchase was booked. ``"raise"`` raises

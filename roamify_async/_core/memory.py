@@ -113,8 +113,8 @@ class Memory:
         self.doubts: Bounded[Doubt] = Bounded(MAX_DOUBTS)
         self.references: Bounded[None] = Bounded(MAX_REFERENCES)
         """References of recent purchases of this client, whatever became of them."""
-        self.bought: Bounded[None] = Bounded(MAX_REFERENCES)
-        """References under which something was booked, kept or not, although a look-up may not show it yet."""
+        self.bought: Bounded[object] = Bounded(MAX_REFERENCES)
+        """Requests by the reference under which something was booked, kept or not. A look-up may not show it yet."""
         self._packages: Bounded[tuple[float, Package]] = Bounded(MAX_PACKAGES)
         self._date: tuple[str, datetime] | None = None
 
@@ -128,10 +128,11 @@ class Memory:
         """Forget a doubt, since the outcome of the purchase is known."""
         self.doubts.pop(reference, None)
 
-    def add_bought(self, reference: str) -> None:
+    def add_bought(self, reference: str, request: object = None) -> None:
         """Remember that a purchase was booked, kept or not. It is in doubt no longer."""
-        self.resolve(reference)
-        self.bought.remember(reference, None)
+        doubt = self.doubts.pop(reference, None)
+        known = self.bought.get(reference) if doubt is None else doubt.request
+        self.bought.remember(reference, known if request is None else request)
 
     def package(self, package_id: str) -> Package | None:
         """Return a package if it was found in the last ten minutes."""

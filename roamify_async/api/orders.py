@@ -258,7 +258,7 @@ class Orders(Resource[Mode]):
 
         result = await search(look, self.engine.settings.reconcile_window)
         if len(result.ours) == 1:
-            self.engine.memory.resolve(reference_id)
+            self.engine.memory.add_bought(reference_id)
             return result.ours[0]
         if result.ours:
             raise PurchaseInDoubtError(

@@ -40,6 +40,7 @@ from .classify import (
     Verdict,
     ids,
     is_near_match,
+    is_same_kind,
     judge_found,
     judge_response,
 )
@@ -149,21 +150,27 @@ async def make_purchase(
     except BaseException as cancelled:
         attempt.leave_note(cancelled)
         raise
-    engine.memory.add_bought(reference)
+    engine.memory.add_bought(reference, request)
     response.reference_id = response.reference_id or reference
     return response
 
 
 def _refuse_other(engine: Engine, request: PurchaseRequest) -> None:
-    """Refuse a purchase while another one under its reference is in doubt: one reference is one purchase."""
-    earlier = engine.memory.doubts.get(request.reference_id or "")
-    if earlier is None:
-        return
-    other = cast("PurchaseRequest", earlier.request)
-    if type(other) is type(request) and other.packages() == request.packages():
+    """Refuse a purchase if another one under its reference is in doubt or was bought: one reference is one purchase.
+
+    Whether what was bought has other packages is left to the look-up, which names the order.
+    """
+    reference = request.reference_id or ""
+    earlier, bought = engine.memory.doubts.get(reference), engine.memory.bought.get(reference)
+    if earlier is not None:
+        other = cast("PurchaseRequest", earlier.request)
+        is_other, state = not is_same_kind(other, request) or other.packages() != request.packages(), "is in doubt"
+    else:
+        is_other, state = bought is not None and not is_same_kind(bought, request), "was made"
+    if not is_other:
         return
     raise ConflictError(
-        f"another purchase under the reference {request.reference_id!r} is in doubt; nothing was sent. "
+        f"another purchase under the reference {request.reference_id!r} {state}; nothing was sent. "
         "One reference is one purchase: use another one",
         status=409,
         sent="no",
@@ -197,20 +204,22 @@ class Attempt(Generic[ResponseT, BookedT]):
         self.reference: str = request.reference_id or ""
         self.reconciliation: Reconciliation[PurchaseRequest, BookedT, ResponseT] = endpoint.reconciliation
         settings = engine.settings
+        was_bought = self.reference in engine.memory.bought
+        look_first = must_look or was_bought or settings.look_first
         earlier = engine.memory.doubts.get(self.reference)
         if earlier is not None and send_state.first_sent_at is None:
             send_state.first_sent_at = earlier.first_sent_at
             send_state.looked_first = earlier.looked_first
         elif send_state.first_sent_at is None:
-            send_state.looked_first = is_new or must_look or settings.look_first
+            send_state.looked_first = is_new or look_first
         self.machine: Machine[ResponseT, BookedT] = Machine(
             request=request,
             policy=settings.on_doubt,
             max_sends=settings.retries.tries,
             is_new=is_new,
-            look_first=must_look or settings.look_first,
+            look_first=look_first,
             was_sent_before=send_state.first_sent_at is not None,
-            was_bought=self.reference in engine.memory.bought,
+            was_bought=was_bought,
             doubt=None if earlier is None else earlier.reason,
             seen=() if earlier is None else earlier.seen,
         )
@@ -405,7 +414,7 @@ class Attempt(Generic[ResponseT, BookedT]):
         elif self.machine.may_be_booked and not is_over:  # Another error does not undo a doubt.
             self._add_doubt(self.machine.doubt)
         elif is_over:
-            self.engine.memory.add_bought(self.reference)
+            self.engine.memory.add_bought(self.reference, self.request)
         elif self.machine.sends:
             self.engine.memory.resolve(self.reference)
 

@@ -25,6 +25,7 @@ from roamify_async.errors import (
     TransportError,
 )
 from roamify_async.models.common import Match
+from roamify_async.models.topups import CreateTopUp
 
 CLOCK_SKEW: Final = timedelta(minutes=5)
 """How much older an order may look than its purchase, since clocks differ."""
@@ -90,6 +91,16 @@ class Booked(Protocol):
 
 
 BookedT = TypeVar("BookedT", bound=Booked)
+
+
+def is_same_kind(one: object, other: object) -> bool:
+    """Return whether two requests may be the same purchase, apart from packages: the same call, for the same eSIM.
+
+    An order does not show which eSIM was topped up.
+    """
+    if isinstance(one, CreateTopUp) and isinstance(other, CreateTopUp):
+        return one.iccid == other.iccid
+    return type(one) is type(other)
 
 
 # ---------------------------------------------------------------- failures

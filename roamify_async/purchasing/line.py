@@ -52,7 +52,9 @@ class Line:
     is_new: bool
     """Whether the reference was just created."""
     must_look: bool
-    """Whether to look it up in any case: an earlier run may have sent it, and this copy of the journal not know it."""
+    """Whether to look it up in any case: another call, or an earlier run that the journal does not know, may have
+    sent it.
+    """
     check: Callable[[], Awaitable[None]]
     """Checks that the packages exist, with a request that all lines share."""
     before_send: Callable[[], Awaitable[None]]
@@ -227,9 +229,10 @@ class _Purchase:
         try:
             processor.claim(entry, self.request)
             async with AsyncExitStack() as stack:
+                was_held = False
                 if self.request.reference_id is not None:
-                    claims = self.engine.memory.claims
-                    await stack.enter_async_context(claims.hold(self.request.reference_id, processor.adapter.patience))
+                    hold = self.engine.memory.claims.hold(self.request.reference_id, processor.adapter.patience)
+                    was_held = await stack.enter_async_context(hold)
                 await self._limit_policy()
                 order = await processor.adapter.buy(
                     self.engine,
@@ -237,7 +240,7 @@ class _Purchase:
                         request=attrs.evolve(self.request, reference_id=entry.reference),
                         send_state=self.send_state,
                         is_new=self.request.reference_id is None and processor.file.is_new,
-                        must_look=not processor.file.is_new,
+                        must_look=was_held or not processor.file.is_new,
                         check=self._check,
                         before_send=self._before_send,
                         on_doubt=self._release,

@@ -110,7 +110,7 @@ class Machine(Generic[ResponseT, BookedT]):
     was_sent_before: bool = False
     """Whether an earlier call or run may have sent it."""
     was_bought: bool = False
-    """Whether this client bought it before, so that a look-up that finds nothing only lags."""
+    """Whether this client bought it before, so that a look-up that finds nothing only lags. It is never sent again."""
     doubt: RoamifyError | None = None
     """The first failure which left open whether the purchase was booked."""
     seen: tuple[object, ...] = ()
@@ -148,15 +148,15 @@ class Machine(Generic[ResponseT, BookedT]):
         found = None if result is None else self._on_found(result)
         if found is not None:
             return found
+        if self.was_bought and result is not None and result.is_empty:
+            self.was_sent_before = True
+            return Search()
         if refusal is not None and (result is None or not result.foreign):
             return Fail(refusal)
         if result is not None and (result.foreign or result.evidence):
             return Fail(self._conflict(result))
         if result is not None and result.failure is not None:
             return Fail(_not_looked_up(result.failure))
-        if result is not None and self.was_bought:
-            self.was_sent_before = True
-            return Search()
         return Send()
 
     # ---------------------------------------------------------------- after sending
@@ -255,7 +255,9 @@ class Machine(Generic[ResponseT, BookedT]):
 
     def _may_resend(self, outcome: Outcome | None) -> bool:
         """Return whether a purchase that was not found may be sent again."""
-        if max(self.sends, 1) >= self.max_sends or outcome in {Outcome.REFUSED, Outcome.NOT_SENT, Outcome.CONFLICT}:
+        if self.was_bought or max(self.sends, 1) >= self.max_sends:
+            return False
+        if outcome in {Outcome.REFUSED, Outcome.NOT_SENT, Outcome.CONFLICT}:
             return False
         is_rate_limited = outcome is Outcome.RATE_LIMITED and not self.may_be_booked
         return is_rate_limited or self.policy == "look_up_then_resend"

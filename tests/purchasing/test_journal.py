@@ -873,8 +873,8 @@ async def test_errors_come_back(path, error):
 
 async def test_doubts_come_back(client, sandbox, path):
     """A doubt comes back with its request, with its reason, and with the orders that were seen."""
+    await client.orders.create([OrderItem(PLAIN)], reference_id="r-0")
     async with AsyncRoamify(sandbox.token, base_url=sandbox.url, settings=BLIND) as other:
-        await other.orders.create([OrderItem(PLAIN)], reference_id="r-0")
         await other.orders.create([OrderItem(OTHER, 2)], reference_id="r-0")
     found = await client.orders.list(reference_id="r-0")
     reason = DecodeError("cut off", body="{", garbled=True, problems=("$: cut",), ids=("id-1",), **FACTS)

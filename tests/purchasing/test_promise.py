@@ -112,10 +112,10 @@ async def test_same_reference_again(either, opened, sandbox, iccid, way):
 
 
 @pytest.mark.parametrize("way", AGAIN, ids=name)
-async def test_same_reference_again_without_looking(either, sandbox, iccid, way):
-    """Control: without the look before sending, the same reference is bought twice."""
-    hasty = either.with_settings(look_first=False)
-    await hasty.orders.create([OrderItem(PLAIN)], reference_id="r")
+async def test_same_reference_again_without_looking(either, opened, sandbox, iccid, way):
+    """Control: without the look before sending, another client buys under the same reference again."""
+    hasty = (await opened(sandbox.url, sandbox.token)).with_settings(look_first=False)
+    await either.orders.create([OrderItem(PLAIN)], reference_id="r")
     if way is buy:
         await hasty.esims.buy(PLAIN, reference_id="r")
     else:
@@ -144,11 +144,12 @@ async def test_journal_that_was_deleted(either, sandbox, tmp_path):
     assert (second.counts["ordered"], all(line.order.was_found for line in second.lines)) == (5, True)
 
 
-async def test_journal_that_was_deleted_without_looking(client, sandbox, tmp_path):
-    """Control: without the look before sending, the lines are bought twice."""
+async def test_journal_that_was_deleted_without_looking(opened, sandbox, tmp_path):
+    """Control: without the look before sending, another process buys the lines again."""
     requests = [CreateOrder([OrderItem(PLAIN)], reference_id="r-0")]
     for number in range(2):
-        await client.with_settings(look_first=False).orders.bulk(requests, journal=tmp_path / f"{number}.db")
+        hasty = (await opened(sandbox.url, sandbox.token)).with_settings(look_first=False)
+        await hasty.orders.bulk(requests, journal=tmp_path / f"{number}.db")
     assert len(under(sandbox, "r-0")) == 2
 
 
@@ -171,10 +172,10 @@ async def test_same_reference_while_the_list_lags_in_another_client(opened, shop
     assert len(shop.orders) == 2
 
 
-async def test_other_items_without_looking(either, sandbox):
-    """Control: without the look before sending, other items are bought under a reference that is taken."""
-    hasty = either.with_settings(look_first=False)
-    await hasty.orders.create([OrderItem(PLAIN)], reference_id="r")
+async def test_other_items_without_looking(either, opened, sandbox):
+    """Control: without the look before sending, another client buys other items under a reference that is taken."""
+    hasty = (await opened(sandbox.url, sandbox.token)).with_settings(look_first=False)
+    await either.orders.create([OrderItem(PLAIN)], reference_id="r")
     await hasty.orders.create([OrderItem(OTHER)], reference_id="r")
     assert len(under(sandbox)) == 2
 

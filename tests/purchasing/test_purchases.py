@@ -202,9 +202,9 @@ async def test_booked_twice_by_sending_again(either, sandbox):
 
 
 @pytest.mark.parametrize("policy", ["look_up", "look_up_then_resend"])
-async def test_another_order_under_the_reference(either, sandbox, policy):
+async def test_another_order_under_the_reference(either, blind, sandbox, policy):
     """An order of something else under the reference is reported and never returned; nothing is sent beside it."""
-    other = await either.orders.create([OrderItem(OTHER)], reference_id="r")
+    other = await blind.orders.create([OrderItem(OTHER)], reference_id="r")
     client = either.with_settings(on_doubt=policy)
     with pytest.raises(ConflictError, match=other.id) as refused:
         await client.orders.create([OrderItem(PLAIN)], reference_id="r")
@@ -227,15 +227,17 @@ async def test_deadline_that_has_passed(client, sandbox):
     assert (came(sandbox, f"POST {ORDER}"), under(sandbox)) == (0, [])
 
 
-async def test_reference_that_is_taken(client):
+async def test_reference_that_is_taken(opened):
     """Where the server refuses a reference that is taken, our own order is returned, and another's is named."""
     async with Sandbox(packages=300, duplicate_reference="conflict") as sandbox:
-        settings = client.settings.changed(look_first=False)
-        async with AsyncRoamify(sandbox.token, base_url=sandbox.url, settings=settings) as roamify:
-            first = await roamify.orders.create([OrderItem(PLAIN)], reference_id="r")
-            assert await roamify.orders.create([OrderItem(PLAIN)], reference_id="r") == first
-            with pytest.raises(ConflictError, match=f"there are other orders under this reference: {first.id}"):
-                await roamify.orders.create([OrderItem(OTHER)], reference_id="r")
+        first, second, third = [
+            (await opened(sandbox.url, sandbox.token)).with_settings(look_first=False) for _ in range(3)
+        ]
+        order = await first.orders.create([OrderItem(PLAIN)], reference_id="r")
+        assert await second.orders.create([OrderItem(PLAIN)], reference_id="r") == order
+        with pytest.raises(ConflictError, match=f"there are other orders under this reference: {order.id}"):
+            await third.orders.create([OrderItem(OTHER)], reference_id="r")
+        assert came(sandbox, f"POST {ORDER}") == 3
         assert len(sandbox.state()["orders"]) == 1
 
 
@@ -313,7 +315,8 @@ async def test_reconcile_what_is_not_there(either, sandbox):
 
 async def test_reconcile_two(either, blind):
     """``reconcile`` reports several orders under one reference, with all of them."""
-    ids = [(await blind.orders.create([OrderItem(package)], reference_id="r")).id for package in (PLAIN, OTHER)]
+    clients = {PLAIN: either, OTHER: blind}
+    ids = [(await one.orders.create([OrderItem(package)], reference_id="r")).id for package, one in clients.items()]
     with pytest.raises(PurchaseInDoubtError, match="there are 2 orders under this reference") as caught:
         await either.orders.reconcile("r")
     assert sorted(order.id for order in caught.value.found) == sorted(ids)
