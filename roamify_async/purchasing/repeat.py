@@ -1,5 +1,6 @@
 """Ordering by a reference that was used before: a call whose effect is disputed, made visible by counting orders."""
 
+import logging
 from collections.abc import Awaitable, Callable
 
 from roamify_async._core.endpoint import Endpoint
@@ -11,6 +12,8 @@ from roamify_async.settings import Retries
 
 from .attempt import add_note, patience
 from .classify import Outcome, classify, ids
+
+log: logging.Logger = logging.getLogger("roamify_async")
 
 Find = Callable[[Engine, str], Awaitable[tuple[Order, ...]]]
 
@@ -41,12 +44,12 @@ async def repeat_order(
             raise await _in_doubt(engine, find, request, error.with_traceback(None), before) from None
         except BaseException as cancelled:
             if state.first_sent_at is not None:
-                add_note(
-                    cancelled,
-                    f"orders.repeat({reference!r}) was cancelled and may have ordered again: see "
-                    f"{request.look_up.format(reference)}",
-                    reference,
+                note = (
+                    f"the repetition of the order with reference {reference} was cancelled and may have ordered again: "
+                    f"see {request.look_up.format(reference)}"
                 )
+                log.warning("%s", note)
+                add_note(cancelled, note, reference)
             raise
         return RepeatedOrder(order=order, is_new=order.id not in {known.id for known in before})
 
