@@ -7,11 +7,12 @@ from typing import Any, Final
 
 import attrs
 
+from roamify_async._core.concurrency import poll
 from roamify_async._core.endpoint import ACTION, PURCHASE, Async, Endpoint, Mode, Reconciliation, Resource, dual_method
 from roamify_async._core.engine import Engine
 from roamify_async._http.messages import SendState
 from roamify_async._validation import check, whole_number
-from roamify_async.errors import NotFoundError, PurchaseInDoubtError, RoamifyError
+from roamify_async.errors import EsimsNotReadyError, NotFoundError, PurchaseInDoubtError, RoamifyError
 from roamify_async.models.account import GetBalance
 from roamify_async.models.esims import Esim, ListEsims
 from roamify_async.models.orders import (
@@ -88,13 +89,27 @@ async def _check_instant(engine: Engine, request: CreateOrder) -> None:
 
 async def _to_instant_order(engine: Engine, order: Order) -> InstantOrder:
     """Return an order that was found, with its eSIMs."""
-    esims = order.esims or await engine.send(
-        Esims.list, ListEsims(reference_id=order.reference_id, limit=max(LOOK_UP_LIMIT, len(order.items)))
-    )
     fields: dict[str, Any] = attrs.asdict(order, recurse=False)
     del fields["items"]
-    fields["esims"] = esims
+    fields["esims"] = order.esims or await _list_esims(engine, order)
     return InstantOrder(**fields)
+
+
+async def _list_esims(engine: Engine, order: Order) -> tuple[Esim, ...]:
+    """Return all eSIMs of an order, which may be listed later than the order itself."""
+    count, esims = len(order.items), tuple[Esim, ...]()
+    query = ListEsims(reference_id=order.reference_id, limit=max(LOOK_UP_LIMIT, count))
+    async for _ in poll(engine.settings.reconcile_window):
+        esims = await engine.send(Esims.list, query)
+        if len(esims) >= count:
+            return esims
+    raise EsimsNotReadyError(
+        f"{len(esims)} of {count} eSIMs of the order {order.id} are listed; all are paid. Call again with the "
+        "reference to continue",
+        order=order,
+        esims=esims,
+        reference_id=order.reference_id,
+    )
 
 
 LOOK_UP_LIMIT: Final = 50

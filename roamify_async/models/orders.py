@@ -105,6 +105,7 @@ class CreateOrder(Value):
         ConflictError: An order with other items has the reference, or the server refused the order with status 409.
         PurchaseFailedError: The order was booked and then cancelled or refunded, or it failed. Use a new reference.
         PurchaseInDoubtError: It is not known whether the order was booked. Look it up with ``orders.reconcile``.
+        EsimsNotReadyError: An instant order was found by its reference, but not all of its eSIMs are listed yet.
 
     See: https://docs.getroamify.com/esims/orders/
     """

@@ -22,6 +22,7 @@ from roamify_async._http.messages import SendState
 from roamify_async.errors import (
     ConfigurationError,
     ConflictError,
+    EsimsNotReadyError,
     JournalError,
     PackageNotFoundError,
     PurchaseFailedError,
@@ -391,6 +392,8 @@ class Attempt(Generic[ResponseT, BookedT]):
         self._log_found(found, was_found=step.was_found)
         try:
             response = await self.reconciliation.to_response(self.engine, found)
+        except EsimsNotReadyError:
+            raise
         except RoamifyError as error:
             raise doubt(self.request, error.with_traceback(None), (found,)) from None
         response.was_found = step.was_found
@@ -406,6 +409,9 @@ class Attempt(Generic[ResponseT, BookedT]):
 
     def remember(self, error: RoamifyError) -> None:
         """Remember a doubt, or that there is none."""
+        if isinstance(error, EsimsNotReadyError):
+            self.engine.memory.add_bought(self.reference, self.request)
+            return
         if self.send_state.first_sent_at is None:
             return
         is_over = isinstance(error, PurchaseFailedError) and not self.send_state.resent
