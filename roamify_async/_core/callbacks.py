@@ -52,6 +52,16 @@ def _complete(setter: Callable[[Any], None], future: "asyncio.Future[Any]", valu
 callback_queue: ContextVar[CallbackQueue | None] = ContextVar("callback_queue", default=None)
 """The queue of the blocked thread during a call of the synchronous client, else ``None``."""
 
+purchases: ContextVar[list[str] | None] = ContextVar("purchases", default=None)
+"""References of the purchases that a call of the synchronous client has made, else ``None``."""
+
+
+def note_purchase(reference: str) -> None:
+    """Record that the call has made a purchase, in case the caller is interrupted before the result arrives."""
+    made = purchases.get()
+    if made is not None:
+        made.append(reference)
+
 
 async def run_in_caller(function: Callable[[], T]) -> T:
     """Run *function* in the thread that made the call."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import atexit
+import logging
 import os
 import sys
 import threading
@@ -18,9 +19,11 @@ from anyio.from_thread import BlockingPortal
 
 from roamify_async.errors import ConfigurationError
 
-from .callbacks import CallbackQueue, callback_queue
+from .callbacks import CallbackQueue, callback_queue, purchases
 
 T = TypeVar("T")
+
+log: logging.Logger = logging.getLogger("roamify_async")
 
 LINGER: Final = 0.05
 """Seconds for which the thread of a client that was not closed continues, so that its sockets can close."""
@@ -146,17 +149,18 @@ class Sync:
                 with suppress(RuntimeError):
                     thread.portal.start_task_soon(call.stop)
                     call.ended.wait(self._grace)
-                call.with_notes(interrupt)
+            call.with_notes(interrupt)
             raise
 
     def _submit(self, thread: _LoopThread, call: "_Call[T]", callbacks: CallbackQueue) -> "Future[T]":
-        context = callback_queue.set(callbacks)
+        context, made = callback_queue.set(callbacks), purchases.set(call.purchases)
         try:
             future: Future[T] = thread.portal.start_task_soon(call.run)
         except RuntimeError as closing:
             raise ConfigurationError("this Roamify is closed: make a new one") from closing
         finally:
             callback_queue.reset(context)
+            purchases.reset(made)
         self._calls.add(future)
         future.add_done_callback(self._calls.discard)
         future.add_done_callback(lambda _: callbacks.close())
@@ -216,9 +220,12 @@ class _Call(Generic[T]):
         self._scope: CancelScope | None = None
         self.is_stopped = False
         self.ended = threading.Event()
+        self.purchases: list[str] = []
+        """References of the purchases that the call has made."""
+        self._error: BaseException | None = None
         self._notes: list[str] = []
         self._facts: dict[str, object] = {}
-        """The reference of a purchase, or the journal of a bulk order, that was cut off."""
+        """The reference of a purchase, or the journal of a bulk order, that the caller does not get."""
 
     async def run(self) -> T:
         try:
@@ -230,12 +237,14 @@ class _Call(Generic[T]):
         if not self.is_stopped:
             with CancelScope() as self._scope:
                 try:
-                    return await self._function()
+                    result = await self._function()
                 except BaseException as error:
+                    self._error = error
                     self._notes = getattr(error, "__notes__", [])
                     facts = {name: getattr(error, name, None) for name in FACTS}
                     self._facts = {name: value for name, value in facts.items() if value is not None}
                     raise
+                return result
         raise CancelledError
 
     def stop(self) -> None:
@@ -246,9 +255,17 @@ class _Call(Generic[T]):
             self._scope.cancel()
 
     def with_notes(self, error: BaseException) -> BaseException:
-        """Copy the notes and the facts of the call's own exception to *error*."""
+        """Add what the caller does not get to *error*: the notes and the facts of the call, and of its purchases."""
+        if error is self._error:
+            return error
         for note in self._notes:
             error.add_note(note)
+        if self._error is None:
+            for reference in self.purchases:
+                note = f"the purchase with reference {reference} was made before the call was interrupted"
+                log.warning("%s", note)
+                error.add_note(note)
+                self._facts["reference_id"] = reference
         for name, value in self._facts.items():
             setattr(error, name, value)
         return error

@@ -14,6 +14,7 @@ from uuid import uuid4
 import anyio
 import attrs
 
+from roamify_async._core.callbacks import note_purchase
 from roamify_async._core.concurrency import FIRST_PAUSE, LONGEST_PAUSE, gather, poll, raise_first
 from roamify_async._core.endpoint import Endpoint, Reconciliation
 from roamify_async._core.engine import MIN_DEADLINE, Engine
@@ -76,6 +77,7 @@ async def purchase(engine: Engine, endpoint: Endpoint[..., T], request: object, 
     """
     # The endpoint declares a reconciliation, and with it that its types are those of a purchase.
     bought = await buy_once(engine, cast("Endpoint[..., Booked]", endpoint), cast("PurchaseRequest", request))
+    note_purchase(bought.reference_id or "")
     return cast("T", bought)
 
 

@@ -5,6 +5,7 @@ import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
+from roamify_async._core.callbacks import note_purchase
 from roamify_async._core.concurrency import gather, raise_first
 from roamify_async._core.endpoint import Endpoint
 from roamify_async._core.engine import MIN_DEADLINE, Engine
@@ -40,7 +41,9 @@ async def buy_esims(
             engine, create, wanted, SendState(), is_new=is_new, must_look=must_look, check=check
         )
         async with _reference_reported(order):
-            return await prepare_esims(engine, get, apply, order, start_date, count=sum(request.packages().values()))
+            esims = await prepare_esims(engine, get, apply, order, start_date, count=sum(request.packages().values()))
+        note_purchase(order.reference_id or "")
+        return esims
 
     wanted = with_reference(request)
     if request.reference_id is None:

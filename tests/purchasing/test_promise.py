@@ -16,6 +16,7 @@ import pytest
 from support.clients import HANG, QUICK
 from support.purchases import (
     APPLY,
+    INSTANT,
     INSURANCE,
     LISTED,
     ORDER,
@@ -39,6 +40,7 @@ from roamify_async import (
     AsyncRoamify,
     ConflictError,
     CreateOrder,
+    EsimsNotReadyError,
     NotFoundError,
     OrderItem,
     PackageNotFoundError,
@@ -50,6 +52,7 @@ from roamify_async import (
     Timeouts,
 )
 from roamify_async._core import concurrency, memory
+from roamify_async._core.callbacks import CallbackQueue
 from roamify_async.purchasing import attempt, machine
 from roamify_async.sandbox import Sandbox
 
@@ -379,6 +382,64 @@ def test_ctrl_c(caplog, path, words):
             assert words in reported(caught.value, caplog)
             assert roamify.esims.buy(PLAIN, reference_id="r")[0].is_installable
         assert len(under(sandbox)) == 1
+
+
+@pytest.mark.parametrize("call", ["create", "buy"])
+def test_ctrl_c_when_the_purchase_is_complete(caplog, monkeypatch, call):
+    """Ctrl-C in the moment between a purchase and the return of its result carries the reference all the same."""
+    run = CallbackQueue.run_until_closed
+
+    def interrupted(self: CallbackQueue) -> None:
+        run(self)
+        raise KeyboardInterrupt
+
+    with (
+        Sandbox(packages=300) as sandbox,
+        Roamify(sandbox.token, base_url=sandbox.url, settings=QUICK) as roamify,
+        monkeypatch.context() as patch,
+    ):
+        patch.setattr(CallbackQueue, "run_until_closed", interrupted)
+        buying = {
+            "buy": lambda: roamify.esims.buy(PLAIN, reference_id="r"),
+            "create": lambda: roamify.orders.create([OrderItem(PLAIN)], reference_id="r"),
+        }
+        with pytest.raises(KeyboardInterrupt) as caught:
+            buying[call]()
+        assert "was made before the call was interrupted" in reported(caught.value, caplog)
+        with pytest.raises(KeyboardInterrupt) as caught:  # Control: a call that buys nothing reports nothing.
+            roamify.account.balance()
+        assert not hasattr(caught.value, "__notes__")
+
+
+async def test_repetition_that_is_cut_off(client, sandbox, caplog):
+    """Whoever cuts ``orders.repeat`` off learns that it may have ordered again."""
+    await client.orders.create_instant([OrderItem(PLAIN)], reference_id="r")
+    sandbox.fail("POST", ORDER, "hang")
+    error = await cancel(client.orders.repeat("r"), sandbox.arrived(SENT))
+    assert "may have ordered again" in reported(error, caplog)
+
+
+# ---------------------------------------------------------------- eSIMs of an instant order
+
+
+async def test_instant_order_whose_esims_are_listed_later(either, sandbox):
+    """An instant order that was found has all of its eSIMs, also if they are listed later than the order."""
+    sandbox.fail("POST", INSTANT, "drop", when="after")
+    sandbox.fail("GET", "/api/esims", "stale", seconds=60)
+    order = await either.orders.create_instant([OrderItem(PLAIN, 2)], reference_id="r")
+    assert (len(order.esims), len(under(sandbox))) == (2, 1)
+
+
+async def test_instant_order_whose_esims_are_never_listed(client, sandbox):
+    """Its order is paid and known if the eSIMs are not listed within the window; a later call returns them."""
+    sandbox.fail("POST", INSTANT, "drop", when="after")
+    sandbox.fail("GET", "/api/esims", "stale", seconds=60)
+    with pytest.raises(EsimsNotReadyError, match="0 of 2 eSIMs of the order") as caught:
+        await client.with_settings(reconcile_window=0).orders.create_instant([OrderItem(PLAIN, 2)], reference_id="r")
+    assert (caught.value.reference_id, caught.value.order.id) == ("r", under(sandbox)[0]["id"])
+    assert client.doubts() == ()
+    order = await client.orders.create_instant([OrderItem(PLAIN, 2)], reference_id="r")
+    assert (order.was_found, len(order.esims), len(under(sandbox))) == (True, 2, 1)
 
 
 # ---------------------------------------------------------------- packages
