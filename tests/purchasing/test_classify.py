@@ -1,6 +1,7 @@
 """What an answer to a purchase means, and what a look-up found, follow from values alone."""
 
 import pickle
+from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
@@ -194,7 +195,9 @@ def test_states_that_stand(status):
 def test_states_that_do_not_stand(status):
     """An order that was cancelled, refunded or failed is the purchase, and not kept, also if items are missing."""
     assert judge_response(order(status=status), REQUEST) is Verdict.NOT_KEPT
-    assert judge_response(order(["esim-a"], status=status), REQUEST) is Verdict.NOT_KEPT
+    for packages in ([], ["esim-a"]):
+        assert judge_response(order(packages, status=status), REQUEST) is Verdict.NOT_KEPT
+        assert judge_response(order(packages, status=status, reference=None), REQUEST) is Verdict.FOREIGN
     assert judge_response(order(["esim-c"], status=status), REQUEST) is Verdict.FOREIGN
 
 
@@ -312,6 +315,14 @@ def test_ours_has_the_same_packages_as_often(wanted, lines):
     assert judge_response(order(expected), request) is Verdict.OURS
 
 
+@given(st.lists(st.sampled_from(["esim-a", "esim-b", "esim-c", ""]), max_size=6))
+def test_items_without_package_ids_fit_where_the_others_do(packages):
+    """Items that name no package fit if the number is right and those that name one are part of the request."""
+    named = Counter(filter(None, packages))
+    fits = len(packages) == len(WANTED) and named <= Counter(WANTED)
+    assert (judge_response(order(packages), REQUEST) is Verdict.OURS) == fits
+
+
 # ---------------------------------------------------------------- look-ups
 
 
@@ -389,6 +400,7 @@ def test_time_zones_do_not_matter():
         ("MY-REF", "my-ref", True),
         (" my-ref\n", "my-ref", True),
         ("\uff4dy-ref", "my-ref", True),
+        ("\ufb01x", "fix", True),
         ("my-re", "my-ref", False),
         ("my-ref-2", "my-ref", False),
         (LONG, f"{LONG}-rest", True),

@@ -174,6 +174,8 @@ class Model(RuleBasedStateMachine):
         """Policies of callers that wait for the claim."""
         self.may_resend = False
         """Whether any call was allowed to send again."""
+        self.is_new = False
+        """Whether the first call created the reference."""
 
     # ---------------------------------------------------------------- the server
 
@@ -187,6 +189,7 @@ class Model(RuleBasedStateMachine):
             assert self.may_resend, "booked twice without leave"
             assert earlier.is_late, "booked twice within the window"
             assert earlier.visible_at > self.now, "booked twice although it was to be seen"
+        assert not self.was_bought, "sent again although this client bought it"
         booking = Booking(f"order-{len(self.bookings)}", self.now, self.now + lag, **KINDS[kind])
         self.bookings.append(booking)
         return booking
@@ -223,12 +226,13 @@ class Model(RuleBasedStateMachine):
         self.policies = policies
 
     @precondition(lambda self: self.machine is None)
-    @rule(exists=st.sampled_from([False, False, False, True]))
-    def take_another_reference(self, exists):
-        """Check what is left of one reference, and go on with another, that another client may have bought."""
+    @rule(origin=st.sampled_from(["caller", "caller", "client", "exists"]))
+    def take_another_reference(self, origin):
+        """Check what is left of one reference, and go on with another, that may be new, or bought by another client."""
         self.check_the_end()
         self.start_anew()
-        if exists:
+        self.is_new = origin == "client"
+        if origin == "exists":
             self.bookings.append(Booking("older", -1000, -1000, was_told=True))
 
     @precondition(lambda self: len(self.waiting) < 2)
@@ -249,9 +253,10 @@ class Model(RuleBasedStateMachine):
         """Start a call."""
         self.may_resend = self.may_resend or policy == "look_up_then_resend"
         self.machine = self.machine_class(
-            request=REQUEST, policy=policy, max_sends=3, is_new=False, was_sent_before=self.may_be_sent,
+            request=REQUEST, policy=policy, max_sends=3, is_new=self.is_new, was_sent_before=self.may_be_sent,
             was_bought=self.was_bought, doubt=self.reason, seen=self.seen,
         )  # type: ignore[arg-type]  # fmt: skip
+        self.is_new = False
         self.go(self.machine.start())
 
     def go(self, step: Any) -> None:
