@@ -1,6 +1,8 @@
 """Purchases over broken connections: each is booked once, counted at the server, and its caller knows of it."""
 
 import asyncio
+import sys
+from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator
 
 import anyio
@@ -233,6 +235,98 @@ async def test_booked_later_than_the_window(client, sandbox, iccid, way):
     sandbox.advance(600)
     order = await client.with_settings(reconcile_window=HANG).orders.reconcile("r")
     assert [order.id] == [booked["id"] for booked in under(sandbox)]
+
+
+# ---------------------------------------------------------------- references that the server changes
+
+
+@pytest.fixture
+async def changing(request) -> AsyncIterator[Sandbox]:
+    """Run a server that changes the references of what it books, and drops the answer to each purchase once."""
+    async with Sandbox(packages=300, reference_changes=request.param) as sandbox:
+        for path in {*WAYS.values()}:
+            sandbox.fail("POST", path, "drop", when="after")
+        yield sandbox
+
+
+async def buy_blindly(opened, sandbox: Sandbox, way: Mode, reference: str) -> PurchaseInDoubtError | None:
+    """Buy with the policy that sends again; the first answer is lost. Return the doubt, if there is one."""
+    iccid, client = "", await opened(sandbox.url, sandbox.token)
+    if way is top_up:
+        (esim,) = (await client.orders.create_instant([OrderItem(PLAIN)], reference_id="other")).esims
+        iccid = esim.iccid
+    try:
+        await way(client.with_settings(on_doubt="look_up_then_resend"), iccid, reference)
+    except PurchaseInDoubtError as doubt:
+        return doubt
+    return None
+
+
+def books(sandbox: Sandbox, way: Mode) -> list[object]:
+    """Return the purchases of a way in the server's books, whatever their reference."""
+    state = sandbox.state()
+    kept = state["vouchers"] if way is mint else state["insuranceOrders"] if way is insure else state["orders"]
+    return [entry for entry in kept if entry["referenceId"] != "other"]
+
+
+@pytest.mark.parametrize("changing", [("casefold",), ("cut:34",), ("casefold", "cut:40")], indirect=True, ids="+".join)
+@pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
+async def test_reference_that_the_server_changes(opened, changing, way):
+    """A purchase that the server books under a changed reference is seen, named, and never sent again."""
+    doubt = await buy_blindly(opened, changing, way, "Order-4711/2026-11-25/warehouse-south-east")
+    assert doubt is not None
+    assert len(doubt.found) == 1
+    assert len(books(changing, way)) == 1
+
+
+@pytest.mark.parametrize("changing", [("cut:6",)], indirect=True, ids="+".join)
+@pytest.mark.parametrize("way", [create, create_instant, bulk], ids=lambda way: way.__name__)
+async def test_reference_that_the_server_changes_beyond_recognition(opened, changing, way):
+    """Control: of a reference that is cut to a few characters nothing can be recognised, and it is bought twice."""
+    await buy_blindly(opened, changing, way, "Order-4711/2026-11-25/warehouse-south-east")
+    assert len(books(changing, way)) == 2
+
+
+# ---------------------------------------------------------------- races
+
+BUYER = """
+import asyncio, sys
+from roamify_async import AsyncRoamify, OrderItem
+
+async def main(url, token, package):
+    async with AsyncRoamify(token, base_url=url) as roamify:
+        print("ready", flush=True)
+        sys.stdin.readline()
+        await roamify.orders.create([OrderItem(package)], reference_id="r")
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+"""A process that buys once it is told to."""
+
+
+async def test_two_tasks_that_race():
+    """Two calls of one client at once are one purchase, also if the server takes its time."""
+    async with (
+        Sandbox(packages=300, latency={"POST /api/esim/order": 0.6}) as sandbox,
+        AsyncRoamify(sandbox.token, base_url=sandbox.url) as roamify,
+    ):
+        calls = (roamify.orders.create([OrderItem(PLAIN)], reference_id="r") for _ in range(2))
+        first, second = await asyncio.gather(*calls)
+        assert first == second
+        assert (len(under(sandbox)), came(sandbox, f"POST {ORDER}")) == (1, 1)
+
+
+async def test_two_processes_that_race():
+    """Control: without a ledger that they share, two processes that race look before either sends, and buy twice."""
+    async with Sandbox(packages=300, latency={"POST /api/esim/order": 0.6}) as sandbox:
+        command = [sys.executable, "-c", BUYER, sandbox.url, sandbox.token, PLAIN]
+        processes = [await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE) for _ in range(2)]
+        for process in processes:
+            assert process.stdout is not None
+            assert await process.stdout.readline() == b"ready\n"
+        await asyncio.gather(*(process.communicate(b"go\n") for process in processes))
+        assert [process.returncode for process in processes] == [0, 0]
+        assert len(under(sandbox)) == 2
 
 
 # ---------------------------------------------------------------- what stands under a reference
