@@ -15,6 +15,8 @@ UNLIMITED: Final = 2**53 - 1
 """JSON number that means "no limit"."""
 NOT_APPLICABLE: Final = -1
 """JSON number that means "does not apply"."""
+MILLISECONDS_FROM: Final = 12
+"""Power of ten from which a time is in milliseconds: as seconds it would be in the year 33658 or later."""
 NO_TIME: Final = (0, NOT_APPLICABLE, UNLIMITED)
 """JSON numbers that mean "no time"."""
 MAX_EXPONENT: Final = 1_000
@@ -112,7 +114,7 @@ def read_integer(value: Any, _: object) -> int:
 
 
 def read_time(value: Any, _: object) -> datetime | None:
-    """Return a time from Unix seconds or ISO text; ``None`` for 0, -1, 2^53-1 and ``""``."""
+    """Return a time from Unix seconds, milliseconds or ISO text; ``None`` for 0, -1, 2^53-1 and ``""``."""
     if value is None or value == "":
         return None
     try:
@@ -122,7 +124,9 @@ def read_time(value: Any, _: object) -> datetime | None:
         number = value if isinstance(value, Decimal) else read_number(value, Decimal)
         if number in NO_TIME:
             return None
-        if number.adjusted() < 12:  # noqa: PLR2004 -- datetime does not support larger numbers
+        if MILLISECONDS_FROM <= number.adjusted() < MILLISECONDS_FROM + 3:
+            number /= 1000
+        if number.adjusted() < MILLISECONDS_FROM:  # datetime does not support larger numbers
             return EPOCH + timedelta(microseconds=int(number * 1_000_000))
     except (ValueError, OverflowError):
         pass

@@ -321,6 +321,13 @@ def test_no_time(value):
     assert read_as(datetime | None, value) is None
 
 
+@pytest.mark.parametrize("value", [1731837535250, "1731837535250", Decimal(1731837535250)])
+def test_milliseconds(value):
+    """A time that would be in the year 33658 or later is in milliseconds."""
+    expected = datetime(2024, 11, 17, 9, 58, 55, 250_000, tzinfo=UTC)
+    assert read_as(datetime | None, value) == expected
+
+
 @pytest.mark.parametrize(
     "value",
     [
@@ -332,8 +339,7 @@ def test_no_time(value):
         "0001-01-01T00:00:00+23:59",
         "9999-12-31T23:59:59-23:59",
         253402300800,
-        1731837535000,
-        10**12,
+        10**15,
         10**4000,
         Decimal("1e999999999"),
         Decimal("-1e999999999"),
@@ -344,7 +350,7 @@ def test_no_time(value):
     ],
 )
 def test_not_times(value):
-    """Values that are no time, or beyond datetime's range, are refused; milliseconds are not taken for seconds."""
+    """Values that are no time, or beyond datetime's range, are refused."""
     with pytest.raises(ValueError, match="a time in Unix seconds expected"):
         read_as(datetime | None, value)
 
