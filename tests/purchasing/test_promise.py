@@ -7,7 +7,9 @@ import asyncio
 import logging
 import signal
 import threading
+import time
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from support.purchases import (
     ORDER,
     OTHER,
     PLAIN,
+    TOP_UP,
     WAYS,
     bulk,
     buy,
@@ -44,6 +47,7 @@ from roamify_async import (
     NotFoundError,
     OrderItem,
     PackageNotFoundError,
+    PermissionDeniedError,
     PurchaseFailedError,
     PurchaseInDoubtError,
     RateLimitError,
@@ -867,6 +871,98 @@ async def test_booked_twice_by_a_late_first_send(shopper, shop):
     with pytest.raises(PurchaseInDoubtError, match="booked 2 times") as caught:
         await shopper.with_settings(on_doubt="look_up_then_resend").orders.create(PAIR, reference_id="r")
     assert {order.id for order in caught.value.found} == {"order-0", "order-1"}
+
+
+# ---------------------------------------------------------------- clocks, and look-ups that say little
+
+
+@pytest.mark.parametrize("hours", [-1, 1, -24])
+@pytest.mark.parametrize("reference", [None, "r"])
+async def test_clock_of_the_server_is_off(shopper, shop, hours, reference):
+    """A lost order is found whatever the server's clock says, under a new reference and under the caller's."""
+    shop.faults = [booked(createdAt=int(time.time()) + hours * 3600)]
+    order = await shopper.orders.create(PAIR, reference_id=reference)
+    assert (order.id, shop.posts, len(shop.orders)) == ("order-0", 1, 1)
+
+
+async def test_clock_without_looking(shopper, shop):
+    """Control: where nobody looked before sending, an order that is an hour older is not taken for the purchase."""
+    shop.faults = [booked(createdAt=int(time.time()) - 3600)]
+    with pytest.raises(PurchaseInDoubtError) as caught:
+        await shopper.with_settings(look_first=False).orders.create(PAIR, reference_id="r")
+    assert [order.id for order in caught.value.found] == ["order-0"]
+
+
+async def test_dates_in_milliseconds(shopper, shop):
+    """An order whose dates are in milliseconds is found, and is as old as it is."""
+    now = int(time.time())
+    shop.faults = [booked(createdAt=now * 1000)]
+    order = await shopper.with_settings(look_first=False).orders.create(PAIR, reference_id="r")
+    assert (order.id, order.created_at) == ("order-0", datetime.fromtimestamp(now, UTC))
+    assert shop.posts == 1
+
+
+async def test_look_up_that_is_refused(shopper, shop):
+    """A look-up that is refused before sending is raised with its reason, and nothing is sent."""
+    shop.look_up = lambda: failure(403, "Orders cannot be listed with this key")
+    with pytest.raises(PermissionDeniedError, match=r"Orders cannot be listed.*look_first=False") as caught:
+        await shopper.orders.create(PAIR, reference_id="r")
+    assert (caught.value.sent, shop.posts) == ("no", 0)
+
+
+@pytest.mark.parametrize("policy", ["look_up", "look_up_then_resend"])
+async def test_look_up_that_is_refused_after_sending(shopper, shop, policy):
+    """A refused look-up after a lost answer is no absence, and its reason is in the doubt."""
+
+    def lost(shop: Shop, body: dict[str, Any]) -> bytes:
+        shop.look_up = lambda: failure(403, "Orders cannot be listed with this key")
+        shop.book(body)
+        return b""
+
+    shop.faults = [lost]
+    with pytest.raises(PurchaseInDoubtError, match="Orders cannot be listed") as caught:
+        await shopper.with_settings(on_doubt=policy).orders.create(PAIR, reference_id="r")
+    assert isinstance(caught.value.look_up_error, PermissionDeniedError)
+    assert (shop.posts, len(shop.orders)) == (1, 1)
+
+
+async def test_top_up_whose_offer_shrinks(opened):
+    """A top-up that was booked although its answer was a 500 is found, with its package no longer offered."""
+    async with Sandbox(packages=300, topup_offers="unused") as sandbox:
+        client = await opened(sandbox.url, sandbox.token)
+        (esim,) = await client.esims.buy(PLAIN)
+        offered = [package.package_id for package in await client.topups.packages(esim.iccid)]
+        sandbox.fail("POST", TOP_UP, "500", when="after")
+        order = await client.topups.create(esim.iccid, offered[0], reference_id="r")
+        assert offered[0] not in [package.package_id for package in await client.topups.packages(esim.iccid)]
+        again = await client.topups.create(esim.iccid, offered[0], reference_id="r")
+        assert [one["id"] for one in under(sandbox)] == [order.id] == [again.id]
+        assert came(sandbox, f"POST {TOP_UP}") == 1
+
+
+async def test_top_up_that_is_not_offered(opened):
+    """Control: a top-up with a package that the eSIM is no longer offered is refused, and nothing is sent."""
+    async with Sandbox(packages=300, topup_offers="unused") as sandbox:
+        client = await opened(sandbox.url, sandbox.token)
+        (esim,) = await client.esims.buy(PLAIN)
+        offered = [package.package_id for package in await client.topups.packages(esim.iccid)]
+        await client.topups.create(esim.iccid, offered[0])
+        with pytest.raises(PackageNotFoundError):
+            await client.topups.create(esim.iccid, offered[0], reference_id="r")
+        assert came(sandbox, f"POST {TOP_UP}") == 1
+
+
+async def test_move_on_after(client, sandbox, caplog):
+    """A scope that swallows the cancellation leaves the reference in the log and in ``doubts()``."""
+    sandbox.fail("POST", ORDER, "hang", when="after")
+    with anyio.move_on_after(60) as scope:
+        cutting = asyncio.create_task(_after(sandbox.arrived(SENT), lambda: setattr(scope, "deadline", 0)))
+        await client.orders.create([OrderItem(PLAIN)], reference_id="r")
+    await cutting
+    assert scope.cancelled_caught
+    assert [doubt.reference_id for doubt in client.doubts()] == ["r"]
+    warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert any("reference r " in warning for warning in warnings)
 
 
 # ---------------------------------------------------------------- what is remembered
