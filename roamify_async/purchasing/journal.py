@@ -2,7 +2,7 @@
 
 One SQLite file, readable by its owner only, written by one runner at a time. It uses a rollback journal rather than a
 write-ahead log, which needs shared memory that network file systems lack. Commits are grouped: the task that waits for
-the disk writes the lines of all that came meanwhile.
+the disk writes the lines of all that came meanwhile, in one statement.
 """
 
 import hashlib
@@ -14,12 +14,13 @@ import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Final, Self
 from uuid import UUID, uuid4, uuid5
 
 import anyio
+import anyio.lowlevel
 import anyio.to_thread
 import attrs
 
@@ -44,10 +45,23 @@ from .journal_storage import (
 log: logging.Logger = logging.getLogger("roamify_async")
 
 _row: Final = operator.attrgetter(*COLUMNS)
-_PUT: Final = (
-    f"INSERT OR REPLACE INTO lines ({', '.join(COLUMNS)}, checksum) VALUES ({', '.join('?' * (len(COLUMNS) + 1))})"  # noqa: S608
-)
 _GET: Final = f"SELECT {', '.join(COLUMNS)}, checksum FROM lines"  # noqa: S608
+FIXED: Final = ("position", "digest", "request", "reference")
+"""Columns that never change, so that an update leaves their index alone."""
+REFERENCE_BITS: Final = 1 << 23
+"""Size of the filter of known references: 1 MB."""
+
+
+@cache
+def _put_statement(lines: int) -> str:
+    """Return the statement that writes a number of lines.
+
+    One statement is one transaction, and one wait for the interpreter's lock, whatever its number of lines.
+    """
+    columns = (*COLUMNS, "checksum")
+    values = ", ".join([f"({', '.join('?' * len(columns))})"] * lines)
+    updates = ", ".join(f"{name} = excluded.{name}" for name in columns if name not in FIXED)
+    return f"INSERT INTO lines ({', '.join(columns)}) VALUES {values} ON CONFLICT (position) DO UPDATE SET {updates}"  # noqa: S608
 
 
 class JournalFile:
@@ -66,7 +80,10 @@ class JournalFile:
         """Whether the file was created by this run, so that no line of it was sent before."""
         self._mutex = threading.Lock()
         self._pending: list[_Change] = []
-        self._turn: anyio.Lock | None = None
+        self._committed: anyio.Event | None = None
+        """Set when the commit that is under way has ended."""
+        self._known_references = bytearray(REFERENCE_BITS // 8)
+        """A filter: a reference whose bit is not set is in no line."""
         self._runner_lock: RunnerLock | None = None
         with journal_errors(path):
             try:
@@ -96,6 +113,7 @@ class JournalFile:
         for entry in self.entries():
             if entry.status not in STATUSES:
                 raise JournalError(f"the journal {str(self.path)!r} is damaged at line {entry.position}: {ADVICE}")
+            self._note_reference(entry.reference)
 
     @classmethod
     def temporary(cls) -> Self:
@@ -149,12 +167,12 @@ class JournalFile:
         mark = hashlib.blake2b(credentials.token.encode(), key=salt.encode(), digest_size=8).hexdigest()
         if self._fact("token", mark) != mark:
             log.warning("the journal %s was run with another token before; is it the same account?", self.path)
-            self._write("UPDATE facts SET value = ? WHERE name = 'token'", [(mark,)])
+            self._write("UPDATE facts SET value = ? WHERE name = 'token'", [mark])
 
     def _fact(self, name: str, default: str) -> str:
         rows = self._rows("SELECT value FROM facts WHERE name = ?", name)
         if not rows:
-            self._write("INSERT INTO facts VALUES (?, ?)", [(name, default)])
+            self._write("INSERT INTO facts VALUES (?, ?)", [name, default])
         return rows[0][0] if rows else default
 
     # ---------------------------------------------------------------- writing
@@ -163,39 +181,48 @@ class JournalFile:
         """Write a line in its current state, and wait until it is on disk."""
         row = _row(entry)
         change = _Change((*row, checksum(row)))
+        self._note_reference(entry.reference)
         self._pending.append(change)
-        if self._turn is None:
-            self._turn = anyio.Lock()
-        async with self._turn:
-            if change.is_written:
-                return
-            batch, self._pending = self._pending, []
-            try:
-                await anyio.to_thread.run_sync(self._commit, batch)
-            except BaseException:  # The next task of the group writes the others.
-                self._pending = [other for other in batch if other is not change] + self._pending
-                raise
+        while not change.is_written:
+            if self._committed is None:
+                await self._commit_pending(change)
+            else:
+                await self._committed.wait()
+
+    async def _commit_pending(self, change: "_Change") -> None:
+        """Write all lines that are pending. If that fails, *change* fails, and the next task writes the others."""
+        committed = self._committed = anyio.Event()
+        batch: list[_Change] = []
+        try:
+            await anyio.lowlevel.checkpoint()  # Others that come at the same time are written, too.
+            batch, self._pending = self._pending[: self._max_batch], self._pending[self._max_batch :]
+            await anyio.to_thread.run_sync(self._commit, batch)
+        except BaseException:
+            self._pending = [one for one in batch + self._pending if one is not change and not one.is_written]
+            raise
+        finally:
+            self._committed = None
+            committed.set()
+
+    @cached_property
+    def _max_batch(self) -> int:
+        """Maximum number of lines in a statement."""
+        return self._connection.getlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER) // (len(COLUMNS) + 1)
 
     def _commit(self, batch: "list[_Change]") -> None:
-        self._write(_PUT, [change.row for change in batch])
+        self._write(_put_statement(len(batch)), [value for change in batch for value in change.row])
         for change in batch:
             change.is_written = True
 
-    def _write(self, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
+    def _write(self, statement: str, values: Sequence[Any]) -> None:
+        """Execute a statement, in a transaction of its own."""
         with self._mutex, journal_errors(self.path):
             if identity(self.path) != self._identity:
                 raise JournalError(
                     f"the journal {str(self.path)!r} was moved, replaced or removed in its run: nothing more is "
                     "sent. Put it back, and run it again"
                 )
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                self._connection.executemany(statement, rows)
-                self._connection.execute("COMMIT")
-            except BaseException:
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
-                raise
+            self._connection.execute(statement, values)
 
     # ---------------------------------------------------------------- reading
 
@@ -209,10 +236,27 @@ class JournalFile:
 
         It depends on nothing else, so that an older copy of the journal gives the same one.
         """
-        return str(uuid5(UUID(self.id), f"{position}:{digest}"))
+        return str(uuid5(self._namespace, f"{position}:{digest}"))
+
+    @cached_property
+    def _namespace(self) -> UUID:
+        return UUID(self.id)
+
+    def _note_reference(self, reference: str) -> None:
+        index, bit = divmod(hash(reference) % REFERENCE_BITS, 8)
+        self._known_references[index] |= 1 << bit
+
+    def _may_know(self, reference: str) -> bool:
+        index, bit = divmod(hash(reference) % REFERENCE_BITS, 8)
+        return bool(self._known_references[index] & 1 << bit)
 
     def holder(self, reference: str) -> int | None:
-        """Return the position of the first line with a reference."""
+        """Return the position of the first line with a reference.
+
+        A new reference needs no query, which would wait for the commit that is under way.
+        """
+        if not self._may_know(reference):
+            return None
         rows = self._rows("SELECT min(position) FROM lines WHERE reference = ?", reference)
         position: int | None = rows[0][0]
         return position

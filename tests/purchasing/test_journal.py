@@ -1016,28 +1016,12 @@ def test_commit_that_fails(path, monkeypatch):
         Entry(position=position, digest="d", request="{}", reference=f"r-{position}", status="sending")
         for position in range(2)
     ]
-    real = ledger._connection
-
-    class Full:
-        """A connection whose disk is full at the first commit."""
-
-        is_full = True
-        in_transaction = property(lambda _: real.in_transaction)
-
-        def __getattr__(self, name: str) -> Any:
-            return getattr(real, name)
-
-        def execute(self, text: str, *values: Any) -> Any:
-            if text == "COMMIT" and Full.is_full:
-                Full.is_full = False
-                raise sqlite3.OperationalError("database or disk is full")
-            return real.execute(text, *values)
-
-    ledger._connection = Full()  # type: ignore[assignment]
+    entries[0].answer = "x" * 100_000
+    (pages,) = ledger._connection.execute("PRAGMA page_count").fetchone()
+    ledger._connection.execute(f"PRAGMA max_page_count = {pages + 1}")
     with pytest.raises(JournalError, match="full"):
         anyio.run(ledger.put, entries[0])
-    assert not real.in_transaction
-    ledger._turn = None  # of the loop that has ended
+    assert not ledger._connection.in_transaction
     anyio.run(ledger.put, entries[1])
     ledger.close()
     assert endpoints(path, "reference") == [("r-1",)]
