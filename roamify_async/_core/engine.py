@@ -2,10 +2,12 @@
 
 import logging
 from collections.abc import Awaitable, Callable
+from functools import cached_property
 from http import HTTPStatus
 from typing import Any, Final, Protocol, TypeVar
 
 import anyio
+import attrs
 from anyio.lowlevel import checkpoint_if_cancelled
 
 from roamify_async._http.capture import record
@@ -72,6 +74,12 @@ class Engine:
         self._limiter = limiter
         self._timeouts: dict[float | None, Timeouts] = {}
         """Timeouts of one attempt, by the timeout of the endpoint."""
+
+    @cached_property
+    def single_try(self) -> "Engine":
+        """A view of this engine that sends each request once."""
+        retries = attrs.evolve(self.settings.retries, tries=1)
+        return self.view(self.settings.changed(retries=retries))
 
     def view(self, settings: Settings, limiter: Limiter | None = None) -> "Engine":
         """Return an engine with other settings, and optionally another limiter, that shares everything else."""

@@ -84,9 +84,9 @@ class Claims:
         claim.users += 1
         try:
             was_held = claim.lock.locked()
-            with anyio.move_on_after(patience) as scope:
-                await claim.lock.acquire()
-            if scope.cancelled_caught:
+            if not was_held:
+                claim.lock.acquire_nowait()
+            elif not await _acquire(claim.lock, patience):
                 raise ConflictError(
                     f"a purchase with the reference {reference!r} is under way elsewhere; nothing was sent",
                     status=409,
@@ -101,6 +101,13 @@ class Claims:
             claim.users -= 1
             if not claim.users:
                 self._claims.pop(reference, None)
+
+
+async def _acquire(lock: anyio.Lock, patience: float) -> bool:
+    """Acquire a lock within *patience* seconds. Return whether it was acquired."""
+    with anyio.move_on_after(patience) as scope:
+        await lock.acquire()
+    return not scope.cancelled_caught
 
 
 class Memory:

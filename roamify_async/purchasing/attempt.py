@@ -264,9 +264,11 @@ class Attempt(Generic[ResponseT, BookedT]):
         found: list[LookUpResult[BookedT]] = []
 
         async def check() -> None:
-            once = self.engine.view(settings.changed(retries=attrs.evolve(settings.retries, tries=1)))
             try:
-                await (self.reconciliation.check(once, self.request) if self._check is None else self._check())
+                if self._check is None:
+                    await self.reconciliation.check(self.engine.single_try, self.request)
+                else:
+                    await self._check()
             except (PackageNotFoundError, ValueError) as error:
                 refusal.append(error)
             except RoamifyError as error:
@@ -278,13 +280,19 @@ class Attempt(Generic[ResponseT, BookedT]):
         calls: list[Callable[[], Awaitable[None]]] = []
         calls += [check] if settings.check_packages else []
         calls += [look_up] if look else []
-        if len(calls) == 1:
-            await calls[0]()
+        if len(calls) == 1 or self._is_check_known():
+            for call in calls:
+                await call()
         else:
             raise_first(await gather(lambda call: call(), calls))
         if found and len(found[0].ours) > 1:
             log.warning("several orders under the reference %s: %s", self.reference, ids(found[0].ours))
         return next(iter(found), None), next(iter(refusal), None)
+
+    def _is_check_known(self) -> bool:
+        """Return whether the check needs no request of its own: all lines of a bulk order share theirs."""
+        packages = self.request.packages()
+        return self._check is not None or all(self.engine.memory.package(one) is not None for one in packages)
 
     async def _send(self) -> Step[ResponseT, BookedT]:
         was_sent = self.send_state.first_sent_at is not None or self.machine.was_sent_before
@@ -338,14 +346,9 @@ class Attempt(Generic[ResponseT, BookedT]):
         return attrs.evolve(result, evidence=result.evidence + evidence)
 
     async def _search(self, *, until_answered: bool) -> LookUpResult[BookedT]:
-        engine = self._engine_of_polls()
+        engine = self.engine.single_try  # A poll that fails is repeated anyway, within the window.
         window = self.engine.settings.reconcile_window
         return await search(lambda: self._look(engine), window, until_answered=until_answered)
-
-    def _engine_of_polls(self) -> Engine:
-        """Return an engine that tries once: a poll that fails is repeated anyway, within the window."""
-        settings = self.engine.settings
-        return self.engine.view(settings.changed(retries=attrs.evolve(settings.retries, tries=1)))
 
     async def _find_near_matches(self) -> tuple[tuple[object, ...], RoamifyError | None]:
         """Return the latest purchases whose reference may be this one, changed by the server."""
@@ -363,7 +366,7 @@ class Attempt(Generic[ResponseT, BookedT]):
 
     async def _refresh(self, booked: Booked) -> BookedT | None:
         """Read a purchase until it is complete or the window has passed; return it as last seen."""
-        engine, last = self._engine_of_polls(), cast("BookedT | None", None)
+        engine, last = self.engine.single_try, cast("BookedT | None", None)
         async for _ in poll(self.engine.settings.reconcile_window):
             try:
                 last = await self.reconciliation.refresh(engine, self.request, booked.id) or last
