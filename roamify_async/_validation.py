@@ -108,7 +108,9 @@ def reference(_: object, field: Named, value: Any) -> None:
         raise ValueError(f"{field.name} must not begin or end with white space, as {value!r} does")
     if not unicodedata.is_normalized("NFC", value):
         raise ValueError(f"{field.name} must be in Unicode's normalization form NFC, which {value!r} is not")
-    if any(unicodedata.category(character) in {"Cc", "Cs"} for character in value):
+    if not (value.isascii() and value.isprintable()) and any(
+        unicodedata.category(character) in {"Cc", "Cs"} for character in value
+    ):
         raise ValueError(f"{field.name} must not contain control characters or lone surrogates, as {value!r} does")
     if len(value) > MAX_REFERENCE:
         raise ValueError(f"{field.name} must have at most {MAX_REFERENCE} characters, not {len(value)}")

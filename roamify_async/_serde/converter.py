@@ -214,9 +214,10 @@ def _write_time(moment: datetime) -> str:
     if moment.tzinfo is None:
         raise ValueError(f"{moment!r} has no time zone: pass tzinfo=UTC, or another zone")
     try:
-        return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        utc = moment if moment.tzinfo is UTC else moment.astimezone(UTC)
     except OverflowError:
         raise ValueError(f"{moment!r} is out of range in UTC") from None
+    return f"{utc.replace(tzinfo=None, microsecond=0).isoformat()}Z"
 
 
 @cache

@@ -17,6 +17,7 @@ from .fast_decoder import fast_decoder
 
 T = TypeVar("T")
 
+_to_json: Final = json.JSONEncoder(ensure_ascii=False).encode
 MAX_LOCATION: Final = 500
 """Length at which the address of a redirect is cut in a message."""
 
@@ -38,7 +39,7 @@ def encode(request: object, method: str, path: str) -> HttpRequest:
         path = re.sub(r"\{(\w+)\}", lambda match: quote(str(fields.pop(match.group(1))), safe=""), path)
     if method == "GET":
         return HttpRequest(method, path, encode_query(fields))
-    return HttpRequest(method, path, body=json.dumps(fields, ensure_ascii=False).encode())
+    return HttpRequest(method, path, body=_to_json(fields).encode())
 
 
 def encode_query(fields: Mapping[str, object]) -> str:

@@ -1,6 +1,5 @@
 """Orders of eSIMs and top-ups: requests, responses and states."""
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
@@ -60,9 +59,9 @@ def order_items(items: Iterable[OrderItem]) -> tuple[OrderItem, ...]:
 
 def count_packages(items: Iterable[OrderItem]) -> Mapping[str, int]:
     """Return the total quantity of each package in some items."""
-    counts: Counter[str] = Counter()
+    counts: dict[str, int] = {}
     for item in items:
-        counts[item.package_id] += item.quantity
+        counts[item.package_id] = counts.get(item.package_id, 0) + item.quantity
     return counts
 
 
@@ -70,15 +69,22 @@ def match_items(package_ids: Sequence[str], packages: Mapping[str, int]) -> Matc
     """Compare the packages of booked items with those of a request. An empty id means an unknown package."""
     if len(package_ids) != sum(packages.values()):
         return Match.NO
-    named = Counter(filter(None, package_ids))
-    if not named <= Counter(packages):
+    if not _is_part(package_ids, packages):
         return Match.NO
     return Match.YES if all(package_ids) else Match.UNKNOWN
 
 
+def _is_part(package_ids: Sequence[str], packages: Mapping[str, int]) -> bool:
+    """Return whether *packages* contain each named package as often."""
+    counts: dict[str, int] = {}
+    for package_id in filter(None, package_ids):
+        counts[package_id] = counts.get(package_id, 0) + 1
+    return all(count <= packages.get(package_id, 0) for package_id, count in counts.items())
+
+
 def falls_short(package_ids: Sequence[str], packages: Mapping[str, int]) -> bool:
     """Return whether booked items are only a part of a request."""
-    return len(package_ids) < sum(packages.values()) and Counter(filter(None, package_ids)) <= Counter(packages)
+    return len(package_ids) < sum(packages.values()) and _is_part(package_ids, packages)
 
 
 @attrs.frozen(eq=False, repr=False)

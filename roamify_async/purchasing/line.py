@@ -4,9 +4,9 @@ import hashlib
 import json
 import logging
 from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from decimal import Decimal
+from typing import Final
 
 import anyio
 import attrs
@@ -40,6 +40,8 @@ from .report import NO_REQUEST, line_of, request_of, write_error
 from .source import WrongItem
 
 log: logging.Logger = logging.getLogger("roamify_async")
+
+_to_sorted_json: Final = json.JSONEncoder(sort_keys=True).encode
 
 
 @attrs.frozen(kw_only=True)
@@ -84,7 +86,7 @@ def new_entry(file: JournalFile, position: int, request: CreateOrder | WrongItem
     """Return the entry of a new line. Its reference is created here if the caller gave none."""
     if isinstance(request, WrongItem):
         return _refused_entry(file, position, request)
-    text = json.dumps(unstructure(request), sort_keys=True)
+    text = _to_sorted_json(unstructure(request))
     digest = hashlib.sha256(text.encode()).hexdigest()[:32]
     reference = request.reference_id or file.reference_for(position, digest)
     return Entry(position=position, digest=digest, request=text, reference=reference, status="not_sent")
@@ -228,24 +230,12 @@ class _Purchase:
         entry, processor = self.entry, self.processor
         try:
             processor.claim(entry, self.request)
-            async with AsyncExitStack() as stack:
-                was_held = False
-                if self.request.reference_id is not None:
-                    hold = self.engine.memory.claims.hold(self.request.reference_id, processor.adapter.patience)
-                    was_held = await stack.enter_async_context(hold)
-                await self._limit_policy()
-                order = await processor.adapter.buy(
-                    self.engine,
-                    Line(
-                        request=attrs.evolve(self.request, reference_id=entry.reference),
-                        send_state=self.send_state,
-                        is_new=self.request.reference_id is None and processor.file.is_new,
-                        must_look=was_held or not processor.file.is_new,
-                        check=self._check,
-                        before_send=self._before_send,
-                        on_doubt=self._release,
-                    ),
-                )
+            if self.request.reference_id is None:
+                order = await self._buy(was_held=False)
+            else:
+                claims = self.engine.memory.claims
+                async with claims.hold(self.request.reference_id, processor.adapter.patience) as was_held:
+                    order = await self._buy(was_held=was_held)
         except JournalError:
             raise
         except RoamifyError as error:
@@ -263,6 +253,20 @@ class _Purchase:
         finally:
             processor.release(entry, self.request)
             self._release()
+
+    async def _buy(self, *, was_held: bool) -> Order:
+        await self._limit_policy()
+        file = self.processor.file
+        line = Line(
+            request=attrs.evolve(self.request, reference_id=self.entry.reference),
+            send_state=self.send_state,
+            is_new=self.request.reference_id is None and file.is_new,
+            must_look=was_held or not file.is_new,
+            check=self._check,
+            before_send=self._before_send,
+            on_doubt=self._release,
+        )
+        return await self.processor.adapter.buy(self.engine, line)
 
     async def _limit_policy(self) -> None:
         """Look up only, if the budget does not allow to send again what an earlier run may have sent."""

@@ -72,12 +72,13 @@ class Source:
 
     async def next(self) -> tuple[int, Any] | None:
         """Return the next position and request, or ``WrongItem``; ``None`` at the end."""
-        async with self._turn:
-            if not self._ready and not self._is_over:
-                await self._read_batch()
-            if self.is_stopped or not self._ready:
-                return None
-            return next(self._count), self._ready.popleft()
+        if not self._ready:
+            async with self._turn:
+                if not self._ready and not self._is_over:
+                    await self._read_batch()
+        if self.is_stopped or not self._ready:
+            return None
+        return next(self._count), self._ready.popleft()
 
     def stop(self, error: BaseException | None = None) -> None:
         """Read no more, and do not wait for the batch that is being read."""
