@@ -1,4 +1,4 @@
-"""How much more memory a bulk order with a journal takes when it has ten times as many lines.
+"""How much more memory, and CPU time a line, a bulk order with a journal takes when it has ten times as many lines.
 
     python -m benchmarks.lines
 
@@ -15,7 +15,7 @@ from .server import Serving
 
 
 def measure(server: Serving, scale: Scale) -> Iterator[Line]:
-    """Measure the peak of fresh processes, without references and with the caller's own."""
+    """Measure fresh processes, without references and with the caller's own."""
     for own in (False, True):
         ways = {
             str(count): partial(
@@ -23,10 +23,13 @@ def measure(server: Serving, scale: Scale) -> Iterator[Line]:
             )
             for count in scale.lines
         }
-        peaks = each(in_turns(ways, 1), "peak")
+        found = in_turns(ways, 1)
+        peaks, times = each(found, "peak"), each(found, "cpu")
         few, many = scale.lines
         told = f"bulk of {many:,} orders{' with references' * own}, peak memory / of {few:,}"
         yield Line(told, ratios(peaks, str(many), str(few)), goal=1.2)
+        told = f"bulk of {many:,} orders{' with references' * own}, CPU a line / of {few:,}"
+        yield Line(told, [ratio * few / many for ratio in ratios(times, str(many), str(few))], goal=1.1)
 
 
 if __name__ == "__main__":
