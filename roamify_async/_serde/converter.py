@@ -217,7 +217,7 @@ def _write_time(moment: datetime) -> str:
         utc = moment if moment.tzinfo is UTC else moment.astimezone(UTC)
     except OverflowError:
         raise ValueError(f"{moment!r} is out of range in UTC") from None
-    return f"{utc.replace(tzinfo=None, microsecond=0).isoformat()}Z"
+    return f"{utc.isoformat(timespec='seconds')[: -len('+00:00')]}Z"
 
 
 @cache
