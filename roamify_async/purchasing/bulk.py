@@ -197,7 +197,10 @@ async def _compare(file: JournalFile, source: Source) -> None:
                 f"the journal has {known} lines, but there are only {position} requests: it belongs to other requests"
             )
         entry, line = file.get(position), new_entry(file, *taken)
-        if entry is None or entry.digest == NO_REQUEST:
+        if entry is not None and entry.digest == NO_REQUEST:
+            file.remove(position)
+            entry = None
+        if entry is None:
             missing.append(line)
         elif entry.digest != line.digest:
             raise JournalError(f"line {position} differs from the journal's, which belongs to other requests")

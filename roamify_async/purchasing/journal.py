@@ -214,6 +214,10 @@ class JournalFile:
         for change in batch:
             change.is_written = True
 
+    def remove(self, position: int) -> None:
+        """Remove a line of which nothing was sent."""
+        self._write("DELETE FROM lines WHERE position = ?", [position])
+
     def _write(self, statement: str, values: Sequence[Any]) -> None:
         """Execute a statement, in a transaction of its own."""
         with self._mutex, journal_errors(self.path):
