@@ -38,7 +38,8 @@ async def handle(context: Context, request: web.BaseRequest) -> web.StreamRespon
         response = await _api(context, request, body)
     if isinstance(response, web.StreamResponse):
         return response
-    return to_aiohttp(request, response, compress=context.options.compress)
+    etags = context.options.etags and request.path.startswith("/api/")
+    return to_aiohttp(request, response, compress=context.options.compress, etags=etags)
 
 
 async def _api(context: Context, request: web.BaseRequest, body: bytes) -> Outcome:

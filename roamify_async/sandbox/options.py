@@ -372,6 +372,14 @@ class Options:
         validator=_BOOL,
         metadata=_documented("Whether long responses are compressed for clients that accept gzip."),
     )
+    etags: bool = field(
+        default=True,
+        validator=_BOOL,
+        metadata=_documented(
+            "Whether responses have weak ETags, and a GET whose `If-None-Match` has the current one is answered with a"
+            " 304 without a body."
+        ),
+    )
     faults: Sequence[Mapping[str, object]] = field(
         default=(),
         validator=and_(
@@ -483,6 +491,7 @@ class OptionsKw(TypedDict, total=False):
     policy_takes: float
     affiliate: str
     compress: bool
+    etags: bool
     faults: Sequence[Mapping[str, object]]
     low_balance: Decimal | str | int
     webhook_url: str | None

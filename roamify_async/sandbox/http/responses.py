@@ -1,9 +1,12 @@
 """Responses: their bodies, and how they are sent or cut off."""
 
+import hashlib
 import json
 import zlib
+from base64 import b64encode
 from contextlib import suppress
 from functools import cache
+from http import HTTPStatus
 from pathlib import Path
 from secrets import token_hex
 from typing import Final
@@ -14,6 +17,8 @@ from attrs import field, frozen
 from roamify_async.sandbox.data.encoding import Json, dumps
 
 JSON_TYPE: Final = "application/json; charset=utf-8"
+
+_DIGEST_LENGTH: Final = 27  # characters of the digest in an ETag, as in Express
 
 _GZIP_THRESHOLD: Final = 1024  # bytes
 _GZIP_WINDOW: Final = 31  # zlib's code for a window of 32 KB in the gzip format
@@ -58,15 +63,36 @@ def openapi(url: str) -> Response:
     return bare(_openapi_document() | {"servers": [{"url": url, "description": "this sandbox"}]})
 
 
-def to_aiohttp(request: web.BaseRequest, response: Response, *, compress: bool) -> web.Response:
-    """Return aiohttp's response, compressed if it is long and the client accepts gzip."""
+def to_aiohttp(request: web.BaseRequest, response: Response, *, compress: bool, etags: bool = False) -> web.Response:
+    """Return aiohttp's response, compressed if it is long and the client accepts gzip.
+
+    With *etags* it has a weak ETag, and is a 304 without a body if the client has this version, as in Express.
+    """
     headers = _headers(response)
     body = response.text.encode(errors="replace")
+    if etags and response.content_type == JSON_TYPE:
+        headers["ETag"] = etag = _etag(body)
+        if request.method == "GET" and response.status == HTTPStatus.OK and _has_version(request, etag):
+            del headers["Content-Type"]
+            return web.Response(status=HTTPStatus.NOT_MODIFIED, headers=headers)
     if compress and len(body) > _GZIP_THRESHOLD and "gzip" in request.headers.get("Accept-Encoding", ""):
         compressor = zlib.compressobj(level=1, wbits=_GZIP_WINDOW)
         body = compressor.compress(body) + compressor.flush()
         headers |= {"Content-Encoding": "gzip", "Vary": "Accept-Encoding"}
     return web.Response(status=response.status, body=body, headers=headers)
+
+
+def _etag(body: bytes) -> str:
+    digest = b64encode(hashlib.sha1(body, usedforsecurity=False).digest()).decode()[:_DIGEST_LENGTH]
+    return f'W/"{len(body):x}-{digest}"'
+
+
+def _has_version(request: web.BaseRequest, etag: str) -> bool:
+    """Return whether the client has the version with this ETag, by the weak comparison of RFC 9110."""
+    if "no-cache" in request.headers.get("Cache-Control", ""):
+        return False
+    known = [version.strip() for version in request.headers.get("If-None-Match", "").split(",")]
+    return "*" in known or any(version.removeprefix("W/") == etag.removeprefix("W/") for version in known)
 
 
 def abort(request: web.BaseRequest) -> web.StreamResponse:
