@@ -180,6 +180,11 @@ geography: Final = one_of("local", "regional", "global")
 """Accept only a ``Geography``."""
 
 
+def to_geography(value: str | None) -> str | None:
+    """Convert a ``Geography`` to lower case. Other values pass through, so that the validator can name the field."""
+    return value.lower() if isinstance(value, str) else value
+
+
 def path_segment(instance: object, field: Named, value: Any) -> None:
     """Accept only text that is one segment of a path."""
     text(instance, field, value)

@@ -145,6 +145,7 @@ class Endpoint(dual_method[P, T]):
             ``"data?"`` is ``data`` if the body is an envelope, else the body.
         timeout: Seconds for one attempt, if the endpoint needs more than the default.
         reconciliation: How a purchase is looked up; required for ``PURCHASE``.
+        prepare: Runs before the request is sent, and returns the request that is sent in its place.
         check: Runs after each response, and raises if the response reveals a wrong argument.
         recover: Runs after each failure, and returns the response if it can be read in another way, or raises.
         decode: Decodes a response whose content is not documented.
@@ -161,6 +162,7 @@ class Endpoint(dual_method[P, T]):
         data_path: str = "data",
         timeout: float | None = None,
         reconciliation: Reconciliation[Any, Any, T] | None = None,
+        prepare: Callable[["Engine", Any], Awaitable[object]] | None = None,
         check: Callable[["Engine", Any, T], Awaitable[None]] | None = None,
         recover: Callable[["Engine", Any, RoamifyError], Awaitable[T]] | None = None,
         decode: Callable[[HttpResponse], T] | None = None,
@@ -173,6 +175,7 @@ class Endpoint(dual_method[P, T]):
         self.data_path: str = data_path
         self.timeout: float | None = timeout
         self.reconciliation: Reconciliation[Any, Any, T] | None = reconciliation
+        self.prepare: Callable[[Engine, Any], Awaitable[object]] | None = prepare
         self.check: Callable[[Engine, Any, T], Awaitable[None]] | None = check
         self.recover: Callable[[Engine, Any, RoamifyError], Awaitable[T]] | None = recover
         self.decode: Callable[[HttpResponse], T] | None = decode

@@ -89,6 +89,8 @@ class Engine:
         """Send a request, and return its response. A purchase is made exactly once."""
         if endpoint.safety is Safety.PURCHASE:
             return await self._purchase(self, endpoint, request)
+        if endpoint.prepare is not None:
+            request = await endpoint.prepare(self, request)
         if endpoint.recover is None:
             return await self.exchange(endpoint, request)
         try:

@@ -2,7 +2,7 @@
 
 import logging
 from collections import OrderedDict
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -12,6 +12,7 @@ import anyio
 import attrs
 
 from roamify_async.errors import ConflictError, RoamifyError
+from roamify_async.models.country_names import Place
 from roamify_async.models.packages import Package
 
 from .concurrency import Limiter
@@ -122,6 +123,9 @@ class Memory:
         """References of recent purchases of this client, whatever became of them."""
         self.bought: Bounded[object] = Bounded(MAX_REFERENCES)
         """Requests by the reference under which something was booked, kept or not. A look-up may not show it yet."""
+        self.countries: dict[str, tuple[float, Sequence[Place]]] = {}
+        """Lists of countries by the path of their endpoint, each with the time until which it is used."""
+        self.countries_lock: anyio.Lock = anyio.Lock()
         self._packages: Bounded[tuple[float, Package]] = Bounded(MAX_PACKAGES)
         self._date: tuple[str, datetime] | None = None
 

@@ -1,5 +1,6 @@
 """Travel insurance, for citizens and residents of Saudi Arabia: products, orders, and policies."""
 
+from functools import partial
 from typing import Final
 
 from roamify_async._core.endpoint import ACTION, PURCHASE, Endpoint, Mode, Reconciliation, Resource
@@ -21,6 +22,7 @@ from roamify_async.models.insurance import (
 from roamify_async.models.policies import ApplyPolicy, GetPolicy, ListPolicies, Policy, PolicyStatus
 from roamify_async.purchasing.classify import is_api_404
 
+from .countries import remember_places, resolve_filters
 from .packages import nearest_ids, packages_not_found
 
 
@@ -79,6 +81,11 @@ async def _read_issued(engine: Engine, request: ApplyPolicy, failure: RoamifyErr
     raise failure
 
 
+async def _resolve_country(engine: Engine, request: ListInsurance) -> ListInsurance:
+    read = partial(engine.send, Insurance.countries, ListInsuranceCountries())
+    return await resolve_filters(request, partial(remember_places, engine, Insurance.countries.path, read))
+
+
 class Insurance(Resource[Mode]):
     """Travel insurance."""
 
@@ -88,8 +95,9 @@ class Insurance(Resource[Mode]):
     )  # fmt: skip
     """Return the countries for which insurance is sold."""
     packages: Final = Endpoint(
-        "GET", "/api/insurance/packages", ListInsurance, tuple[InsuranceProduct, ...], data_path="data.packages"
-    )
+        "GET", "/api/insurance/packages", ListInsurance, tuple[InsuranceProduct, ...],
+        data_path="data.packages", prepare=_resolve_country,
+    )  # fmt: skip
     """Return insurance products with their packages."""
     package: Final = Endpoint("GET", "/api/insurance/package", GetInsurance, InsuranceProduct)
     """Return the product of one package, without its other packages."""

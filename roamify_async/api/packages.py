@@ -24,6 +24,7 @@ from roamify_async._core.pagination import PagePrefetcher, RecentIds
 from roamify_async._validation import check, whole_number
 from roamify_async.errors import PackageNotFoundError, RoamifyError
 from roamify_async.models.countries import Country, ListCountries
+from roamify_async.models.country_names import Place
 from roamify_async.models.packages import (
     Catalogue,
     Destination,
@@ -34,7 +35,7 @@ from roamify_async.models.packages import (
     PackagePage,
 )
 
-from .countries import Countries
+from .countries import Countries, known_countries, resolve_country
 
 MAX_NEAREST: Final = 200
 """Number of packages of a destination in which similar ids are searched."""
@@ -46,12 +47,19 @@ async def _refuse_unknown_country(engine: Engine, request: ListPackages, page: P
     """Raise ``ValueError`` if a page is empty because its country does not exist."""
     if len(page) or request.page > 1 or (request.country is None and request.country_code is None):
         return
+    if _is_known(request, await known_countries(engine)):
+        return
     try:
-        countries = await engine.send(Countries.list, ListCountries())
+        countries = await engine.send(Countries.list, ListCountries())  # The other list may be older than the country.
     except RoamifyError:  # The page itself was read.
         return
     _refuse_unknown("country", request.country, {country.name for country in countries}, countries)
     _refuse_unknown("country_code", request.country_code, {country.code for country in countries}, countries)
+
+
+def _is_known(request: ListPackages, countries: Sequence[Place]) -> bool:
+    names, codes = {country.name for country in countries}, {country.code for country in countries}
+    return request.country in {None, *names} and request.country_code in {None, *codes}
 
 
 def _refuse_unknown(field: str, value: str | None, known: set[str], countries: tuple[Country, ...]) -> None:
@@ -140,7 +148,10 @@ def refuse_undated(packages: Iterable[Package], advice: str) -> None:
 class Packages(Resource[Mode]):
     """The catalogue of packages."""
 
-    page: Final = Endpoint("GET", "/api/esim/packages", ListPackages, PackagePage, check=_refuse_unknown_country)
+    page: Final = Endpoint(
+        "GET", "/api/esim/packages", ListPackages, PackagePage,
+        prepare=resolve_country, check=_refuse_unknown_country,
+    )  # fmt: skip
     """Return one page, in the server's order."""
 
     @dual_method
@@ -170,8 +181,9 @@ class Packages(Resource[Mode]):
         Args:
             page_size: Number of results per page.
             concurrency: Maximum number of pages that are requested ahead; by default that of the settings.
-            country: English name of a country, as in ``countries.list()``; for example ``"Greece"``.
-            country_code: Code of a country or region, as in ``countries.list()``; for example ``"GR"``.
+            country: English name of a country or region, as in ``countries.list()`` or another common one, in any case;
+                for example ``"Greece"``, ``"greece"`` or ``"USA"``.
+            country_code: Code of a country or region, as in ``countries.list()``, in any case; for example ``"GR"``.
             geography: ``"local"`` (single countries), ``"regional"`` or ``"global"``.
             days: Validity in days; for example ``7``.
             gbs: Data amount in GB; for example ``1`` or ``0.5``. Ignored by the server if *is_unlimited* is true.
@@ -209,8 +221,9 @@ class Packages(Resource[Mode]):
         Args:
             page_size: Number of results per page.
             concurrency: Maximum number of pages that are requested at once; by default that of the settings.
-            country: English name of a country, as in ``countries.list()``; for example ``"Greece"``.
-            country_code: Code of a country or region, as in ``countries.list()``; for example ``"GR"``.
+            country: English name of a country or region, as in ``countries.list()`` or another common one, in any case;
+                for example ``"Greece"``, ``"greece"`` or ``"USA"``.
+            country_code: Code of a country or region, as in ``countries.list()``, in any case; for example ``"GR"``.
             geography: ``"local"`` (single countries), ``"regional"`` or ``"global"``.
             days: Validity in days; for example ``7``.
             gbs: Data amount in GB; for example ``1`` or ``0.5``. Ignored by the server if *is_unlimited* is true.

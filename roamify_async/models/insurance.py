@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Final
 import attrs
 
 from roamify_async._serde.fields import json_name
-from roamify_async._validation import exactly_one, geography, optional, reference, text, whole_number
+from roamify_async._validation import exactly_one, geography, optional, reference, text, to_geography, whole_number
 
 from ._text import count, money, summary
 from ._value import Value
@@ -33,7 +33,7 @@ class ListInsuranceCountries(Value):
     See: https://docs.getroamify.com/insurance/countries/
     """
 
-    geography: str | None = attrs.field(default=None, validator=optional(geography))
+    geography: str | None = attrs.field(default=None, converter=to_geography, validator=optional(geography))
     """``"local"`` (one country), ``"regional"`` or ``"global"``."""
 
 
@@ -43,15 +43,16 @@ class ListInsurance(Value):
 
     Args:
         geography: Return only ``"local"``, ``"regional"`` or ``"global"`` products.
-        country: English name of a country, as in ``insurance.countries()``; for example ``"Saudi Arabia"``.
-        country_code: Code of a country, as in ``insurance.countries()``; for example ``"SA"``.
+        country: English name of a country, as in ``insurance.countries()`` or another common one, in any case; for
+            example ``"Saudi Arabia"``.
+        country_code: Code of a country, as in ``insurance.countries()``, in any case; for example ``"SA"``.
         package_id: Return only this package.
         day: Return only packages with exactly this validity in days.
 
     See: https://docs.getroamify.com/insurance/packages/
     """
 
-    geography: str | None = attrs.field(default=None, validator=optional(geography))
+    geography: str | None = attrs.field(default=None, converter=to_geography, validator=optional(geography))
     """``"local"`` (one country), ``"regional"`` or ``"global"``."""
     country: str | None = attrs.field(default=None, validator=optional(text))
     """English name of a country, as in ``insurance.countries()``."""

@@ -7,7 +7,7 @@ from typing import TypedDict
 import attrs
 
 from roamify_async._serde.fields import DISPLAY, HINT, SAME_OBJECT, json_name, without
-from roamify_async._validation import amount, flag, geography, optional, text, whole_number
+from roamify_async._validation import amount, flag, geography, optional, text, to_geography, whole_number
 
 from ._text import count, data, money, summary
 from ._value import Value
@@ -33,8 +33,9 @@ class ListPackages(Value):
         page: Number of the page, from 1.
         page_size: Number of results per page. Whether the server counts packages or destinations, and the maximum, are
             not documented.
-        country: English name of a country, as in ``countries.list()``; for example ``"Greece"``.
-        country_code: Code of a country or region, as in ``countries.list()``; for example ``"GR"``.
+        country: English name of a country or region, as in ``countries.list()`` or another common one, in any case;
+            for example ``"Greece"``, ``"greece"`` or ``"USA"``.
+        country_code: Code of a country or region, as in ``countries.list()``, in any case; for example ``"GR"``.
         geography: Return only ``"local"`` (single countries), ``"regional"`` or ``"global"`` packages.
         days: Return only packages with this validity in days; for example ``7``.
         gbs: Return only packages with this data amount in GB; for example ``1`` or ``0.5``. The server ignores it if
@@ -56,7 +57,7 @@ class ListPackages(Value):
     """English name of a country, as in ``countries.list()``."""
     country_code: str | None = attrs.field(default=None, validator=optional(text))
     """Code of a country or region, as in ``countries.list()``."""
-    geography: str | None = attrs.field(default=None, validator=optional(geography))
+    geography: str | None = attrs.field(default=None, converter=to_geography, validator=optional(geography))
     """``"local"`` (one country), ``"regional"`` or ``"global"``."""
     days: int | None = attrs.field(default=None, validator=optional(whole_number))
     """Validity in days."""
