@@ -32,6 +32,9 @@ def measure(server: Serving, scale: Scale) -> Iterator[Line]:
     yield Line(f"{told}, CPU / aiohttp + pydantic", ratios(cpu, "ours", "pydantic"), goal=1)
     yield Line(f"{told}, CPU / aiohttp + msgspec", ratios(cpu, "ours", "msgspec"))
     yield Line(f"{told}, CPU / httpx + pydantic", ratios(cpu, "ours", "httpx"))
+    costs = each(in_turns(_ways(server, scale, 0, once=read, more=ours.refreshed), scale.rounds), "cpu")
+    refresh = [(more - once) / 4 / once for more, once in zip(costs["more"], costs["once"], strict=True)]
+    yield Line(f"refresh of {scale.packages:,} packages that have not changed, CPU / list", refresh, goal=0.45)
     ways = _ways(server, scale, scale.latency, ours=read, bare=peers.bare, requests=peers.script)
     wall = each(in_turns(ways, scale.rounds_of_long_ones), "wall")
     told += f", {scale.latency} ms, wall"

@@ -12,6 +12,15 @@ async def listed(url: str, *, times: int = 1, **_: object) -> int:
         return sum([len(await roamify.packages.list()) for _ in range(times)])
 
 
+async def refreshed(url: str, *, times: int = 4, **_: object) -> int:
+    """Read the whole catalogue, and refresh it some times; return how many packages it has."""
+    async with AsyncRoamify("token", base_url=url) as roamify:
+        catalogue = await roamify.packages.list()
+        for _ in range(times):
+            catalogue = await roamify.packages.refresh(catalogue)
+        return len(catalogue)
+
+
 async def iterated(url: str) -> int:
     """Go over the whole catalogue; return its length."""
     async with AsyncRoamify("token", base_url=url) as roamify:

@@ -3,7 +3,8 @@
     python -m benchmarks.server --packages 28000
 
 The path says what is served: under ``/280000/20`` lies a catalogue of 280,000 packages, each answer 20 ms late. More
-packages than were rendered are the same ones again under other ids. No page says how many there are.
+packages than were rendered are the same ones again under other ids. No page says how many there are. Pages have ETags,
+and a client that has a page gets a 304.
 """
 
 import argparse
@@ -26,6 +27,8 @@ SIZE: Final = 50
 SEED: Final = 7
 PRICE: Final = 1.18
 HEAD: Final = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+PAGE_HEAD: Final = HEAD.removesuffix(b"\r\n") + b'ETag: W/"1"\r\n\r\n'
+UNCHANGED: Final = b'HTTP/1.1 304 Not Modified\r\nETag: W/"1"\r\n\r\n'
 NOW: Final = 4_000_000_000
 """When all orders were made, as the server says."""
 
@@ -45,9 +48,9 @@ def enveloped(text: str) -> bytes:
     return f'{{"status":"success","data":{text}}}'.encode()
 
 
-def framed(body: bytes) -> bytes:
+def framed(body: bytes, head: bytes = HEAD) -> bytes:
     """Put an answer's head before its body."""
-    return HEAD % len(body) + body
+    return head % len(body) + body
 
 
 class Shelf:
@@ -55,13 +58,15 @@ class Shelf:
 
     def __init__(self, packages: int) -> None:
         """Render so many packages."""
-        self._pages = [framed(body) for body in page_bodies(packages)]
+        self._pages = [framed(body, PAGE_HEAD) for body in page_bodies(packages)]
         self._empty = framed(enveloped('{"packages":[]}'))
 
-    def page(self, number: int, packages: int) -> bytes:
+    def page(self, number: int, packages: int, *, is_known: bool) -> bytes:
         """Return a page of the catalogue that has so many packages."""
         if number * SIZE > packages:
             return self._empty
+        if is_known:
+            return UNCHANGED
         copy, index = divmod(number - 1, len(self._pages))
         # Ids of the same length, so that the head still holds.
         return self._pages[index].replace(b'"esim-', b'"e%03d-' % copy) if copy else self._pages[index]
@@ -92,17 +97,18 @@ class Stub(asyncio.Protocol):
             body, self._data = self._data[end : end + size], self._data[end + size :]
             method, target, _ = head.split(b" ", 2)
             _, packages, late, path = target.split(b"/", 3)
-            whole = self._whole(method, path.decode(), body, int(packages))
+            is_known = b"If-None-Match" in head
+            whole = self._whole(method, path.decode(), body, int(packages), is_known=is_known)
             if late == b"0":
                 self._answer(whole)
             else:
                 asyncio.get_running_loop().call_later(int(late) / 1000, self._answer, whole)
 
-    def _whole(self, method: bytes, target: str, body: bytes, packages: int) -> bytes:
+    def _whole(self, method: bytes, target: str, body: bytes, packages: int, *, is_known: bool) -> bytes:
         path, _, query = target.partition("?")
         wanted = dict(pair.split("=") for pair in query.split("&")) if query else {}
         if "page" in wanted and "packageId" not in wanted:
-            return self._shelf.page(int(wanted["page"]), packages)
+            return self._shelf.page(int(wanted["page"]), packages, is_known=is_known)
         return framed(enveloped(json.dumps(answer(method, path, wanted, body))))
 
     def _answer(self, whole: bytes) -> None:

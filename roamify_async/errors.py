@@ -17,6 +17,7 @@
     │   ├── RateLimitError            429
     │   └── ServerError               5xx
     ├── DecodeError                   the response is not as documented
+    ├── CatalogueChangedError         the catalogue changed again and again while it was read
     ├── PurchaseInDoubtError          money may have moved
     ├── PurchaseFailedError           booked, and then cancelled, refunded or failed
     ├── EsimsNotReadyError            bought and paid, but not all eSIMs can be installed yet
@@ -268,6 +269,10 @@ class DecodeError(RoamifyError):
         self.problems = problems
         self.ids = ids
         self.garbled = garbled
+
+
+class CatalogueChangedError(RoamifyError):
+    """The catalogue changed again and again while it was read, so that packages may be missing. Read it again."""
 
 
 class PurchaseInDoubtError(RoamifyError):

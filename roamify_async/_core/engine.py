@@ -1,7 +1,7 @@
 """The engine: encodes requests, sends them, decides on retries, and decodes responses."""
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import cached_property
 from http import HTTPStatus
 from typing import Any, Final, Protocol, TypeVar
@@ -100,20 +100,38 @@ class Engine:
         return await endpoint.recover(self, request, failure)
 
     def prefetch(
-        self, fetch: Callable[[int], Awaitable[PageT]], page_size: int, concurrency: int | None
+        self,
+        fetch: Callable[[int, PageT | None], Awaitable[PageT]],
+        page_size: int,
+        concurrency: int | None,
+        known: Sequence[PageT] = (),
     ) -> PagePrefetcher[PageT]:
-        """Return a prefetcher, which requests several pages at once and returns them in order."""
-        window = PrefetchWindow(size=concurrency or self.settings.concurrency, page_size=page_size)
-        return PagePrefetcher(fetch, window, self.transport.spawn)
+        """Return a prefetcher, which requests several pages at once and returns them in order.
 
-    async def exchange(self, endpoint: Endpoint[..., T], request: object, send_state: SendState | None = None) -> T:
+        *known* are the pages of an earlier reading.
+        """
+        size = concurrency or self.settings.concurrency
+        window = PrefetchWindow(size=size, page_size=page_size, expected=len(known))
+        return PagePrefetcher(fetch, window, self.transport.spawn, known)
+
+    async def exchange(
+        self,
+        endpoint: Endpoint[..., T],
+        request: object,
+        send_state: SendState | None = None,
+        *,
+        etag: str | None = None,
+    ) -> T:
         """Send a request as often as its safety allows, and return the decoded response.
 
-        *send_state* records when the body may have left. Raises the failure of the last attempt.
+        *send_state* records when the body may have left. With *etag* the endpoint decodes a 304 too. Raises the failure
+        of the last attempt.
         """
         transport, settings = self.transport, self.settings
         transport.open()
         message = encode(request, endpoint.method, endpoint.path)
+        if etag is not None:
+            message = attrs.evolve(message, etag=etag)
         timeouts = self._timeouts_for(endpoint.timeout)
         clock = _Clock(settings, timeouts)
         tries, sent, error = 0, _STRENGTH[0], None
@@ -136,7 +154,7 @@ class Engine:
             if isinstance(outcome, HttpResponse):
                 self._observe(message, outcome, limiter)
             tries += 1
-            result = self._interpret(endpoint, outcome)
+            result = self._interpret(endpoint, message, outcome)
             if not isinstance(result, RoamifyError):
                 if log.isEnabledFor(logging.DEBUG):
                     log.debug("%s %s: %s", message.method, message.path, _text(outcome))
@@ -179,13 +197,14 @@ class Engine:
             self._timeouts[endpoint_timeout] = timeouts
         return timeouts
 
-    def _interpret(self, endpoint: Endpoint[..., T], outcome: AttemptResult) -> T | RoamifyError:
+    def _interpret(self, endpoint: Endpoint[..., T], message: HttpRequest, outcome: AttemptResult) -> T | RoamifyError:
         """Return the decoded response of an attempt, or its error."""
         if isinstance(outcome, NoResponse):
             error_class, text = _FAILURES[outcome.failure]
             host = self.transport.credentials.host
             return error_class(f"{text.format(host=host)}: {outcome.reason}", sent=outcome.sent)
-        if not is_success(outcome.status):
+        is_unchanged = outcome.status == HTTPStatus.NOT_MODIFIED and message.etag is not None
+        if not is_success(outcome.status) and not is_unchanged:
             return status_error(outcome)
         try:
             if endpoint.safety is not Safety.READ:

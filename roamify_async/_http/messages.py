@@ -22,6 +22,8 @@ class HttpRequest:
     """Percent-encoded query, without the question mark."""
     body: bytes | None = attrs.field(default=None, repr=False)
     """JSON; ``None`` for a request without a body."""
+    etag: str | None = attrs.field(default=None, repr=False)
+    """ETag of the version that the client has. The server may respond with a 304 if it is the current one."""
 
 
 @attrs.frozen
@@ -42,6 +44,12 @@ class HttpResponse:
     def request_id(self) -> str | None:
         """Identifier that the server or its gateway assigned to the request."""
         return self.headers.get("x-request-id") or self.headers.get("cf-ray")
+
+    @property
+    def etag(self) -> str | None:
+        """The ETag, unless it is not as RFC 9110 describes it."""
+        etag = self.headers.get("etag", "")
+        return etag if re.fullmatch(r'(W/)?"[!#-~]{1,200}"', etag) else None
 
     def retry_after(self, now: datetime | None = None) -> float | None:
         """Return the seconds of ``Retry-After``, in either of its forms (RFC 9110, section 10.2.3), or ``None``."""

@@ -177,7 +177,7 @@ class Transport:
                     f"{self.credentials.base_url}{request.path}{'?' * bool(request.query)}{request.query}", encoded=True
                 ),
                 data=payload,
-                headers=self._headers.get(agent) or self._headers_of(agent),
+                headers=self._headers_for(request, agent),
                 timeout=_timeout(timeouts),
                 allow_redirects=False,
                 raise_for_status=False,
@@ -190,6 +190,10 @@ class Transport:
                 return HttpResponse(response.status, headers, self._redacted(body))
         except Exception as error:  # noqa: BLE001 -- aiohttp raises unrelated classes, and none may leave
             return self._failure(error, payload, session, proxy or self._env_proxy)
+
+    def _headers_for(self, request: HttpRequest, agent: str | None) -> dict[str, str]:
+        headers = self._headers.get(agent) or self._headers_of(agent)
+        return headers if request.etag is None else {**headers, "If-None-Match": request.etag}
 
     def _headers_of(self, agent: str | None) -> dict[str, str]:
         headers = {

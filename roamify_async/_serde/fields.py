@@ -22,6 +22,10 @@ def json_name(name: str | None) -> dict[str, Any]:
     return {"json_name": name}
 
 
+INTERNAL: Final[dict[str, Any]] = {"json_name": None, "internal": True}
+"""Field metadata: the field never appears in JSON, not even in that of ``to_json``."""
+
+
 def without(*keys: str) -> dict[str, Any]:
     """Return field metadata that omits some keys of the objects in the field where they repeat the object around."""
     return {"without": keys}

@@ -49,7 +49,9 @@ def json_schema(cls: type[Any]) -> dict[str, Any]:
     properties: dict[str, Any] = {}
     required: list[str] = []
     for field in attrs.fields(cls):
-        key = names[field.name] or field.name
+        key = names[field.name]
+        if key is None:
+            continue
         schema = _schema(hints[field.name])
         if key == SAME_OBJECT:
             properties |= schema.get("properties", {})

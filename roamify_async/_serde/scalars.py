@@ -31,15 +31,19 @@ EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 def json_names(cls: type[Any], *, is_whole: bool = False) -> dict[str, str | None]:
     """Return the JSON names of the fields of an attrs class.
 
-    The name of a field that the API does not have is ``None``, or with *is_whole* that field in camelCase.
+    The name of a field that the API does not have is ``None``, or with *is_whole* that field in camelCase,
+    unless it is internal.
     """
 
     def camel_case(name: str) -> str:
         head, *rest = name.split("_")
         return head + "".join(map(str.capitalize, rest))
 
-    names = {field.name: field.metadata.get("json_name", camel_case(field.name)) for field in attrs.fields(cls)}
-    return {name: camel_case(name) if key is None and is_whole else key for name, key in names.items()}
+    def name(field: "attrs.Attribute[Any]") -> str | None:
+        key: str | None = field.metadata.get("json_name", camel_case(field.name))
+        return camel_case(field.name) if key is None and is_whole and "internal" not in field.metadata else key
+
+    return {field.name: name(field) for field in attrs.fields(cls)}
 
 
 def hint_hook(field: "attrs.Attribute[Any]") -> Any:

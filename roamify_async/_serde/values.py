@@ -25,7 +25,9 @@ def _write_object(target: type[Any], converter: cattrs.Converter) -> Any:
     """Return the unstructure hook of an attrs class. A field of the same object is merged into it."""
     names, fields = json_names(target, is_whole=True), attrs.fields_dict(target)
     overrides = {
-        name: override(rename=key, unstruct_hook=date_writer(fields[name]) or _without_writer(fields[name], converter))
+        name: override(omit=True)
+        if key is None
+        else override(rename=key, unstruct_hook=date_writer(fields[name]) or _without_writer(fields[name], converter))
         for name, key in names.items()
     }
     generated = make_dict_unstructure_fn(target, converter, **cast("dict[str, Any]", overrides))

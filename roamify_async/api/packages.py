@@ -2,10 +2,11 @@
 
 import difflib
 import re
-from collections.abc import AsyncGenerator, Awaitable, Iterable, Sequence
-from contextlib import aclosing, suppress
+from collections.abc import AsyncGenerator, Iterable, Sequence
+from contextlib import suppress
 from functools import partial
-from typing import Final, Unpack
+from http import HTTPStatus
+from typing import Final, TypeVar, Unpack, cast
 
 import attrs
 
@@ -20,22 +21,28 @@ from roamify_async._core.endpoint import (
     refuse_unknown_arguments,
 )
 from roamify_async._core.engine import Engine
-from roamify_async._core.pagination import PagePrefetcher, RecentIds
-from roamify_async._validation import check, whole_number
+from roamify_async._core.pagination import MAX_ROUNDS, PagePrefetcher, SeenIds, StaleGuard, changed, read_pages
+from roamify_async._http.messages import HttpResponse
+from roamify_async._serde.envelope import decode
+from roamify_async._validation import check, flag, whole_number
 from roamify_async.errors import PackageNotFoundError, RoamifyError
 from roamify_async.models.countries import Country, ListCountries
 from roamify_async.models.country_names import Place
 from roamify_async.models.packages import (
     Catalogue,
+    CatalogueSource,
     Destination,
     Filters,
     GetPackage,
     ListPackages,
     Package,
     PackagePage,
+    PageOutline,
 )
 
 from .countries import Countries, known_countries, resolve_country
+
+PageT = TypeVar("PageT", PackagePage, PageOutline)
 
 MAX_NEAREST: Final = 200
 """Number of packages of a destination in which similar ids are searched."""
@@ -171,16 +178,25 @@ class Packages(Resource[Mode]):
 
     @dual_iterator
     async def iter(
-        self: "Packages[Async]", *, page_size: int = 50, concurrency: int | None = None, **filters: Unpack[Filters]
+        self: "Packages[Async]",
+        *,
+        page_size: int = 50,
+        concurrency: int | None = None,
+        consistent: bool = False,
+        **filters: Unpack[Filters],
     ) -> AsyncGenerator[tuple[Package, ...], None]:
         """Iterate over all packages of a search, in the server's order.
 
-        Pages are requested ahead, and kept in memory only until they are consumed. A package that occurs twice within
-        two such windows is returned once.
+        Pages are requested ahead, and kept in memory only until they are consumed. Each package is returned once. If
+        packages are added meanwhile, none of the others is missing: all pages are read again if necessary, and packages
+        that were missed come last. If packages are removed meanwhile, others may be missing unless *consistent* is
+        true.
 
         Args:
             page_size: Number of results per page.
             concurrency: Maximum number of pages that are requested ahead; by default that of the settings.
+            consistent: Whether all pages are read again at the end, until two readings agree. Where the server supports
+                ETags, a page that has not changed costs only a response without a body.
             country: English name of a country or region, as in ``countries.list()`` or another common one, in any case;
                 for example ``"Greece"``, ``"greece"`` or ``"USA"``.
             country_code: Code of a country or region, as in ``countries.list()``, in any case; for example ``"GR"``.
@@ -191,36 +207,64 @@ class Packages(Resource[Mode]):
             package_id: Id of the only package to return.
 
         Raises:
+            CatalogueChangedError: The catalogue changed again and again, so that packages may be missing.
             RoamifyError: A page could not be read. ``page`` has its number.
             ValueError: There are no packages for *country* or *country_code*. The message names the nearest ones.
 
         See: https://docs.getroamify.com/esims/packages/
         """
-        window = concurrency or self.engine.settings.concurrency
-        recent = RecentIds(2 * window)
-        pages = self._pages(page_size, concurrency, filters)
-        batch: list[Package] = []
-        try:
-            while (page := await pages.next()) is not None and (new := recent.add(page.ids)):
-                batch += [package for key, package in page.by_id().items() if key in new]
-                if len(batch) >= MAX_BATCH or not pages.is_ready:
-                    yield tuple(batch)
-                    batch = []
-            yield tuple(batch)
-        finally:
-            await pages.aclose()
+        check("consistent", consistent, flag)
+        request = await self._search(page_size, concurrency, filters)
+        seen = SeenIds(2 * (concurrency or self.engine.settings.concurrency))
+        before: tuple[PageOutline, ...] | None = None
+        count = 0
+        for is_again in (False, *(MAX_ROUNDS * (True,))):
+            pages = self._pages(request, concurrency, before or ())
+            guard, count = StaleGuard(count), 0
+            outlines: list[PageOutline] = []
+            batch: list[Package] = []
+            try:
+                while (page := await pages.next()) is not None:
+                    count += 1
+                    new = seen.add(pages.ids)
+                    guard.count(is_new=bool(new))
+                    if new and isinstance(page, PackagePage):
+                        batch += [package for key, package in page.by_id().items() if key in new]
+                    if consistent or is_again:
+                        outlines.append(page.outline())
+                    if len(batch) >= MAX_BATCH or not pages.is_ready:
+                        yield tuple(batch)
+                        batch = []
+                yield tuple(batch)
+            finally:
+                await pages.aclose()
+            is_clean = not (is_again or consistent or seen.is_exact or pages.has_moved)
+            if is_clean or before == tuple(outlines):
+                return
+            before = tuple(outlines) if consistent or is_again else None
+            seen.recall()
+        raise changed()
 
     @dual_method
     async def list(
-        self: "Packages[Async]", *, page_size: int = 50, concurrency: int | None = None, **filters: Unpack[Filters]
+        self: "Packages[Async]",
+        *,
+        page_size: int = 50,
+        concurrency: int | None = None,
+        consistent: bool = False,
+        **filters: Unpack[Filters],
     ) -> Catalogue:
         """Return all packages of a search, each once and in the server's order.
 
-        A page that cannot be read raises its error. If the catalogue changes while it is read, packages may be missing.
+        A page that cannot be read raises its error. If packages are added meanwhile, none of the others is missing: all
+        pages are read again if necessary. If packages are removed meanwhile, others may be missing unless *consistent*
+        is true.
 
         Args:
             page_size: Number of results per page.
             concurrency: Maximum number of pages that are requested at once; by default that of the settings.
+            consistent: Whether all pages are read again at the end, until two readings agree. Where the server supports
+                ETags, a page that has not changed costs only a response without a body.
             country: English name of a country or region, as in ``countries.list()`` or another common one, in any case;
                 for example ``"Greece"``, ``"greece"`` or ``"USA"``.
             country_code: Code of a country or region, as in ``countries.list()``, in any case; for example ``"GR"``.
@@ -231,34 +275,111 @@ class Packages(Resource[Mode]):
             package_id: Id of the only package to return.
 
         Raises:
+            CatalogueChangedError: The catalogue changed again and again, so that packages may be missing.
             RoamifyError: A page could not be read. ``page`` has its number.
             ValueError: There are no packages for *country* or *country_code*. The message names the nearest ones.
 
         See: https://docs.getroamify.com/esims/packages/
         """
-        packages: dict[str, Package] = {}
-        destinations: dict[str, Destination] = {}
-        async with aclosing(self._pages(page_size, concurrency, filters)) as pages:
-            while (page := await pages.next()) is not None:
-                known = len(packages)
-                for package in page:
-                    # A destination may be split over several pages.
-                    destination = package.destination
-                    package.destination = destinations.setdefault(destination.id, destination)
-                    packages.setdefault(package.package_id, package)
-                if len(packages) == known:
-                    break
-        return Catalogue(tuple(packages.values()))
+        check("consistent", consistent, flag)
+        request = await self._search(page_size, concurrency, filters)
+        return await self._read(request, (), concurrency, consistent=consistent)
 
-    def _pages(
+    @dual_method
+    async def refresh(
+        self: "Packages[Async]", catalogue: Catalogue, *, concurrency: int | None = None, consistent: bool = False
+    ) -> Catalogue:
+        """Read a catalogue again, and return it as it is now. Pages that have not changed are not transferred.
+
+        This requires that the server supports ETags; otherwise it is the same as ``list``. Packages of unchanged pages
+        are the same objects in both catalogues.
+
+        Args:
+            catalogue: The result of ``list`` or ``refresh``, whose filters and page size are used.
+            concurrency: Maximum number of pages that are requested at once; by default that of the settings.
+            consistent: As for ``list``.
+
+        Raises:
+            CatalogueChangedError: The catalogue changed again and again, so that packages may be missing.
+            RoamifyError: A page could not be read. ``page`` has its number.
+            ValueError: The catalogue was not read by ``list`` or ``refresh``.
+
+        See: https://docs.getroamify.com/esims/packages/
+        """
+        check("consistent", consistent, flag)
+        if concurrency is not None:
+            check("concurrency", concurrency, whole_number)
+        source = catalogue.source
+        if source is None:
+            raise ValueError(
+                "the catalogue was not read by packages.list() or refresh(), so that its search is unknown"
+            )
+        return await self._read(source.request, source.pages, concurrency, consistent=consistent)
+
+    async def _read(
+        self: "Packages[Async]",
+        request: ListPackages,
+        known: tuple[PackagePage, ...],
+        concurrency: int | None,
+        *,
+        consistent: bool,
+    ) -> Catalogue:
+        pages = await read_pages(partial(self._pages, request, concurrency), known, consistent=consistent)
+        return _merge(request, pages)
+
+    async def _search(
         self: "Packages[Async]", page_size: int, concurrency: int | None, filters: Filters
-    ) -> PagePrefetcher[PackagePage]:
+    ) -> ListPackages:
         if concurrency is not None:
             check("concurrency", concurrency, whole_number)
         refuse_unknown_arguments("packages.list", filters, Filters.__annotations__)
-        request = ListPackages(page_size=page_size, **filters)
+        return await resolve_country(self.engine, ListPackages(page_size=page_size, **filters))
 
-        def fetch(number: int) -> Awaitable[PackagePage]:
-            return self.engine.send(Packages.page, attrs.evolve(request, page=number))
+    def _pages(
+        self: "Packages[Async]", request: ListPackages, concurrency: int | None, known: Sequence[PageT]
+    ) -> PagePrefetcher[PackagePage | PageT]:
+        """Return a reading of all pages. Those of *known* that have not changed are returned as they are."""
 
-        return self.engine.prefetch(fetch, page_size, concurrency)
+        async def fetch(number: int, known: PackagePage | PageT | None) -> PackagePage | PageT:
+            etag = None if known is None else known.etag
+            page = await self.engine.exchange(_PAGE, attrs.evolve(request, page=number), etag=etag)
+            return cast("PackagePage | PageT", known) if page is None else page
+
+        return self.engine.prefetch(fetch, request.page_size, concurrency, known)
+
+
+def _decode_page(response: HttpResponse) -> PackagePage | None:
+    """Return a page with its ETag, or ``None`` if it has not changed."""
+    if response.status == HTTPStatus.NOT_MODIFIED:
+        return None
+    page = decode(response, PackagePage, Packages.page.data_path)
+    page.etag = response.etag
+    return page
+
+
+async def _check_page(engine: Engine, request: ListPackages, page: PackagePage | None) -> None:
+    if page is not None:
+        await _refuse_unknown_country(engine, request, page)
+
+
+_PAGE: Final = Endpoint(
+    Packages.page.method,
+    Packages.page.path,
+    ListPackages,
+    cast("type[PackagePage | None]", PackagePage),
+    check=_check_page,
+    decode=_decode_page,
+)
+"""A page with its ETag, or ``None`` in response to the ETag of the current version."""
+
+
+def _merge(request: ListPackages, pages: tuple[PackagePage, ...]) -> Catalogue:
+    """Return the catalogue of all pages. A destination that is split over several pages becomes one."""
+    packages: dict[str, Package] = {}
+    destinations: dict[str, Destination] = {}
+    for group in (group for page in pages for group in page.groups):
+        group.destination = destinations.setdefault(group.destination.id, group.destination)
+        for package in group.packages:
+            package.destination = group.destination
+            packages.setdefault(package.package_id, package)
+    return Catalogue(tuple(packages.values()), CatalogueSource(request, pages))

@@ -6,7 +6,7 @@ from typing import TypedDict
 
 import attrs
 
-from roamify_async._serde.fields import DISPLAY, HINT, SAME_OBJECT, json_name, without
+from roamify_async._serde.fields import DISPLAY, HINT, INTERNAL, SAME_OBJECT, json_name, without
 from roamify_async._validation import amount, flag, geography, optional, text, to_geography, whole_number
 
 from ._text import count, data, money, summary
@@ -33,8 +33,8 @@ class ListPackages(Value):
         page: Number of the page, from 1.
         page_size: Number of results per page. Whether the server counts packages or destinations, and the maximum, are
             not documented.
-        country: English name of a country or region, as in ``countries.list()`` or another common one, in any case;
-            for example ``"Greece"``, ``"greece"`` or ``"USA"``.
+        country: English name of a country or region, as in ``countries.list()`` or another common one, in any case; for
+            example ``"Greece"``, ``"greece"`` or ``"USA"``.
         country_code: Code of a country or region, as in ``countries.list()``, in any case; for example ``"GR"``.
         geography: Return only ``"local"`` (single countries), ``"regional"`` or ``"global"`` packages.
         days: Return only packages with this validity in days; for example ``7``.
@@ -211,6 +211,26 @@ class DestinationGroup(Value):
             package.destination = self.destination
 
 
+@attrs.frozen
+class PageOutline:
+    """What is needed of a page to recognize it when it is read again."""
+
+    ids: tuple[str, ...]
+    """The ids of the packages, in the server's order."""
+    counts: tuple[int, ...]
+    """Number of packages and number of destinations."""
+    etag: str | None = attrs.field(default=None, eq=False)
+    """ETag of the response, if there is one."""
+    total: int | None = attrs.field(default=None, eq=False)
+    """Number of results on all pages, if the server reports it."""
+    total_pages: int | None = attrs.field(default=None, eq=False)
+    """Number of pages, if the server reports it."""
+
+    def outline(self) -> "PageOutline":
+        """Return the outline itself."""
+        return self
+
+
 @attrs.define(kw_only=True, eq=False, repr=False)
 class PackagePage(Value):
     """One page of the catalogue. Iteration and ``len()`` refer to its packages."""
@@ -225,6 +245,8 @@ class PackagePage(Value):
     """Number of results on all pages, if the server reports it; not documented."""
     total_pages: int | None = attrs.field(default=None, metadata=HINT)
     """Number of pages, if the server reports it; not documented."""
+    etag: str | None = attrs.field(default=None, repr=False, eq=False, metadata=INTERNAL)
+    """ETag of the response, for a request that is answered only if the page has changed."""
 
     @property
     def packages(self) -> tuple[Package, ...]:
@@ -248,6 +270,10 @@ class PackagePage(Value):
         """Number of packages and number of destinations: ``page_size`` may refer to either."""
         return len(self), len(self.groups)
 
+    def outline(self) -> PageOutline:
+        """Return what is needed to recognize the page when it is read again."""
+        return PageOutline(self.ids, self.counts, self.etag, self.total, self.total_pages)
+
     @property
     def destinations(self) -> tuple[Destination, ...]:
         """The destinations of the page."""
@@ -266,12 +292,24 @@ class PackagePage(Value):
         return summary(self, self.page or "", count(len(self), "package"))
 
 
+@attrs.frozen
+class CatalogueSource:
+    """The search that a catalogue is the result of, and the pages that were read."""
+
+    request: ListPackages
+    """The search, with the page size."""
+    pages: tuple[PackagePage, ...] = attrs.field(repr=lambda pages: f"<{len(pages)}>")
+    """The pages, with their ETags."""
+
+
 @attrs.define(eq=False, repr=False)
 class Catalogue(Value):
     """All packages of a search, each once. Iteration and ``len()`` refer to its packages."""
 
     packages: tuple[Package, ...] = attrs.field(default=(), repr=lambda packages: f"<{len(packages)}>")
     """The packages, in the server's order."""
+    source: CatalogueSource | None = attrs.field(default=None, repr=False, eq=False, metadata=INTERNAL)
+    """The search and its pages, for ``packages.refresh``; ``None`` if the catalogue was not read by a client."""
 
     @property
     def destinations(self) -> tuple[Destination, ...]:

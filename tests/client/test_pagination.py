@@ -20,7 +20,7 @@ from roamify_async import (
     ServerError,
 )
 from roamify_async._core import pagination
-from roamify_async._core.pagination import PagePrefetcher, PrefetchWindow, RecentIds
+from roamify_async._core.pagination import PagePrefetcher, PrefetchWindow, SeenIds
 from roamify_async.api import packages
 from roamify_async.models.packages import Destination, DestinationGroup, Package, PackagePage
 from roamify_async.sandbox import Sandbox
@@ -104,22 +104,30 @@ def test_window_is_kept(pages, size):
     assert requested == list(range(1, len(requested) + 1))
 
 
-@given(st.lists(st.lists(st.sampled_from("abcdef"), max_size=4), max_size=12), st.integers(1, 4))
-def test_recent_ids(pages, most):
-    """An id is new if none of the last pages had it."""
-    recent = RecentIds(most)
+@given(st.lists(st.lists(st.sampled_from("abcdefgh"), max_size=4), max_size=12), st.integers(1, 4), st.integers(0, 3))
+def test_seen_ids(pages, most, least):
+    """An id is new if no page had it. Those of pages that are long past are known once an id is repeated."""
+    seen, known = SeenIds(most, least), set()
     for number, ids in enumerate(pages):
-        before = {one for page in pages[max(0, number - most) : number] for one in page}
-        assert recent.add(tuple(ids)) == set(ids) - before
+        recent = {one for page in pages[max(0, number - most) : number] for one in page}
+        was_exact = seen.is_exact
+        new = seen.add(tuple(ids))
+        if was_exact or recent & set(ids):
+            assert seen.is_exact
+            assert new == set(ids) - known
+        else:
+            assert new >= set(ids) - known
+        known |= set(ids)
 
 
-def test_recent_ids_of_one_page():
-    """``RecentIds(1)`` knows the last page only."""
-    recent = RecentIds(1)
-    assert recent.add(("a", "b", "a")) == {"a", "b"}
-    assert recent.add(("b", "c")) == {"c"}
-    assert recent.add(("a", "c")) == {"a"}
-    assert recent.add(("a", "c")) == set()
+def test_seen_ids_recalls():
+    """After ``recall`` all ids are known, however long ago they were read."""
+    seen = SeenIds(1, least=0)
+    for number in range(1000):
+        assert len(seen.add(tuple(f"{number}-{one}" for one in range(10)))) == 10
+    assert not seen.is_exact
+    seen.recall()
+    assert seen.add(("0-0", "500-3", "999-9", "new")) == {"new"}
 
 
 # ---------------------------------------------------------------- against the sandbox
@@ -202,11 +210,18 @@ async def test_refused_page_in_the_middle(fault):
 
 async def read(fetch, window: int = 4, size: int = 50):
     """Read pages ahead in the test's own loop."""
-    async with aclosing(
-        PagePrefetcher(fetch, PrefetchWindow(size=window, page_size=size), asyncio.get_running_loop().create_task)
-    ) as pages:
+    async with aclosing(prefetcher(fetch, window, size)) as pages:
         while (page := await pages.next()) is not None:
             yield page
+
+
+def prefetcher(fetch, window: int = 4, size: int = 50) -> PagePrefetcher[PackagePage]:
+    """Return a reading in the test's own loop."""
+    return PagePrefetcher(
+        lambda number, _: fetch(number),
+        PrefetchWindow(size=window, page_size=size),
+        asyncio.get_running_loop().create_task,
+    )
 
 
 async def test_refused_after_the_end():
@@ -246,7 +261,7 @@ async def test_is_ready():
             raise ServerError("broken", status=500)
         return page_of(*(f"{number}-{n}" for n in range(50)))
 
-    pages = PagePrefetcher(fetch, PrefetchWindow(size=4, page_size=50), asyncio.get_running_loop().create_task)
+    pages = prefetcher(fetch)
     assert not pages.is_ready
     ready = []
     for number in (1, 2, 3):

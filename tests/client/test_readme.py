@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
 TEXT = README.read_text("utf-8")
 PAGES = [README, ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
-PURCHASES = ROOT / "docs" / "explanation" / "purchases.md"
+EXPLANATIONS = [ROOT / "docs" / "explanation" / f"{name}.md" for name in ("purchases", "catalogue")]
 CODE = re.compile(r"```python\n(.*?)```", re.DOTALL)
 BLOCKS = CODE.findall(TEXT)
 TABLE = re.compile(r"(?<=<!-- calls -->\n).*?(?=<!-- /calls -->)", re.DOTALL)
@@ -40,10 +40,13 @@ def test_blocks_run(block, served):
     exec(compile(block, "README.md", "exec"), {"__name__": "readme"})
 
 
-def test_blocks_of_the_page_on_purchases_run(served):
-    """Each block of code in the page on purchases runs by itself."""
-    for block in CODE.findall(PURCHASES.read_text("utf-8")):
-        exec(compile(block, PURCHASES.name, "exec"), {"__name__": "purchases"})
+@pytest.mark.parametrize("page", EXPLANATIONS, ids=[page.stem for page in EXPLANATIONS])
+def test_blocks_of_explanations_run(page, served):
+    """Each block of code in these pages runs by itself."""
+    blocks = CODE.findall(page.read_text("utf-8"))
+    assert blocks
+    for block in blocks:
+        exec(compile(block, page.name, "exec"), {"__name__": page.stem})
 
 
 async def test_fastapi(served):
