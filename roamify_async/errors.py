@@ -28,16 +28,45 @@
 Wrong arguments raise ``TypeError`` or ``ValueError`` before anything is sent.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import wraps
 from types import MappingProxyType
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Final, Literal, ParamSpec, Self, cast
+
+P = ParamSpec("P")
 
 Sent = Literal["no", "maybe", "answered"]
 """How far a request got: not sent, possibly sent, or answered with a complete response."""
 
+IDENTITY: Final = (
+    *("sent", "method", "path", "page", "reference_id", "package_ids", "request_id"),
+    *("status", "code", "retry_after", "ids", "nearest"),
+)
+"""Attributes that ``args`` of an error contains, where it has them. They can be encoded as JSON."""
+
+
+def _takes_args(init: Callable[P, None]) -> Callable[P, None]:
+    """Let an ``__init__`` take what ``args`` holds: the message, and facts in a dictionary.
+
+    Task queues that store JSON, such as Celery, create an error again as ``type(error)(*error.args)``.
+    """
+    initialize = cast("Callable[..., None]", init)
+
+    @wraps(init)
+    def wrapper(self: Any, message: str = "", args: Mapping[str, Any] | None = None, /, **facts: Any) -> None:
+        for name, value in (args or {}).items():
+            facts.setdefault(name, tuple(cast("Iterable[object]", value)) if isinstance(value, list) else value)
+        initialize(self, message, **facts)
+
+    return cast("Callable[P, None]", wrapper)
+
 
 class RoamifyError(Exception):
-    """Base class of all errors of this library."""
+    """Base class of all errors of this library.
+
+    ``args`` are the message and a dictionary of facts that identify the request and the purchase. They can be encoded
+    as JSON, and ``type(error)(*error.args)`` has them again.
+    """
 
     sent: Sent
     """How far the request got: ``"no"`` if no byte of its body left, ``"maybe"`` if it may have left and no complete
@@ -55,6 +84,7 @@ class RoamifyError(Exception):
     request_id: str | None
     """Identifier that the server assigned to the request, for Roamify's support."""
 
+    @_takes_args
     def __init__(
         self,
         message: str = "",
@@ -76,9 +106,22 @@ class RoamifyError(Exception):
         self.package_ids = package_ids
         self.request_id = request_id
 
+    @property
+    def args(self) -> tuple[Any, ...]:
+        """The message, and a dictionary of the facts that are known."""
+        facts = {name: getattr(self, name, None) for name in IDENTITY}
+        return self._text(), {name: value for name, value in facts.items() if value is not None and value != ()}
+
+    @args.setter
+    def args(self, args: tuple[Any, ...]) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]
+        super().__init__(*args[:1])
+
+    def _text(self) -> str:
+        return str(super().args[0]) if super().args else ""
+
     def __str__(self) -> str:
         """Return the message and the facts of the request."""
-        message = str(self.args[0]) if self.args else ""
+        message = self._text()
         facts = ", ".join(self._facts())
         text = f"{message} [{facts}]" if facts else message
         # JSON may contain lone surrogates, which cannot be printed.
@@ -90,7 +133,7 @@ class RoamifyError(Exception):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle by class, message and attributes, since pickle passes no keyword arguments to ``__init__``."""
-        return _rebuild, (type(self), self.args, dict(self.__dict__))
+        return _rebuild, (type(self), super().args, dict(self.__dict__))
 
     def _facts(self) -> Iterator[str]:
         if self.method and self.path:
@@ -128,6 +171,7 @@ class TransportError(RoamifyError):
     last_try: Sent
     """How far the last attempt got."""
 
+    @_takes_args
     def __init__(self, message: str = "", *, sent: Sent = "no", **facts: Any) -> None:
         super().__init__(message, sent=sent, **facts)
         self.last_try = sent
@@ -141,7 +185,7 @@ class ConnectionLostError(TransportError):
     """The connection was closed before a complete response was received."""
 
 
-class RequestTimeoutError(TransportError, TimeoutError):
+class RequestTimeoutError(TransportError, TimeoutError):  # pyright: ignore[reportIncompatibleVariableOverride]
     """No complete response was received before the timeout."""
 
 
@@ -161,6 +205,7 @@ class APIStatusError(RoamifyError):
     retry_after: float | None
     """Seconds of the ``Retry-After`` header, if there is one."""
 
+    @_takes_args
     def __init__(
         self,
         message: str = "",
@@ -218,6 +263,7 @@ class PackageNotFoundError(NotFoundError):
     nearest: tuple[str, ...]
     """The most similar ids of the catalogue, if they could be determined."""
 
+    @_takes_args
     def __init__(
         self, message: str = "", *, nearest: tuple[str, ...] = (), status: int = 404, sent: Sent = "no", **facts: Any
     ) -> None:
@@ -253,6 +299,7 @@ class DecodeError(RoamifyError):
     garbled: bool
     """Whether the body is not JSON, for example truncated, or the page of a gateway."""
 
+    @_takes_args
     def __init__(
         self,
         message: str = "",
@@ -291,6 +338,7 @@ class PurchaseInDoubtError(RoamifyError):
     look_up_error: RoamifyError | None
     """The failure of the last look-up, if it failed."""
 
+    @_takes_args
     def __init__(
         self,
         message: str = "",
@@ -318,6 +366,7 @@ class PurchaseFailedError(RoamifyError):
     order: object
     """The order, as last read."""
 
+    @_takes_args
     def __init__(self, message: str = "", *, order: object = None, sent: Sent = "answered", **facts: Any) -> None:
         super().__init__(message, sent=sent, **facts)
         self.order = order
@@ -333,6 +382,7 @@ class EsimsNotReadyError(RoamifyError):
     failures: Mapping[str, RoamifyError]
     """The errors of the other eSIMs, by eSIM id."""
 
+    @_takes_args
     def __init__(
         self,
         message: str = "",

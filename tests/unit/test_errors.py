@@ -1,6 +1,7 @@
 """Errors are values: their tree is the documented one, and each survives pickling with all its facts."""
 
 import copy
+import json
 import pickle
 import re
 
@@ -9,6 +10,7 @@ import pytest
 import roamify_async
 from roamify_async import errors
 from roamify_async.errors import (
+    IDENTITY,
     APIStatusError,
     BadRequestError,
     ConnectError,
@@ -111,7 +113,8 @@ def test_pickle(kind):
     for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
         back = pickle.loads(pickle.dumps(error, protocol))
         assert type(back) is kind
-        assert back.args == error.args == ("it went wrong",)
+        assert back.args == error.args
+        assert back.args[0] == "it went wrong"
         assert known(back) == known(error)
         assert back.__notes__ == ["look it up"]
         assert (str(back), repr(back)) == (str(error), repr(error))
@@ -129,6 +132,30 @@ def test_copy(kind):
         assert known(copied) == known(error)
         copied.with_facts(page=10)
         assert error.page == 9
+
+
+@pytest.mark.parametrize("kind", CLASSES)
+def test_args(kind):
+    """The class and the ``args`` suffice to identify a request and a purchase, also after a way through JSON."""
+    error = full(kind)
+    for args in (error.args, json.loads(json.dumps(error.args))):
+        back = type(error)(*args)
+        assert (str(back), repr(back)) == (str(error), repr(error))
+        assert {name: vars(back)[name] for name in IDENTITY if name in vars(error)} == {
+            name: value for name, value in vars(error).items() if name in IDENTITY
+        }
+        assert back.reference_id == "my-ref"
+        assert back.package_ids == ("esim-a", "esim-b")
+        assert back.args == error.args
+
+
+def test_args_follow_the_attributes():
+    """Facts that are learnt later are in ``args``, and those that are unknown are not."""
+    error = RoamifyError("gone")
+    assert error.args == ("gone", {"sent": "no"})
+    error.with_facts(reference_id="my-ref", sent="maybe")
+    assert error.args == ("gone", {"sent": "maybe", "reference_id": "my-ref"})
+    assert type(error)(*error.args, path="/p").path == "/p"
 
 
 def test_pickle_of_a_doubt():
@@ -156,7 +183,7 @@ def test_esims_that_are_not_ready():
 def test_empty_message():
     """An error needs no message."""
     for error in (RoamifyError(), DecodeError(), PurchaseInDoubtError()):
-        assert (str(error), error.args) == ("", ("",))
+        assert (str(error), error.args) == ("", ("", {"sent": error.sent}))
     assert str(APIStatusError(status=402)) == " [402]"
     emptied = RoamifyError("gone")
     emptied.args = ()
