@@ -48,6 +48,7 @@ class Changes(TypedDict, total=False):
     reconcile_window: Seconds
     look_first: bool
     check_packages: bool
+    max_response_size: int
     on_doubt: OnDoubt
     proxy: str | None
     user_agent: str | None
@@ -97,6 +98,7 @@ class _Client(Generic[Mode]):
             reconcile_window: Seconds for which a purchase in doubt is looked up.
             look_first: Whether a reference is looked up before anything is sent.
             check_packages: Whether packages are checked before they are bought.
+            max_response_size: Maximum size of a response in bytes, counted after decompression.
             on_doubt: What to do about a purchase in doubt.
             proxy: URL of an HTTP proxy.
             user_agent: Value of the ``User-Agent`` header.

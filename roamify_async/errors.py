@@ -5,7 +5,8 @@
     ├── TransportError
     │   ├── ConnectError              not connected; nothing was sent
     │   ├── ConnectionLostError       no complete response was received
-    │   └── RequestTimeoutError       no complete response in time; also a TimeoutError
+    │   ├── RequestTimeoutError       no complete response in time; also a TimeoutError
+    │   └── ResponseTooLargeError     the response is larger than max_response_size
     ├── APIStatusError                any other status: 3xx, 402, 405, 408, ...
     │   ├── BadRequestError           400
     │   ├── AuthenticationError       401
@@ -187,6 +188,10 @@ class ConnectionLostError(TransportError):
 
 class RequestTimeoutError(TransportError, TimeoutError):  # pyright: ignore[reportIncompatibleVariableOverride]
     """No complete response was received before the timeout."""
+
+
+class ResponseTooLargeError(TransportError):
+    """The response is larger than ``Settings(max_response_size=)``, counted after decompression. It was not read."""
 
 
 class APIStatusError(RoamifyError):

@@ -25,6 +25,9 @@ PRODUCTION: Final = "https://api.getroamify.com"
 DEVELOPMENT: Final = "https://api-dev.getroamify.com"
 """Base URL of Roamify's development environment. Whether it needs a separate token is not documented."""
 
+MAX_RESPONSE_SIZE: Final = 64 * 2**20
+"""Default of ``Settings.max_response_size``."""
+
 OnDoubt = Literal["raise", "look_up", "look_up_then_resend"]
 """What to do if it is not known whether a purchase was booked; see ``Settings.on_doubt``."""
 
@@ -133,6 +136,8 @@ class Settings:
             unless the same client made the purchase before.
         check_packages: Check that packages exist before they are bought. Turn it off for packages that no catalogue
             lists.
+        max_response_size: Maximum size of a response in bytes, counted after decompression. Reading stops there, and
+            ``ResponseTooLargeError`` is raised; a purchase is then looked up.
         on_doubt: What to do if it is not known whether a purchase was booked. ``"raise"`` raises
             ``PurchaseInDoubtError``. ``"look_up"`` looks it up for ``reconcile_window`` seconds, and then raises it if
             the order is not found. ``"look_up_then_resend"`` sends it again in that case, which is safe only if
@@ -161,6 +166,8 @@ class Settings:
     """Whether a reference that the caller passes is looked up before anything is sent."""
     check_packages: bool = attrs.field(default=True, validator=flag)
     """Whether packages are checked before they are bought."""
+    max_response_size: int = attrs.field(default=MAX_RESPONSE_SIZE, validator=whole_number)
+    """Maximum size of a response in bytes, counted after decompression."""
     on_doubt: OnDoubt = attrs.field(default="look_up", validator=one_of(*get_args(OnDoubt)))
     """What to do about a purchase in doubt: raise, look it up, or look it up and send it again if it is not found."""
     proxy: str | None = attrs.field(default=None, repr=False, validator=optional(instance(str, "text")))

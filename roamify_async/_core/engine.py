@@ -19,6 +19,7 @@ from roamify_async.errors import (
     ConnectionLostError,
     DecodeError,
     RequestTimeoutError,
+    ResponseTooLargeError,
     RoamifyError,
     Sent,
     TransportError,
@@ -40,10 +41,12 @@ MIN_DEADLINE: Final = 120.0
 OVERLOADED: Final = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE})
 """Statuses that indicate an overloaded server."""
 _STRENGTH: Final[tuple[Sent, ...]] = ("no", "maybe", "answered")
-_FAILURES: Final[dict[str, tuple[type[TransportError], str]]] = {
+_FAILURES: Final[dict[str, tuple[type[TransportError | DecodeError], str]]] = {
     "connect": (ConnectError, "cannot connect to {host}"),
     "lost": (ConnectionLostError, "connection to {host} closed before a complete response was received"),
     "timeout": (RequestTimeoutError, "no complete response from {host} in time"),
+    "too_large": (ResponseTooLargeError, "{host} sent more than Settings(max_response_size=) allows"),
+    "coding": (DecodeError, "{host} sent a response in a coding that was not asked for"),
 }
 
 
@@ -150,6 +153,7 @@ class Engine:
                     agent=settings.user_agent,
                     proxy=settings.proxy,
                     send_state=send_state,
+                    max_size=settings.max_response_size,
                 )
             if isinstance(outcome, HttpResponse):
                 self._observe(message, outcome, limiter)

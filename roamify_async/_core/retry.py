@@ -21,6 +21,9 @@ TRANSIENT: Final = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, 
 PERMANENT: Final = frozenset({HTTPStatus.NOT_IMPLEMENTED, HTTPStatus.HTTP_VERSION_NOT_SUPPORTED})
 """Statuses from 500 after which another attempt would not succeed."""
 
+UNWANTED: Final = frozenset({"too_large", "coding"})
+"""Failures of a response that another attempt would receive again."""
+
 
 @attrs.frozen
 class Retry:
@@ -53,7 +56,7 @@ def may_repeat(safety: Safety, result: AttemptResult, *, readable: bool = True) 
             return safety is Safety.ACTION and result.status == HTTPStatus.TOO_MANY_REQUESTS
         return result.sent == "no"
     if not isinstance(result, HttpResponse):
-        return True
+        return result.failure not in UNWANTED
     if is_success(result.status):
         return not readable
     return result.status in TRANSIENT or (result.status >= 500 and result.status not in PERMANENT)  # noqa: PLR2004

@@ -69,7 +69,8 @@ class HttpResponse:
 class NoResponse:
     """A failed attempt: no complete response was received."""
 
-    failure: Literal["connect", "lost", "timeout"]
+    failure: Literal["connect", "lost", "timeout", "too_large", "coding"]
+    """``"too_large"`` and ``"coding"``: a response came, but is too large, or compressed in an unknown coding."""
     sent: Sent
     """``"no"`` only if it is certain that not one byte of the body had left."""
     reason: str

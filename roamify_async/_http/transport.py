@@ -1,7 +1,7 @@
 """Sends a request and returns a complete response or a failure. No other module of the client imports aiohttp.
 
-Exceptions of aiohttp do not leave this module. Failures are returned as values, so that no traceback contains frames
-with the Authorization header.
+Exceptions of aiohttp do not leave this module. Failures are returned as values, and what must pass, such as a
+cancellation, passes without the traceback inside aiohttp, whose frames hold the Authorization header.
 """
 
 import asyncio
@@ -21,11 +21,12 @@ from urllib.request import getproxies, proxy_bypass
 import aiohttp
 from aiohttp import ClientSession as ClientSession  # noqa: PLC0414 -- for the clients, whose checkers ask for it
 from aiohttp.abc import AbstractStreamWriter
+from aiohttp.http_exceptions import ContentEncodingError, DecompressSizeError
 from yarl import URL
 
 from roamify_async._version import __version__
 from roamify_async.errors import ConfigurationError
-from roamify_async.settings import Settings, Timeouts
+from roamify_async.settings import MAX_RESPONSE_SIZE, Settings, Timeouts
 
 from .credentials import MIN_REDACTED, Credentials
 from .messages import AttemptResult, HttpRequest, HttpResponse, NoResponse, SendState
@@ -46,6 +47,8 @@ NEVER_SENT: Final = (
 
 MAX_REASON: Final = 500
 """Maximum length of a reason in characters. Some reasons quote received data."""
+SLICE: Final = 2**20
+"""Size in bytes from which other tasks run between two pieces of a response."""
 
 
 class MarkedPayload(aiohttp.BytesPayload):
@@ -165,6 +168,7 @@ class Transport:
         agent: str | None = None,
         proxy: str | None = None,
         send_state: SendState | None = None,
+        max_size: int = MAX_RESPONSE_SIZE,
     ) -> AttemptResult:
         """Send a request once, and return its complete response or the failure."""
         session = self._opened()
@@ -184,7 +188,10 @@ class Transport:
                 proxy=proxy or self._env_proxy,
                 ssl=self._settings.ssl or True,
             ) as response:
-                body = await response.read()
+                body = await _read(response, max_size)
+                if body is None:
+                    response.close()
+                    return _too_large(max_size, f"with status {response.status} ")
                 redact = self.credentials.redact
                 headers = {name.lower(): redact(value) for name, value in response.headers.items()}
                 return HttpResponse(response.status, headers, self._redacted(body))
@@ -211,6 +218,10 @@ class Transport:
     def _failure(
         self, error: Exception, payload: MarkedPayload | None, session: aiohttp.ClientSession, proxy: str | None
     ) -> NoResponse:
+        if _has_cause(error, DecompressSizeError):  # aiohttp before 3.14 has a limit of its own for each piece.
+            return _too_large(2**25, "decompressed at once ")
+        if isinstance(error, aiohttp.ClientResponseError) and _has_cause(error, ContentEncodingError):
+            return NoResponse("coding", "answered", error.message)
         was_sent = not isinstance(error, NEVER_SENT) if payload is None else payload.was_sent
         reason = "the client was closed" if session.closed else f"{type(error).__name__}: {error}".removesuffix(": ")
         if proxy:
@@ -289,6 +300,46 @@ def _disown_all() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_disown_all)
+
+
+async def _read(response: aiohttp.ClientResponse, max_size: int) -> bytes | None:
+    """Return the body of a response, read in pieces and decompressed, or ``None`` if it is larger than *max_size*."""
+    content = response.content
+    pieces = [await content.readany()]
+    size = len(pieces[0])
+    while not content.at_eof():
+        if max(size, response.content_length or 0) > max_size:
+            return None
+        if size > SLICE:
+            await asyncio.sleep(0)  # What is decompressed from data that has arrived comes without waiting.
+        pieces.append(await content.readany())
+        size += len(pieces[-1])
+    if size > max_size:
+        return None
+    body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+    for trace in response._traces:  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+        await trace.send_response_chunk_received(response.method, response.url, body)
+    return body
+
+
+def _too_large(max_size: int, what: str) -> NoResponse:
+    return NoResponse("too_large", "maybe", f"the response {what}has more than {max_size} bytes")
+
+
+def _chain(error: BaseException, end: BaseException | None = None) -> list[BaseException]:
+    """Return an exception with its causes and contexts, up to *end*."""
+    found: list[BaseException] = []
+    left: list[BaseException | None] = [error]
+    while left:
+        one = left.pop()
+        if one is not None and one is not end and one not in found:
+            found.append(one)
+            left += [one.__cause__, one.__context__]
+    return found
+
+
+def _has_cause(error: BaseException, cause: type[Exception]) -> bool:
+    return any(isinstance(one, cause) for one in _chain(error))
 
 
 async def _close(connector: aiohttp.BaseConnector) -> None:

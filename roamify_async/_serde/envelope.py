@@ -23,6 +23,8 @@ MAX_LOCATION: Final = 500
 
 log: logging.Logger = logging.getLogger("roamify_async")
 
+DECOMPRESSED: Final = frozenset({"", "identity", "gzip", "deflate", "br", "zstd"})
+"""Values of ``Content-Encoding`` that the transport decodes."""
 DATA_OR_BODY: Final = "data?"
 """Data path of a response that is in ``data`` if the body is an envelope, and else is the body."""
 
@@ -63,7 +65,7 @@ def decode(response: HttpResponse, response_type: type[T], data_path: str, *, me
     try:
         value: Any = {} if _has_no_body(method, response) else parse(response.body)
     except ValueError as error:
-        raise _decode_error("the response is not JSON", str(error), response, garbled=True) from None
+        raise _not_json(response, str(error)) from None
     path = data_path
     if path == DATA_OR_BODY:
         path = "data" if _is_envelope(value) else ""
@@ -103,6 +105,14 @@ def _has_no_body(method: str, response: HttpResponse) -> bool:
 def _is_envelope(value: Any) -> bool:
     """Return whether a value is an envelope. Some resources, such as eSIMs, have their own key ``data``."""
     return value.__class__ is dict and "data" in value and value.get("status", "success") == "success"
+
+
+def _not_json(response: HttpResponse, problem: str) -> DecodeError:
+    coding = response.headers.get("content-encoding", "").strip().lower()
+    if coding in DECOMPRESSED:
+        return _decode_error("the response is not JSON", problem, response, garbled=True)
+    summary = f"the response is in a coding that was not asked for: {coding[:100]!r}"
+    return _decode_error(summary, problem, response, garbled=False)
 
 
 def _decode_error(summary: str, problems: str, response: HttpResponse, *, garbled: bool) -> DecodeError:

@@ -27,6 +27,7 @@ def test_defaults():
         "reconcile_window": 30,
         "look_first": True,
         "check_packages": True,
+        "max_response_size": 64 * 2**20,
         "on_doubt": "look_up",
         "proxy": None,
         "ssl": None,
