@@ -17,6 +17,16 @@ PATH_SAFE: Final = "/%:@!$&'()*+,;=~"
 """Characters that are not percent-encoded in a path. A percent sign is taken as the start of an escape."""
 
 
+class HiddenText(str):
+    """Text with a blank ``repr``, for local variables in the frames of other libraries, which tracebacks may show."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        """Return a placeholder."""
+        return "'***'"
+
+
 @attrs.frozen
 class Credentials:
     """A token and its base URL."""

@@ -28,7 +28,7 @@ from roamify_async._version import __version__
 from roamify_async.errors import ConfigurationError
 from roamify_async.settings import MAX_RESPONSE_SIZE, Settings, Timeouts
 
-from .credentials import MIN_REDACTED, Credentials
+from .credentials import MIN_REDACTED, Credentials, HiddenText
 from .messages import AttemptResult, HttpRequest, HttpResponse, NoResponse, SendState
 
 T = TypeVar("T")
@@ -171,7 +171,7 @@ class Transport:
         max_size: int = MAX_RESPONSE_SIZE,
     ) -> AttemptResult:
         """Send a request once, and return its complete response or the failure."""
-        session = self._opened()
+        session, handled = self._opened(), sys.exception()
         payload = None
         try:
             payload = None if request.body is None else MarkedPayload(request.body, send_state or SendState())
@@ -197,6 +197,9 @@ class Transport:
                 return HttpResponse(response.status, headers, self._redacted(body))
         except Exception as error:  # noqa: BLE001 -- aiohttp raises unrelated classes, and none may leave
             return self._failure(error, payload, session, proxy or self._env_proxy)
+        except BaseException as error:
+            _cut(error, handled)
+            raise
 
     def _headers_for(self, request: HttpRequest, agent: str | None) -> dict[str, str]:
         headers = self._headers.get(agent) or self._headers_of(agent)
@@ -204,7 +207,7 @@ class Transport:
 
     def _headers_of(self, agent: str | None) -> dict[str, str]:
         headers = {
-            "Authorization": f"Bearer {self.credentials.token}",
+            "Authorization": HiddenText(f"Bearer {self.credentials.token}"),
             "Accept": "application/json",
             "Content-Type": "application/json",
             "User-Agent": agent or AGENT,
@@ -336,6 +339,12 @@ def _chain(error: BaseException, end: BaseException | None = None) -> list[BaseE
             found.append(one)
             left += [one.__cause__, one.__context__]
     return found
+
+
+def _cut(error: BaseException, handled: BaseException | None) -> None:
+    """Remove the traceback of an exception and its contexts, except that of *handled*, which is the caller's."""
+    for one in _chain(error, handled):
+        one.__traceback__ = None
 
 
 def _has_cause(error: BaseException, cause: type[Exception]) -> bool:

@@ -5,11 +5,14 @@ import pickle
 import traceback
 import warnings
 from pathlib import Path
+from typing import Any
 
+import aiohttp
 import pytest
 
 import roamify_async
 from roamify_async import RoamifyError
+from roamify_async._http.transport import Transport
 
 TOKENS = (
     "roamify_sandbox_not_a_real_token",
@@ -18,10 +21,11 @@ TOKENS = (
     "whsec_sandbox_not_a_real_secret",
 )
 CLIENT = Path(roamify_async.__file__).parent
+AIOHTTP = Path(aiohttp.__file__).parent
 
 
 class Watch(logging.Handler):
-    """Collects the text of every log record and every error that is created."""
+    """Collects the text of every log record, every error that is created, and what cancels a request."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Watch the root logger at DEBUG, errors and warnings."""
@@ -29,7 +33,7 @@ class Watch(logging.Handler):
         self.setFormatter(logging.Formatter("%(name)s %(message)s"))
         self.texts: list[str] = []
         self.errors: list[RoamifyError] = []
-        make, show = RoamifyError.__init__, warnings.showwarning
+        make, show, send = RoamifyError.__init__, warnings.showwarning, Transport.send
 
         def creating(error: RoamifyError, *args: object, **kwargs: object) -> None:
             self.errors.append(error)
@@ -39,6 +43,14 @@ class Watch(logging.Handler):
             self.texts.append(str(message))
             show(message, *args, **kwargs)
 
+        async def sending(*args: Any, **kwargs: Any) -> Any:
+            try:
+                return await send(*args, **kwargs)
+            except BaseException as error:
+                self.texts += frames(error)
+                raise
+
+        monkeypatch.setattr(Transport, "send", sending)
         monkeypatch.setattr(RoamifyError, "__init__", creating)
         monkeypatch.setattr(warnings, "showwarning", showing)
 
@@ -55,17 +67,22 @@ class Watch(logging.Handler):
 
 
 def frames(error: BaseException | None) -> list[str]:
-    """Return the local variables in the library's frames of an error and its causes."""
+    """Return the local variables in the frames of the library and of aiohttp's client, of an error and its causes."""
     shown: list[str] = []
     while error is not None:
         for frame, _ in traceback.walk_tb(error.__traceback__):
-            path = Path(frame.f_code.co_filename)
-            if path.is_relative_to(CLIENT) and not {"sandbox", "tour"} & set(path.relative_to(CLIENT).parts):
+            if _is_watched(Path(frame.f_code.co_filename)):
                 shown += [
                     f"{frame.f_code.co_name} {name} = {safe_repr(value)}" for name, value in frame.f_locals.items()
                 ]
         error = error.__cause__ or error.__context__
     return shown
+
+
+def _is_watched(path: Path) -> bool:
+    if path.is_relative_to(CLIENT):
+        return not {"sandbox", "tour"} & set(path.relative_to(CLIENT).parts)
+    return path.is_relative_to(AIOHTTP) and not path.name.startswith("web")
 
 
 def safe_repr(value: object) -> str:

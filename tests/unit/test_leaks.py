@@ -1,11 +1,14 @@
 """The search for leaked tokens, which runs around every test, finds what it should."""
 
+import asyncio
 import logging
 
 import pytest
 from support.leaks import TOKENS, frames
+from support.servers import Raw
 
-from roamify_async import APIStatusError, ConfigurationError, RoamifyError
+from roamify_async import APIStatusError, AsyncRoamify, ConfigurationError, RoamifyError
+from roamify_async._http import transport
 from roamify_async._http.credentials import Credentials, Token, resolve_credentials
 
 
@@ -36,6 +39,25 @@ def test_watch_sees_frames():
         resolve_credentials(Token(f"{TOKENS[1]}\nX"), None, allow_http=False)
     assert any("problem" in frame for frame in frames(caught.value))
     assert not any(TOKENS[1] in frame for frame in frames(caught.value))
+
+
+async def test_watch_sees_cancelled_requests(no_token_shows, monkeypatch):
+    """A token in the frames of a request that is cancelled is found, in frames of aiohttp too."""
+    monkeypatch.setattr(transport, "_cut", lambda *_: None)
+    monkeypatch.setattr(transport, "HiddenText", str)
+    async with Raw(silence) as server, AsyncRoamify(TOKENS[1], base_url=server.url) as client:
+        call = asyncio.ensure_future(client.account.balance())
+        await server.came.wait()
+        call.cancel()
+        await asyncio.wait([call])
+    assert any(TOKENS[1] in text for text in no_token_shows.shown())
+    no_token_shows.texts.clear()
+
+
+async def silence(connection):
+    """Read a request and never respond."""
+    await connection.request()
+    await asyncio.Event().wait()
 
 
 def test_credentials_do_not_show_the_token():
