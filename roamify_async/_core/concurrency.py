@@ -35,6 +35,11 @@ class Limiter:
         self._is_adaptive = is_adaptive
         self._throttled_until: float | None = None
 
+    @property
+    def in_flight(self) -> int:
+        """Number of requests that hold a slot."""
+        return self._limit.borrowed_tokens
+
     def throttle(self, seconds: float | None) -> None:
         """Halve the limit for *seconds*, but at least ``MIN_THROTTLE``, since the server is overloaded."""
         if self._is_adaptive:

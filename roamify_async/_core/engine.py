@@ -157,6 +157,8 @@ class Engine:
                 )
             if isinstance(outcome, HttpResponse):
                 self._observe(message, outcome, limiter)
+            elif outcome.failure == "connect" and limiter.in_flight and self.memory.was_answered:
+                outcome = attrs.evolve(outcome, reason=f"{outcome.reason}; {_advice(settings, limiter)}")
             tries += 1
             result = self._interpret(endpoint, message, outcome)
             if not isinstance(result, RoamifyError):
@@ -175,7 +177,8 @@ class Engine:
                 readable=not (isinstance(error, DecodeError) and error.garbled),
             )
             if not isinstance(decision, Retry) or transport.state == "closed":
-                log.debug("%s %s: %s, after %d tries", message.method, message.path, _text(outcome), tries)
+                plural = "tries" if tries > 1 else "try"
+                log.debug("%s %s: %s, after %d %s", message.method, message.path, _text(outcome), tries, plural)
                 raise error
             log.info("%s %s: %s; again in %.2f s", message.method, message.path, _text(outcome), decision.delay)
             await anyio.sleep(decision.delay)
@@ -184,6 +187,7 @@ class Engine:
         return result
 
     def _observe(self, message: HttpRequest, response: HttpResponse, limiter: Limiter) -> None:
+        self.memory.was_answered = True
         record(message, response, self.transport.credentials.redact)
         self.memory.note_date(response.headers.get("date"))
         if response.status in OVERLOADED:
@@ -243,6 +247,13 @@ class _Clock:
     def limit(timeouts: Timeouts, left: float) -> Timeouts:
         """Return timeouts of an attempt that takes at most the remaining seconds."""
         return Timeouts(total=max(left, 0.001)).over(timeouts) if left < (timeouts.total or left) else timeouts
+
+
+def _advice(settings: Settings, limiter: Limiter) -> str:
+    return (
+        f"{limiter.in_flight} other requests are in flight, and the server may take no more connections: "
+        f"lower Settings(concurrency={settings.concurrency})"
+    )
 
 
 def _text(outcome: AttemptResult) -> str:

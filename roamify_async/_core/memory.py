@@ -5,12 +5,12 @@ from collections import OrderedDict
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
 from typing import Final, Generic, TypeVar
 
 import anyio
 import attrs
 
+from roamify_async._http.messages import parse_http_date
 from roamify_async.errors import ConflictError, RoamifyError
 from roamify_async.models.country_names import Place
 from roamify_async.models.packages import Package
@@ -117,6 +117,8 @@ class Memory:
     def __init__(self) -> None:
         self.limiter: Limiter | None = None
         """The limiter of all requests, created in the event loop at first use."""
+        self.was_answered: bool = False
+        """Whether the server has answered any request."""
         self.claims: Claims = Claims()
         self.doubts: Bounded[Doubt] = Bounded(MAX_DOUBTS)
         self.references: Bounded[None] = Bounded(MAX_REFERENCES)
@@ -169,10 +171,9 @@ class Memory:
         if self._date is None:
             return moment
         header, received = self._date
-        try:
-            sent = parsedate_to_datetime(header)
-        except (ValueError, TypeError, IndexError, OverflowError):  # The parser raises various exceptions.
+        sent = parse_http_date(header)
+        if sent is None:
             return moment
-        offset = (sent if sent.tzinfo else sent.replace(tzinfo=UTC)) - received
+        offset = sent - received
         # The header has a resolution of one second, so that small differences are not significant.
         return moment + offset if abs(offset) > timedelta(seconds=2) else moment

@@ -78,11 +78,11 @@ def decide(
     """
     if tries >= retries.tries or not may_repeat(safety, result, readable=readable):
         return Stop()
-    delay = result.retry_after() if isinstance(result, HttpResponse) else None
+    asked = result.retry_after() if isinstance(result, HttpResponse) else None
     if tries == 1 and isinstance(result, NoResponse) and result.failure == "lost":
         delay = 0.0  # Usually a keep-alive connection that the server closed; a new connection works at once.
-    if delay is None:
-        delay = backoff(tries, retries, chance())
+    else:  # A server that asks for no wait, or for one that is over, is still busy.
+        delay = max(asked or 0.0, backoff(tries, retries, chance()))
     return Retry(delay) if delay < time_left else Stop()
 
 

@@ -52,17 +52,27 @@ class HttpResponse:
         return etag if re.fullmatch(r'(W/)?"[!#-~]{1,200}"', etag) else None
 
     def retry_after(self, now: datetime | None = None) -> float | None:
-        """Return the seconds of ``Retry-After``, in either of its forms (RFC 9110, section 10.2.3), or ``None``."""
+        """Return the seconds of ``Retry-After``, in either of its forms (RFC 9110, section 10.2.3), or ``None``.
+
+        A date is compared with the ``Date`` of the response, since clocks differ, and with *now* if there is none.
+        """
         value = self.headers.get("retry-after", "").strip()
         if re.fullmatch(r"\d{1,9}(\.\d{1,9})?", value):
             return float(value)
-        try:
-            at = parsedate_to_datetime(value)
-        except (ValueError, TypeError, IndexError, OverflowError):  # The parser raises various exceptions.
+        at = parse_http_date(value)
+        if at is None:
             return None
-        if at.tzinfo is None:
-            at = at.replace(tzinfo=UTC)
-        return max(0.0, (at - (now or datetime.now(UTC))).total_seconds())
+        sent = parse_http_date(self.headers.get("date", "")) or now or datetime.now(UTC)
+        return max(0.0, (at - sent).total_seconds())
+
+
+def parse_http_date(text: str) -> datetime | None:
+    """Return the time of an HTTP header in UTC, or ``None`` if it cannot be parsed."""
+    try:
+        at = parsedate_to_datetime(text)
+    except (ValueError, TypeError, IndexError, OverflowError):  # The parser raises various exceptions.
+        return None
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
 @attrs.frozen

@@ -99,7 +99,7 @@ class Wire:
         self._outcomes = list(outcomes)
         self.timeouts: list[Timeouts] = []
 
-    async def __call__(self, request, timeouts, *, agent, proxy, send_state=None) -> AttemptResult:
+    async def __call__(self, request, timeouts, *, agent, proxy, send_state=None, max_size=0) -> AttemptResult:
         """Send."""
         self.timeouts.append(timeouts)
         return self._outcomes.pop(0) if len(self._outcomes) > 1 else self._outcomes[0]
