@@ -114,7 +114,7 @@ class Transport:
 
         Raises ``ConfigurationError`` after ``aclose``, after a fork, and in another event loop.
         """
-        loop = asyncio.get_running_loop()
+        loop = self._running_loop()
         if loop is self._loop and not self._closed and os.getpid() == self._pid:
             return
         if os.getpid() != self._pid:
@@ -126,6 +126,15 @@ class Transport:
                 f"{self.name} belongs to another event loop: make one in each loop (each asyncio.run)"
             )
         self._loop = loop
+
+    def _running_loop(self) -> asyncio.AbstractEventLoop:
+        try:
+            return asyncio.get_running_loop()
+        except RuntimeError:
+            raise ConfigurationError(
+                f"{self.name} needs a running asyncio event loop: call it in asyncio.run(), or in anyio.run() with the "
+                "asyncio backend. Under trio, use Roamify in a thread: await trio.to_thread.run_sync(...)"
+            ) from None
 
     def _opened(self) -> aiohttp.ClientSession:
         self.open()
@@ -156,8 +165,13 @@ class Transport:
             trace_configs=traces,
         )
         # aiohttp resends a GET or PUT once after a connection was closed. Here only the engine decides on retries.
-        if hasattr(session, "_retry_connection"):
-            session._retry_connection = False  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+        if not hasattr(session, "_retry_connection"):
+            session.detach()
+            raise ConfigurationError(
+                f"aiohttp {aiohttp.__version__} sends requests again by itself, and that cannot be turned off: "
+                "install another version, 3.13.3 or later"
+            )
+        session._retry_connection = False  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
         return session
 
     async def send(

@@ -1033,3 +1033,28 @@ async def test_dropped_with_a_callers_session():
         async with session.get(server.url) as response:
             assert response.status == 200
         assert server.connections == 1
+
+
+def test_without_an_event_loop():
+    """A call outside asyncio, as under trio, raises ``ConfigurationError``, which says what works there."""
+    client = AsyncRoamify(TOKEN)
+    for call in (client.account.balance, client.orders.list, client.__aenter__):
+        coroutine = call()
+        with pytest.raises(ConfigurationError, match="use Roamify in a thread"):
+            coroutine.send(None)
+
+
+async def test_aiohttp_that_resends(monkeypatch):
+    """A version of aiohttp that sends again by itself, and cannot be told not to, is refused before anything is sent."""
+
+    def old(**arguments: Any) -> aiohttp.ClientSession:
+        made = session(**arguments)
+        del made._retry_connection
+        return made
+
+    session = aiohttp.ClientSession
+    monkeypatch.setattr("roamify_async._http.transport.aiohttp.ClientSession", old)
+    async with Raw(answering(answer())) as server:
+        with pytest.raises(ConfigurationError, match=r"aiohttp .* sends requests again by itself"):
+            await outcome(server.url)
+        assert server.connections == 0
