@@ -10,6 +10,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any, Final, Literal, Protocol, cast
+from urllib.parse import urlsplit
 
 import attrs
 from attrs import validators
@@ -172,6 +173,32 @@ def seconds(value: Seconds) -> float:
 def optional_seconds(value: Seconds | None) -> float | None:
     """Convert to seconds. ``None`` is returned unchanged."""
     return None if value is None else seconds(value)
+
+
+def proxy_problem(url: str) -> str | None:
+    """Return what is wrong with the URL of a proxy, without its value, which may contain a password; or ``None``."""
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        return "cannot be parsed: it looks like http://user:password@127.0.0.1:3128, with special characters encoded"
+    if parts.scheme.startswith("socks"):
+        return "is a SOCKS proxy, and only HTTP proxies are supported"
+    if parts.scheme not in {"http", "https"} or not host:
+        return "must begin with http:// and name a host, like http://127.0.0.1:3128"
+    if parts.path not in {"", "/"} or parts.query or parts.fragment:
+        return "must end after the port; special characters of a password are percent-encoded"
+    if any(character.isspace() or not character.isprintable() for character in url):
+        return "must not contain white space or control characters"
+    return None
+
+
+def proxy(_: object, field: Named, value: Any) -> None:
+    """Accept only URLs of HTTP proxies. Messages do not contain the value."""
+    instance(str, "text")(_, cast("attrs.Attribute[Any]", field), value)
+    problem = proxy_problem(value)
+    if problem:
+        raise ValueError(f"{field.name} {problem}")
 
 
 Geography = Literal["local", "regional", "global"]

@@ -15,6 +15,7 @@ from ._validation import (
     optional,
     optional_seconds,
     positive,
+    proxy,
     rate,
     seconds,
     whole_number,
@@ -142,7 +143,8 @@ class Settings:
             ``PurchaseInDoubtError``. ``"look_up"`` looks it up for ``reconcile_window`` seconds, and then raises it if
             the order is not found. ``"look_up_then_resend"`` sends it again in that case, which is safe only if
             ``reconcile_window`` exceeds the time after which the server shows an order.
-        proxy: URL of an HTTP proxy. It may contain a password, and is not part of the ``repr``.
+        proxy: URL of an HTTP proxy, such as ``http://127.0.0.1:3128``. It may contain a password, with special
+            characters percent-encoded, and is not part of the ``repr``.
         ssl: An ``ssl.SSLContext``, or the path of a CA bundle, with which the server's certificate is verified.
         trust_env: Use the proxy of the environment variables ``HTTPS_PROXY``, ``HTTP_PROXY`` and ``NO_PROXY``.
         allow_http: Allow plain HTTP to other hosts than this machine, which exposes the token.
@@ -170,7 +172,7 @@ class Settings:
     """Maximum size of a response in bytes, counted after decompression."""
     on_doubt: OnDoubt = attrs.field(default="look_up", validator=one_of(*get_args(OnDoubt)))
     """What to do about a purchase in doubt: raise, look it up, or look it up and send it again if it is not found."""
-    proxy: str | None = attrs.field(default=None, repr=False, validator=optional(instance(str, "text")))
+    proxy: str | None = attrs.field(default=None, repr=False, validator=optional(proxy))
     """URL of an HTTP proxy."""
     ssl: SSLContext | None = attrs.field(
         default=None, converter=_ca, validator=optional(instance(SSLContext, "an SSLContext or a path"))

@@ -15,8 +15,6 @@ from collections.abc import Coroutine
 from contextlib import suppress
 from functools import lru_cache
 from typing import Any, Final, TypeVar, cast
-from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 from aiohttp import ClientSession as ClientSession  # noqa: PLC0414 -- for the clients, whose checkers ask for it
@@ -30,6 +28,7 @@ from roamify_async.settings import MAX_RESPONSE_SIZE, Settings, Timeouts
 
 from .credentials import MIN_REDACTED, Credentials, HiddenText
 from .messages import AttemptResult, HttpRequest, HttpResponse, NoResponse, SendState
+from .proxies import proxy_of_environment
 
 T = TypeVar("T")
 
@@ -144,7 +143,7 @@ class Transport:
             self._session = self._new_session()
             _open_instances.add(self)
             if self._settings.trust_env or (self._external is not None and self._external.trust_env):
-                self._env_proxy = _proxy_of_environment(self.credentials.base_url)
+                self._env_proxy = proxy_of_environment(self.credentials.base_url)
         return self._session
 
     def _new_session(self) -> aiohttp.ClientSession:
@@ -367,14 +366,6 @@ def _has_cause(error: BaseException, cause: type[Exception]) -> bool:
 
 async def _close(connector: aiohttp.BaseConnector) -> None:
     await connector.close()
-
-
-def _proxy_of_environment(url: str) -> str | None:
-    """Return the proxy for a URL from the environment. Unlike in aiohttp, ``.netrc`` is not read."""
-    parts = urlsplit(url)
-    if parts.hostname is None or proxy_bypass(parts.hostname):
-        return None
-    return getproxies().get(parts.scheme)
 
 
 @lru_cache

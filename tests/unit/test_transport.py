@@ -7,9 +7,11 @@ import os
 import ssl
 import warnings
 import zlib
+from base64 import b64decode
 from contextlib import asynccontextmanager
 from types import SimpleNamespace
 from typing import Any
+from urllib.parse import quote
 
 import aiohttp
 import pytest
@@ -18,9 +20,10 @@ from support.clients import QUICK
 from support.servers import Clock, Raw, answer, answering, basic, nobody, proxying
 from yarl import URL
 
-from roamify_async import AsyncRoamify, ConfigurationError, RoamifyError, Settings, Timeouts
+from roamify_async import APIStatusError, AsyncRoamify, ConfigurationError, OrderItem, Settings, Timeouts
 from roamify_async._http.credentials import Credentials
 from roamify_async._http.messages import HttpRequest, HttpResponse, NoResponse
+from roamify_async._http.proxies import proxy_of_environment
 from roamify_async._http.transport import AGENT, Transport
 from roamify_async.sandbox import Sandbox
 
@@ -746,12 +749,124 @@ async def test_proxy_is_not_there():
 )
 async def test_bad_proxy_urls(proxy):
     """An invalid proxy URL does not show its password in the error."""
-    settings = Settings(proxy=proxy)
-    async with AsyncRoamify(TOKEN, base_url="https://api.invalid", settings=settings) as client:
-        with pytest.raises(RoamifyError) as caught:
-            await client.with_settings(retries=QUICK.retries).account.balance()
+    with pytest.raises(ValueError, match="proxy") as caught:
+        Settings(proxy=proxy)
     assert PASSWORD not in str(caught.value)
-    assert PASSWORD not in repr(settings)
+    async with AsyncRoamify(TOKEN) as client:
+        with pytest.raises(ValueError, match="proxy") as caught:
+            client.with_settings(proxy=proxy)
+    assert PASSWORD not in str(caught.value)
+
+
+@pytest.mark.parametrize("path", ["settings", "environment"])
+@pytest.mark.parametrize(
+    ("proxy", "problem"),
+    [
+        ("socks5://127.0.0.1:1080", "SOCKS"),
+        ("socks5h://user:x@127.0.0.1:1080", "SOCKS"),
+        ("http://", "name a host"),
+        ("http://:3128", "name a host"),
+        ("ftp://127.0.0.1:21", "begin with http://"),
+        ("http://127.0.0.1:port", "cannot be parsed"),
+        ("http://127.0.0.1:99999", "cannot be parsed"),
+        ("http://127.0.0.1:3128/path", "end after the port"),
+    ],
+)
+async def test_unusable_proxies(monkeypatch, no_proxy_settings, proxy, problem, path):
+    """A proxy that cannot be used is refused, and no request bypasses it."""
+    async with Raw(answering(answer())) as server:
+        if path == "settings":
+            with pytest.raises(ValueError, match=problem):
+                Settings(proxy=proxy)
+            return
+        monkeypatch.setenv("http_proxy", proxy)
+        with pytest.raises(ConfigurationError, match=f"HTTP_PROXY .*{problem}"):
+            await outcome(server.url, settings=Settings(trust_env=True))
+        assert server.connections == 0
+
+
+def test_proxy_without_a_scheme():
+    """A proxy of the settings needs a scheme."""
+    with pytest.raises(ValueError, match=r"begin with http:// and name a host, like http://127\.0\.0\.1:3128"):
+        Settings(proxy="127.0.0.1:3128")
+
+
+async def test_proxy_of_the_environment_without_a_scheme(monkeypatch, no_proxy_settings):
+    """A proxy of the environment needs none, as in curl."""
+    async with Raw(answering(answer())) as server, Raw(proxying()) as proxy:
+        monkeypatch.setenv("http_proxy", proxy.url.removeprefix("http://"))
+        await outcome(server.url, settings=Settings(trust_env=True))
+        assert (len(proxy.requests), len(server.requests)) == (1, 1)
+
+
+@pytest.mark.parametrize("password", ["p@ss", "p:ss", "p#ss", "p/ss", "p%40ss", "päss?"])
+async def test_proxy_passwords(password):
+    """A percent-encoded password reaches the proxy decoded."""
+    async with Raw(answering(answer())) as server, Raw(proxying()) as proxy:
+        url = proxy.url.replace("//", f"//user:{quote(password, safe='')}@")
+        assert isinstance(await outcome(server.url, proxy=Settings(proxy=url).proxy), HttpResponse)
+        (asked,) = proxy.requests
+    given = asked.get("Proxy-Authorization").removeprefix("Basic ")
+    assert b64decode(given) in {f"user:{password}".encode(), f"user:{password}".encode("latin-1")}
+
+
+async def test_proxy_that_wants_a_password():
+    """A purchase that a proxy answers with 407 is refused, and not in doubt; it is sent once."""
+    async with Raw(answering(answer())) as server, Raw(proxying(answer(b"who are you?", 407))) as proxy:
+        settings = QUICK.changed(proxy=proxy.url, check_packages=False)
+        async with AsyncRoamify(TOKEN, base_url=server.url, settings=settings) as client:
+            with pytest.raises(APIStatusError, match="who are you") as caught:
+                await client.orders.create([OrderItem("p1")])
+        assert [request.line.split()[0] for request in proxy.requests] == ["POST"]
+        assert server.connections == 0
+    assert (type(caught.value), caught.value.status) == (APIStatusError, 407)
+
+
+@pytest.mark.parametrize(
+    ("url", "no_proxy", "bypassed"),
+    [
+        ("http://127.0.0.1", "127.0.0.0/8", True),
+        ("http://127.0.0.1", "10.0.0.0/8", False),
+        ("http://127.0.0.1", "127.0.0.1", True),
+        ("http://127.0.0.1:8080", "127.0.0.1:8080", True),
+        ("http://127.0.0.1:8080", "127.0.0.1:80", False),
+        ("http://127.0.0.1", "127.0.0.1:80", True),
+        ("https://[::1]", "::1", True),
+        ("https://[::1]", "[::1]:443", True),
+        ("https://[fd00::5]", "fd00::/8", True),
+        ("https://[fd00::5]", "10.0.0.0/8", False),
+        ("https://api.example.com", "*", True),
+        ("https://api.example.com", "a.org, *", True),
+        ("https://api.example.com", ".example.com", True),
+        ("https://api.example.com", "example.com", True),
+        ("https://example.com", ".example.com", True),
+        ("https://api.example.com", "*.example.com", True),
+        ("https://api.example.com", "a.org b.org API.Example.COM", True),
+        ("https://api.example.com:8443", "example.com:8443", True),
+        ("https://api.example.com", "example.com:8443", False),
+        ("https://api.example.com", "example.com:443", True),
+        ("https://badexample.com", "example.com", False),
+        ("https://api.example.com", "xapi.example.com", False),
+        ("https://api.example.com", "127.0.0.0/8", False),
+        ("https://api.example.com", ",. ,", False),
+        ("https://api.example.com", "", False),
+    ],
+)
+def test_no_proxy(monkeypatch, no_proxy_settings, url, no_proxy, bypassed):
+    """``NO_PROXY`` is read as curl and requests read it."""
+    for name in ("http_proxy", "https_proxy"):
+        monkeypatch.setenv(name, "http://proxy.invalid:3128")
+    monkeypatch.setenv("no_proxy", no_proxy)
+    assert proxy_of_environment(url) == (None if bypassed else "http://proxy.invalid:3128")
+
+
+async def test_no_proxy_of_the_environment(monkeypatch, no_proxy_settings):
+    """A host that ``NO_PROXY`` names is called without the proxy."""
+    async with Raw(answering(answer())) as server, Raw(proxying()) as proxy:
+        monkeypatch.setenv("http_proxy", proxy.url)
+        monkeypatch.setenv("no_proxy", "127.0.0.0/8")
+        await outcome(server.url, settings=Settings(trust_env=True))
+        assert (len(proxy.requests), len(server.requests)) == (0, 1)
 
 
 # ---------------------------------------------------------------- the caller's session
@@ -1045,7 +1160,7 @@ def test_without_an_event_loop():
 
 
 async def test_aiohttp_that_resends(monkeypatch):
-    """A version of aiohttp that sends again by itself, and cannot be told not to, is refused before anything is sent."""
+    """A version of aiohttp that sends again by itself, and cannot be told not to, is refused before it sends."""
 
     def old(**arguments: Any) -> aiohttp.ClientSession:
         made = session(**arguments)
