@@ -1,6 +1,7 @@
 """Receiver as a handler of aiohttp's web server, which is imported on use."""
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from .receiver import TOO_LARGE, Receiver
@@ -18,10 +19,19 @@ def aiohttp_handler(receiver: Receiver) -> "Callable[[web.Request], Awaitable[we
     from aiohttp import web
 
     async def handle(request: web.Request) -> web.Response:
-        if (request.content_length or 0) > receiver.limit:
-            response = TOO_LARGE
-        else:
-            response = await receiver.receive(await request.read(), request.headers.get(SIGNATURE_HEADER))
+        response = TOO_LARGE
+        if (request.content_length or 0) <= receiver.limit:
+            with suppress(web.HTTPRequestEntityTooLarge):
+                body = await _limited(request, receiver.limit).read()
+                response = await receiver.receive(body, request.headers.get(SIGNATURE_HEADER))
         return web.Response(body=response.body, status=response.status, content_type="application/json")
 
     return handle
+
+
+def _limited(request: "web.Request", limit: int) -> "web.Request":
+    """Return the request with the lower of its own limit and *limit*, whose body is read until it passes that."""
+    try:
+        return request.clone(client_max_size=min(limit, request.client_max_size or limit))
+    except RuntimeError:  # A middleware has read the body.
+        return request

@@ -1,10 +1,13 @@
 """The receiver as a handler of aiohttp's web server."""
 
 import asyncio
+import gzip
+import tracemalloc
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any
 
-from aiohttp import ClientSession, web
+from aiohttp import ClientError, ClientSession, web
 from support.deliveries import BODY, EVENT, SECRET, headers_of, patient
 from support.receivers import serve_aiohttp
 
@@ -21,6 +24,43 @@ async def test_announced_size_is_checked():
         assert b"413" in await reader.readline()
         writer.close()
         await writer.wait_closed()
+
+
+async def test_body_without_an_announced_size():
+    """A body whose size is not announced is read up to the limit only."""
+    app = web.Application(client_max_size=0)
+    app.router.add_post("/roamify", aiohttp_handler(Receiver(repr, SECRET, limit=2**20)))
+    taken = 0
+
+    async def chunks() -> AsyncIterator[bytes]:
+        nonlocal taken
+        while taken < 1000:
+            taken += 1
+            yield bytes(2**16)
+
+    async with serve_aiohttp(app) as port, ClientSession(f"http://127.0.0.1:{port}") as session:
+        with suppress(ClientError):  # The server may close while it is sent to.
+            async with session.post("/roamify", data=chunks(), headers=headers_of(b"")) as response:
+                assert response.status == 413
+    assert taken < 1000
+
+
+async def test_compressed_bomb():
+    """Of a small body that decompresses to a large one, little more than the limit is decompressed."""
+    app = web.Application(client_max_size=0)
+    app.router.add_post("/roamify", aiohttp_handler(Receiver(repr, SECRET, limit=2**20)))
+    body = gzip.compress(bytes(2**26))
+    tracemalloc.start()
+    try:
+        async with (
+            serve_aiohttp(app) as port,
+            ClientSession(f"http://127.0.0.1:{port}") as session,
+            session.post("/roamify", data=body, headers=headers_of(b"") | {"Content-Encoding": "gzip"}) as response,
+        ):
+            assert response.status == 413
+        assert tracemalloc.get_traced_memory()[1] < 2**24
+    finally:
+        tracemalloc.stop()
 
 
 async def test_body_may_be_read_before():
