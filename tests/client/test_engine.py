@@ -785,6 +785,28 @@ async def test_redirected_purchase():
         assert elsewhere.connections == 0
 
 
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_redirected_read(opened, status):
+    """A read that is answered with a redirect says where it leads and what to correct, and is sent once."""
+    redirect = answer("", status, Location="https://new.example.com/api/balance")
+    async with Raw(answering(redirect)) as server:
+        error = await failure((await opened(server.url)).account.balance(), APIStatusError)
+        assert len(server.requests) == 1
+    assert "'https://new.example.com/api/balance'" in str(error)
+    assert "correct the base URL" in str(error)
+
+
+@pytest.mark.parametrize("status", [301, 307, 308])
+async def test_purchase_at_an_old_address(opened, status):
+    """A purchase that was not taken at this address is refused, not in doubt, and its error says where to go."""
+    redirect = answer("", status, Location="https://new.example.com/api/esim/order")
+    async with Raw(answering(redirect)) as server:
+        client = (await opened(server.url)).with_settings(check_packages=False)
+        error = await failure(client.orders.create([OrderItem("p1")]), APIStatusError)
+        assert len(server.requests) == 1
+    assert "correct the base URL" in str(error)
+
+
 async def test_conflict_with_our_order(either_shop):
     """A conflict where our own order stands under the reference gives that order."""
     shop = either_shop
