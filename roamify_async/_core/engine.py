@@ -163,7 +163,8 @@ class Engine:
             result = self._interpret(endpoint, message, outcome)
             if not isinstance(result, RoamifyError):
                 if log.isEnabledFor(logging.DEBUG):
-                    log.debug("%s %s: %s", message.method, message.path, _text(outcome))
+                    facts = _facts(request, outcome, tries, "answered")
+                    log.debug("%s %s: %s", message.method, message.path, _text(outcome), extra=facts)
                 break
             error = result
             sent = max(sent, error.sent, key=_STRENGTH.index)
@@ -176,11 +177,14 @@ class Engine:
                 retries=settings.retries,
                 readable=not (isinstance(error, DecodeError) and error.garbled),
             )
+            facts = _facts(request, outcome, tries, sent)
             if not isinstance(decision, Retry) or transport.state == "closed":
                 plural = "tries" if tries > 1 else "try"
-                log.debug("%s %s: %s, after %d %s", message.method, message.path, _text(outcome), tries, plural)
+                text = "%s %s: %s, after %d %s"
+                log.debug(text, message.method, message.path, _text(outcome), tries, plural, extra=facts)
                 raise error
-            log.info("%s %s: %s; again in %.2f s", message.method, message.path, _text(outcome), decision.delay)
+            text = "%s %s: %s; again in %.2f s"
+            log.info(text, message.method, message.path, _text(outcome), decision.delay, extra=facts)
             await anyio.sleep(decision.delay)
         if endpoint.check is not None:
             await endpoint.check(self, request, result)
@@ -247,6 +251,18 @@ class _Clock:
     def limit(timeouts: Timeouts, left: float) -> Timeouts:
         """Return timeouts of an attempt that takes at most the remaining seconds."""
         return Timeouts(total=max(left, 0.001)).over(timeouts) if left < (timeouts.total or left) else timeouts
+
+
+def log_facts(*, reference_id: str | None, tries: int, sent: Sent, outcome: str) -> dict[str, object]:
+    """Return the ``extra`` of a log record: attributes whose names begin with ``roamify_``, without personal data."""
+    facts = {"reference_id": reference_id, "tries": tries, "sent": sent, "outcome": outcome}
+    return {f"roamify_{name}": value for name, value in facts.items()}
+
+
+def _facts(request: object, outcome: AttemptResult, tries: int, sent: Sent) -> dict[str, object]:
+    reference_id: str | None = getattr(request, "reference_id", None)
+    what = str(outcome.status) if isinstance(outcome, HttpResponse) else outcome.failure
+    return log_facts(reference_id=reference_id, tries=tries, sent=sent, outcome=what)
 
 
 def _advice(settings: Settings, limiter: Limiter) -> str:

@@ -17,7 +17,7 @@ import attrs
 from roamify_async._core.callbacks import note_purchase
 from roamify_async._core.concurrency import FIRST_PAUSE, LONGEST_PAUSE, gather, poll, raise_first
 from roamify_async._core.endpoint import Endpoint, Reconciliation
-from roamify_async._core.engine import MIN_DEADLINE, Engine
+from roamify_async._core.engine import MIN_DEADLINE, Engine, log_facts
 from roamify_async._core.memory import Doubt
 from roamify_async._http.messages import SendState
 from roamify_async.errors import (
@@ -29,6 +29,7 @@ from roamify_async.errors import (
     PurchaseFailedError,
     PurchaseInDoubtError,
     RoamifyError,
+    Sent,
     ServerError,
 )
 from roamify_async.settings import DEFAULT_TIMEOUTS
@@ -148,7 +149,7 @@ async def make_purchase(
     except Exception as error:
         if send_state.first_sent_at is None and isinstance(error, ValueError):
             raise  # A package that needs a date.
-        log.exception("an unexpected exception ended purchase %s", reference)
+        log.exception("an unexpected exception ended purchase %s", reference, extra=attempt.facts("unexpected"))
         raise attempt.unexpected() from None
     except BaseException as cancelled:
         attempt.leave_note(cancelled)
@@ -272,7 +273,8 @@ class Attempt(Generic[ResponseT, BookedT]):
             except (PackageNotFoundError, ValueError) as error:
                 refusal.append(error)
             except RoamifyError as error:
-                log.info("the packages of purchase %s could not be checked: %s", self.reference, error)
+                text = "the packages of purchase %s could not be checked: %s"
+                log.info(text, self.reference, error, extra=self.facts("unchecked"))
 
         async def look_up() -> None:
             found.append(await self._look(self.engine))
@@ -286,7 +288,8 @@ class Attempt(Generic[ResponseT, BookedT]):
         else:
             raise_first(await gather(lambda call: call(), calls))
         if found and len(found[0].ours) > 1:
-            log.warning("several orders under the reference %s: %s", self.reference, ids(found[0].ours))
+            text = "several orders under the reference %s: %s"
+            log.warning(text, self.reference, ids(found[0].ours), extra=self.facts("found_several"))
         return next(iter(found), None), next(iter(refusal), None)
 
     def _is_check_known(self) -> bool:
@@ -298,7 +301,7 @@ class Attempt(Generic[ResponseT, BookedT]):
         was_sent = self.send_state.first_sent_at is not None or self.machine.was_sent_before
         self.send_state.resent = self.send_state.resent or was_sent
         if self.machine.sends:
-            log.info("purchase %s was not found: sent again", self.reference)
+            log.info("purchase %s was not found: sent again", self.reference, extra=self.facts("resent"))
         if self._before_send is not None:
             try:
                 await self._before_send()
@@ -322,7 +325,8 @@ class Attempt(Generic[ResponseT, BookedT]):
         """Wait, and return whether there is time to send again."""
         if anyio.current_time() + seconds >= self._deadline:
             return False
-        log.info("purchase %s: the server is busy; looked up again in %.2f s", self.reference, seconds)
+        text = "purchase %s: the server is busy; looked up again in %.2f s"
+        log.info(text, self.reference, seconds, extra=self.facts("rate_limited"))
         await anyio.sleep(seconds)
         return True
 
@@ -341,7 +345,8 @@ class Attempt(Generic[ResponseT, BookedT]):
                 return result
             evidence = await self.reconciliation.other_evidence(engine, self.request, not_before)
         except RoamifyError as error:
-            log.info("purchase %s could not be looked up: %s", self.reference, error)
+            text = "purchase %s could not be looked up: %s"
+            log.info(text, self.reference, error, extra=self.facts("look_up_failed"))
             return LookUpResult(failure=error.with_traceback(None))
         return attrs.evolve(result, evidence=result.evidence + evidence)
 
@@ -371,7 +376,8 @@ class Attempt(Generic[ResponseT, BookedT]):
             try:
                 last = await self.reconciliation.refresh(engine, self.request, booked.id) or last
             except RoamifyError as error:
-                log.info("purchase %s could not be read again: %s", self.reference, error)
+                text = "purchase %s could not be read again: %s"
+                log.info(text, self.reference, error, extra=self.facts("look_up_failed"))
                 continue
             if last is None:
                 continue
@@ -406,11 +412,13 @@ class Attempt(Generic[ResponseT, BookedT]):
 
     def _log_found(self, found: BookedT, *, was_found: bool) -> None:
         if not was_found:
-            log.info("the lost response to purchase %s was found: %s", self.reference, found.id)
+            text = "the lost response to purchase %s was found: %s"
+            log.info(text, self.reference, found.id, extra=self.facts("found"))
             return
         created = found.created_at
         age = "unknown age" if created is None else f"booked {datetime.now(UTC) - created} ago"
-        log.info("purchase %s exists, and is not sent again: %s, %s", self.reference, found.id, age)
+        text = "purchase %s exists, and is not sent again: %s, %s"
+        log.info(text, self.reference, found.id, age, extra=self.facts("was_found"))
 
     def remember(self, error: RoamifyError) -> None:
         """Remember a doubt, or that there is none."""
@@ -448,8 +456,13 @@ class Attempt(Generic[ResponseT, BookedT]):
                 f"the purchase with reference {reference} was cancelled and may have been booked: "
                 f"look it up with {self.request.look_up.format(reference)} before buying again"
             )
-        log.warning("%s", note)
+        log.warning("%s", note, extra=self.facts("cancelled"))
         add_note(cancelled, note, reference)
+
+    def facts(self, outcome: str) -> dict[str, object]:
+        """Return the ``extra`` of a log record about this purchase."""
+        sent: Sent = "no" if self.send_state.first_sent_at is None else "maybe"
+        return log_facts(reference_id=self.reference, tries=self.machine.sends, sent=sent, outcome=outcome)
 
     def _add_doubt(self, reason: RoamifyError | None) -> None:
         first_sent = self.send_state.first_sent_at or datetime.now(UTC)

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from roamify_async._core.callbacks import note_purchase
 from roamify_async._core.concurrency import gather, raise_first
 from roamify_async._core.endpoint import Endpoint
-from roamify_async._core.engine import MIN_DEADLINE, Engine
+from roamify_async._core.engine import MIN_DEADLINE, Engine, log_facts
 from roamify_async._core.recovery import poll_until
 from roamify_async._http.messages import SendState
 from roamify_async.errors import EsimsNotReadyError, RoamifyError
@@ -69,7 +69,8 @@ async def _reference_reported(order: Order) -> AsyncGenerator[None, None]:
             f"the purchase with reference {reference} was booked and paid as {order.id}, and the call ended before its "
             f"eSIMs were ready: call again with reference_id={reference!r} to continue"
         )
-        log.warning("%s", note)
+        facts = log_facts(reference_id=reference, tries=1, sent="answered", outcome="cancelled")
+        log.warning("%s", note, extra=facts)
         add_note(cancelled, note, reference)
         raise
 
