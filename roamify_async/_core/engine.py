@@ -177,7 +177,7 @@ class Engine:
                 retries=settings.retries,
                 readable=not (isinstance(error, DecodeError) and error.garbled),
             )
-            facts = _facts(request, outcome, tries, sent)
+            facts = _facts(request, outcome, tries, error.sent)
             if not isinstance(decision, Retry) or transport.state == "closed":
                 plural = "tries" if tries > 1 else "try"
                 text = "%s %s: %s, after %d %s"
