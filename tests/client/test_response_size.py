@@ -85,31 +85,36 @@ async def client_of(url, **changes: object):
 
 @pytest.mark.parametrize("coding", DECODED)
 async def test_compressed_bomb(coding):
-    """Of a small response that decompresses to a large one, little more than the limit is decompressed."""
-    async with Raw(answering(answer(CODINGS[coding](64 * MIB), Content_Encoding=coding))) as server:
+    """Of a small response that decompresses to a large one, little is decompressed.
+
+    Until aiohttp 3.13 that is at most 32 MiB of each piece that arrives, and from 3.14 hardly more than the limit.
+    """
+    async with Raw(answering(answer(CODINGS[coding](512 * MIB), Content_Encoding=coding))) as server:
         async with client_of(server.url, max_response_size=2 * MIB) as client:
             tracemalloc.start()
             try:
-                with pytest.raises(ResponseTooLargeError, match=r"2097152 bytes") as caught:
+                with pytest.raises(ResponseTooLargeError, match="max_response_size") as caught:
                     await client.account.balance()
-                assert tracemalloc.get_traced_memory()[1] < 16 * MIB
+                assert tracemalloc.get_traced_memory()[1] < 128 * MIB
             finally:
                 tracemalloc.stop()
         assert coding in server.requests[0].get("Accept-Encoding")
         assert len(server.requests) == 1
-    assert "max_response_size" in str(caught.value)
     assert (caught.value.sent, caught.value.path) == ("maybe", "/api/balance")
 
 
 @pytest.mark.parametrize("coding", DECODED)
 async def test_bomb_does_not_block(coding):
-    """While a large response is decompressed, other tasks run, and the timeout of the call ends it."""
+    """While a large response is decompressed, other tasks run, and the timeout of the call ends it.
+
+    Until aiohttp 3.13 a piece that decompresses to more than 32 MiB is refused at once.
+    """
     async with (
         Raw(answering(answer(CODINGS[coding](512 * MIB), Content_Encoding=coding))) as server,
         client_of(server.url, max_response_size=2**40) as client,
     ):
         short = client.with_settings(timeouts=Timeouts(total=0.1), retries=ONCE)
-        with pytest.raises(RequestTimeoutError):
+        with pytest.raises((RequestTimeoutError, ResponseTooLargeError)):
             await short.account.balance()
 
 

@@ -58,8 +58,11 @@ async def in_thread(serve: Callable[[], object], stop: Callable[[], object]) -> 
 
 @asynccontextmanager
 async def serve_aiohttp(app: web.Application) -> AsyncIterator[int]:
-    """Serve an aiohttp application in the test's own loop; yield the port."""
-    runner = web.AppRunner(app)
+    """Serve an aiohttp application in the test's own loop; yield the port.
+
+    What a client still sends after a response is not read for long.
+    """
+    runner = web.AppRunner(app, lingering_time=0.05)
     await runner.setup()
     try:
         await web.TCPSite(runner, "127.0.0.1", 0).start()
