@@ -130,35 +130,15 @@ class Engine:
         *send_state* records when the body may have left. With *etag* the endpoint decodes a 304 too. Raises the failure
         of the last attempt.
         """
-        transport, settings = self.transport, self.settings
-        transport.open()
+        settings = self.settings
+        self.transport.open()
         message = encode(request, endpoint.method, endpoint.path)
         if etag is not None:
             message = attrs.evolve(message, etag=etag)
-        timeouts = self._timeouts_for(endpoint.timeout)
-        clock = _Clock(settings, timeouts)
+        clock = _Clock(settings, self._timeouts_for(endpoint.timeout))
         tries, sent, error = 0, _STRENGTH[0], None
-        limiter = self._limiter or self._shared_limiter()
         while True:
-            async with limiter:
-                if endpoint.safety is not Safety.READ:
-                    # An open connection has no other checkpoint before the body is written.
-                    await checkpoint_if_cancelled()
-                left = clock.start()
-                if error is not None and left <= 0:
-                    raise error
-                outcome = await transport.send(
-                    message,
-                    clock.limit(timeouts, left),
-                    agent=settings.user_agent,
-                    proxy=settings.proxy,
-                    send_state=send_state,
-                    max_size=settings.max_response_size,
-                )
-            if isinstance(outcome, HttpResponse):
-                self._observe(message, outcome, limiter)
-            elif outcome.failure == "connect" and limiter.in_flight and self.memory.was_answered:
-                outcome = attrs.evolve(outcome, reason=f"{outcome.reason}; {_advice(settings, limiter)}")
+            outcome = await self._attempt(endpoint, message, clock, send_state, error)
             tries += 1
             result = self._interpret(endpoint, message, outcome)
             if not isinstance(result, RoamifyError):
@@ -178,7 +158,7 @@ class Engine:
                 readable=not (isinstance(error, DecodeError) and error.garbled),
             )
             facts = _facts(request, outcome, tries, error.sent)
-            if not isinstance(decision, Retry) or transport.state == "closed":
+            if not isinstance(decision, Retry) or self.transport.state == "closed":
                 plural = "tries" if tries > 1 else "try"
                 text = "%s %s: %s, after %d %s"
                 log.debug(text, message.method, message.path, _text(outcome), tries, plural, extra=facts)
@@ -189,6 +169,38 @@ class Engine:
         if endpoint.check is not None:
             await endpoint.check(self, request, result)
         return result
+
+    async def _attempt(
+        self,
+        endpoint: Endpoint[..., T],
+        message: HttpRequest,
+        clock: "_Clock",
+        send_state: SendState | None,
+        error: RoamifyError | None,
+    ) -> AttemptResult:
+        """Send a request once, when the limiter lets it. Raises *error*, of the last attempt, if the time is over."""
+        settings = self.settings
+        limiter = self._limiter or self._shared_limiter()
+        async with limiter:
+            if endpoint.safety is not Safety.READ:
+                # An open connection has no other checkpoint before the body is written.
+                await checkpoint_if_cancelled()
+            left = clock.start()
+            if error is not None and left <= 0:
+                raise error
+            outcome = await self.transport.send(
+                message,
+                clock.limit(left),
+                agent=settings.user_agent,
+                proxy=settings.proxy,
+                send_state=send_state,
+                max_size=settings.max_response_size,
+            )
+        if isinstance(outcome, HttpResponse):
+            self._observe(message, outcome, limiter)
+        elif outcome.failure == "connect" and limiter.in_flight and self.memory.was_answered:
+            outcome = attrs.evolve(outcome, reason=f"{outcome.reason}; {_advice(settings, limiter)}")
+        return outcome
 
     def _observe(self, message: HttpRequest, response: HttpResponse, limiter: Limiter) -> None:
         self.memory.was_answered = True
@@ -233,6 +245,7 @@ class _Clock:
 
     def __init__(self, settings: Settings, timeouts: Timeouts) -> None:
         deadline = settings.retries.deadline
+        self._timeouts = timeouts
         self._allowance = max(MIN_DEADLINE, timeouts.total or 0) if deadline is None else deadline
         self._end: float | None = None
 
@@ -247,9 +260,9 @@ class _Clock:
         """Return the seconds within which another attempt must start, by the deadline and the caller's cancel scope."""
         return min(self.start(), anyio.current_effective_deadline() - anyio.current_time())
 
-    @staticmethod
-    def limit(timeouts: Timeouts, left: float) -> Timeouts:
+    def limit(self, left: float) -> Timeouts:
         """Return timeouts of an attempt that takes at most the remaining seconds."""
+        timeouts = self._timeouts
         return Timeouts(total=max(left, 0.001)).over(timeouts) if left < (timeouts.total or left) else timeouts
 
 
