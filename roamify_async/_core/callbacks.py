@@ -1,9 +1,9 @@
 """Runs the caller's code, such as iterables and progress callbacks, in the caller's thread with either client."""
 
 import asyncio
+import queue
 from collections.abc import Callable
 from contextvars import ContextVar
-from queue import SimpleQueue
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -13,29 +13,36 @@ class CallbackQueue:
     """A queue of functions for a thread that is blocked in a call of the synchronous client."""
 
     def __init__(self) -> None:
-        self._functions: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        # Not imported by name, since gevent may replace it later by one that does not block all green threads.
+        self._functions: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._is_closed = False
 
     async def submit(self, function: Callable[[], T]) -> T:
         """Run *function* in the blocked thread and return its result."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
 
+        def complete(setter: Callable[[Any], None], value: object) -> None:
+            if not self._is_closed:  # Also in a process that *function* forked, where the loop does not run.
+                loop.call_soon_threadsafe(_complete, setter, future, value)
+
         def run() -> None:
             try:
                 result = function()
             except StopIteration as error:  # A future does not accept this exception.
                 stopped = RuntimeError(f"the caller's code raised {error!r}")
-                loop.call_soon_threadsafe(_complete, future.set_exception, future, stopped)
+                complete(future.set_exception, stopped)
             except Exception as error:  # noqa: BLE001 -- raised where the result is awaited
-                loop.call_soon_threadsafe(_complete, future.set_exception, future, error)
+                complete(future.set_exception, error)
             else:
-                loop.call_soon_threadsafe(_complete, future.set_result, future, result)
+                complete(future.set_result, result)
 
         self._functions.put(run)
         return await future
 
     def close(self) -> None:
         """End ``run_until_closed``, since the call has ended."""
+        self._is_closed = True
         self._functions.put(None)
 
     def run_until_closed(self) -> None:

@@ -249,15 +249,16 @@ class dual_iterator(Generic[P, T]):  # noqa: N801 -- a decorator
     def iterate_sync(self, resource: Resource[Sync], /, *args: P.args, **kwargs: P.kwargs) -> Iterator[T]:
         """Yield the items; each batch is fetched in the event loop of the client's thread."""
         batches = self._batches(resource.as_async, *args, **kwargs)
+        mode, process = resource.mode, resource.mode.process
 
         async def step() -> tuple[T, ...] | None:
             return await anext(batches, None)
 
         try:
-            while (batch := resource.mode.run(step)) is not None:
+            while (batch := mode.run(step, process)) is not None:
                 yield from batch
         finally:  # The caller may stop early. The generator must be closed in its own loop.
-            resource.mode.finish(partial(_close, batches))
+            mode.finish(partial(_close, batches), process)
 
     @overload
     def __get__(self, resource: None, owner: type) -> Self: ...

@@ -10,6 +10,7 @@ from typing import Final, Generic, TypeVar
 import anyio
 import attrs
 
+from roamify_async._fork import renew_in_children
 from roamify_async._http.messages import parse_http_date
 from roamify_async.errors import ConflictError, RoamifyError
 from roamify_async.models.country_names import Place
@@ -130,6 +131,13 @@ class Memory:
         self.countries_lock: anyio.Lock = anyio.Lock()
         self._packages: Bounded[tuple[float, Package]] = Bounded(MAX_PACKAGES)
         self._date: tuple[str, datetime] | None = None
+        renew_in_children(self)
+
+    def renew(self) -> None:
+        """Forget the calls in progress after a fork, since they continue in the parent process. Facts are kept."""
+        self.limiter = None
+        self.claims = Claims()
+        self.countries_lock = anyio.Lock()
 
     def add_doubt(self, doubt: Doubt) -> None:
         """Remember a purchase in doubt until it is resolved."""

@@ -217,6 +217,8 @@ class PagePrefetcher(Generic[PageT]):
 
     async def _outcome_of(self, number: int) -> PageT | RoamifyError:
         task = self._tasks[number]
+        if task.get_loop() is not asyncio.get_running_loop():
+            raise ConfigurationError("the pages are being read in another event loop, or in the process before a fork")
         if not task.done():
             await asyncio.wait([task])
         del self._tasks[number]
@@ -235,7 +237,8 @@ class PagePrefetcher(Generic[PageT]):
 
     async def aclose(self) -> None:
         """Cancel the requests in progress, and wait until they have ended."""
-        tasks = [*self._tasks.values()]
+        loop = asyncio.get_running_loop()
+        tasks = [task for task in self._tasks.values() if task.get_loop() is loop]  # Another loop may have ended.
         self._tasks.clear()
         for task in tasks:
             task.cancel()

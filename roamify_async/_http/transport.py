@@ -8,12 +8,13 @@ import asyncio
 import math
 import os
 import platform
+import socket
 import sys
 import warnings
 import weakref
 from collections.abc import Coroutine
 from contextlib import suppress
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, Final, TypeVar, cast
 
 import aiohttp
@@ -22,6 +23,7 @@ from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http_exceptions import ContentEncodingError, DecompressSizeError
 from yarl import URL
 
+from roamify_async._fork import check_process, renew_in_children
 from roamify_async._version import __version__
 from roamify_async.errors import ConfigurationError
 from roamify_async.settings import MAX_RESPONSE_SIZE, Settings, Timeouts
@@ -96,12 +98,15 @@ class Transport:
         self._external = session
         self._session: aiohttp.ClientSession | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._pid = os.getpid()
+        self._parent_loop: weakref.ref[asyncio.AbstractEventLoop] | None = None
+        """The loop of the process that this one was forked from."""
+        self._sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
         self._closed = False
         self._env_proxy: str | None = None
         self._headers: dict[str | None, dict[str, str]] = {}
         """Headers of requests, by user agent."""
         self._tasks: set[asyncio.Task[Any]] = set()
+        renew_in_children(self)
 
     @property
     def state(self) -> str:
@@ -111,25 +116,30 @@ class Transport:
     def open(self) -> None:
         """Bind the transport to the running event loop. Opening twice does nothing.
 
-        Raises ``ConfigurationError`` after ``aclose``, after a fork, and in another event loop.
+        Raises ``ConfigurationError`` after ``aclose``, in another event loop, and in one that was inherited by a fork.
         """
+        check_process()
         loop = self._running_loop()
-        if loop is self._loop and not self._closed and os.getpid() == self._pid:
+        if loop is self._loop and not self._closed:
             return
-        if os.getpid() != self._pid:
-            raise ConfigurationError(f"{self.name} was made before a fork: make one in each process")
         if self._closed:
             raise ConfigurationError(f"{self.name} is closed: make a new one")
         if self._loop is not None:
             raise ConfigurationError(
-                f"{self.name} belongs to another event loop: make one in each loop (each asyncio.run)"
+                f"{self.name} belongs to another event loop: make one in each loop (each asyncio.run), "
+                "or use one Roamify, which blocks and works in all of them"
+            )
+        if self._parent_loop is not None and self._parent_loop() is loop:
+            raise ConfigurationError(
+                f"{self.name} was called in an event loop that was made before a fork, and belongs to the parent "
+                "process: make a new loop in each process, for example by asyncio.run"
             )
         self._loop = loop
 
     def _running_loop(self) -> asyncio.AbstractEventLoop:
         try:
             return asyncio.get_running_loop()
-        except RuntimeError:
+        except RuntimeError:  # Another library's loop, such as trio's, or one that was running at a fork.
             raise ConfigurationError(
                 f"{self.name} needs a running asyncio event loop: call it in asyncio.run(), or in anyio.run() with the "
                 "asyncio backend. Under trio, use Roamify in a thread: await trio.to_thread.run_sync(...)"
@@ -141,7 +151,6 @@ class Transport:
             raise ConfigurationError("the session given to the client was closed")
         if self._session is None:
             self._session = self._new_session()
-            _open_instances.add(self)
             if self._settings.trust_env or (self._external is not None and self._external.trust_env):
                 self._env_proxy = proxy_of_environment(self.credentials.base_url)
         return self._session
@@ -152,7 +161,9 @@ class Transport:
         traces = cast("list[aiohttp.TraceConfig]", list(settings.trace_configs))
         if external is None:
             # The limiter applies before. With a second limit here, requests would wait while their timeouts run.
-            connector: aiohttp.BaseConnector = aiohttp.TCPConnector(limit=0, ssl=settings.ssl or True)
+            connector: aiohttp.BaseConnector = aiohttp.TCPConnector(
+                limit=0, ssl=settings.ssl or True, socket_factory=partial(_new_socket, self._sockets)
+            )
         else:
             connector = cast("aiohttp.BaseConnector", external.connector)
             traces += external.trace_configs
@@ -257,8 +268,7 @@ class Transport:
 
     async def aclose(self) -> None:
         """Close the connections. Requests in flight fail. Closing twice does nothing."""
-        if os.getpid() != self._pid:
-            return
+        check_process()
         session, self._session, self._closed = self._session, None, True
         tasks = [*self._tasks]
         for task in tasks:
@@ -273,6 +283,7 @@ class Transport:
 
     def __del__(self) -> None:
         """Release the sockets of a transport that was not closed, and warn."""
+        check_process()
         session: aiohttp.ClientSession | None = getattr(self, "_session", None)
         if session is None or session.closed:
             return
@@ -281,16 +292,24 @@ class Transport:
             f"{self.name} was dropped unclosed: use it in a with block, or close it", ResourceWarning, 2, self
         )
 
-    def disown(self) -> None:
-        """Leave the connections to the parent process after a fork.
+    def renew(self) -> None:
+        """Leave the connections to the parent process after a fork, so that the transport opens anew in this one.
 
-        Closing them, as the connector's finalizer would, removes the parent's sockets from the shared selector.
+        The selector of the parent's loop is shared with this process, as are the sockets. Closing a connection, as the
+        finalizer of a connector does, would remove the parent's socket from it. Here the descriptors are redirected to
+        the null device, so that whatever is left of the parent's connections can neither read them nor remove them.
         """
         session, self._session = self._session, None
         if session is not None and session.connector is not None:
+            _inherited.append(session.connector)
             if self._external is None:
                 session.connector._closed = True  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
             session.detach()
+        _redirect([*self._sockets])
+        self._sockets = weakref.WeakSet()
+        self._tasks = set()
+        if self._loop is not None:
+            self._parent_loop, self._loop = weakref.ref(self._loop), None
 
     def _release(self, session: aiohttp.ClientSession) -> None:
         connector = session.connector
@@ -306,16 +325,26 @@ class Transport:
             closing.close()
 
 
-_open_instances: "weakref.WeakSet[Transport]" = weakref.WeakSet()
+def _new_socket(sockets: "weakref.WeakSet[socket.socket]", address: tuple[Any, Any, Any, Any, Any]) -> socket.socket:
+    """Create a socket for a connection, and remember it."""
+    family, kind, protocol, _, _ = address
+    made = socket.socket(family, kind, protocol)
+    sockets.add(made)
+    return made
 
 
-def _disown_all() -> None:
-    for transport in [*_open_instances]:
-        transport.disown()
+_inherited: Final[list[aiohttp.BaseConnector]] = []
+"""Connectors of the parent process, kept so that they are not finalized in this one."""
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_disown_all)
+def _redirect(sockets: list[socket.socket]) -> None:
+    """Replace the descriptors of inherited sockets in this process, while their numbers stay taken."""
+    numbers = [number for number in (each.fileno() for each in sockets) if number >= 0]
+    if numbers:
+        null = os.open(os.devnull, os.O_RDWR)
+        for number in numbers:
+            os.dup2(null, number, inheritable=False)
+        os.close(null)
 
 
 async def _read(response: aiohttp.ClientResponse, max_size: int) -> bytes | None:

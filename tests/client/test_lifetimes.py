@@ -1,15 +1,12 @@
-"""How clients end: by Ctrl-C, forks, other threads and loops, garbage collection and the interpreter's exit.
+"""How clients end: by Ctrl-C, other threads and loops, garbage collection and the interpreter's exit.
 
 Each test runs over sockets and leaves no thread, task or socket behind.
 """
 
 import asyncio
 import gc
-import os
 import re
 import signal
-import subprocess
-import sys
 import textwrap
 import threading
 import warnings
@@ -24,6 +21,7 @@ import aiohttp
 import anyio
 import pytest
 from support.clients import HANG, QUICK, InThread
+from support.programs import run_program
 from support.servers import Connection, Raw, answer
 
 from roamify_async import (
@@ -43,7 +41,6 @@ PAGES = "/api/esim/packages"
 BALANCE = "GET /api/balance"
 
 interrupting = pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="no signals to threads on this system")
-forking = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 
 
 def sockets() -> int:
@@ -423,7 +420,7 @@ def test_second_loop(call, served):
         await client.aclose()
 
     async def second() -> None:
-        with pytest.raises(ConfigurationError, match="another event loop"):
+        with pytest.raises(ConfigurationError, match=r"another event loop: .* or use one Roamify, which blocks"):
             await CALLS[call](client)
 
     asyncio.run(first())
@@ -449,9 +446,11 @@ def test_one_client_in_several_loops(served):
         async def in_threads() -> Any:
             return await asyncio.gather(*(asyncio.to_thread(lambda: roamify.account.balance().balance) for _ in "abc"))
 
-        assert asyncio.run(directly()) == 1000
-        assert asyncio.run(in_threads()) == [1000] * 3
-        assert asyncio.run(directly()) == 1000
+        for _ in range(2):
+            with pytest.warns(RuntimeWarning, match="blocks it until the call ends: await an AsyncRoamify") as caught:
+                assert asyncio.run(directly()) == 1000
+            assert [warning.filename for warning in caught] == [__file__]
+            assert asyncio.run(in_threads()) == [1000] * 3
         assert len(threads()) == 1
 
 
@@ -639,29 +638,14 @@ async def test_session_of_the_caller(sandbox):
         assert [morsel.key for morsel in session.cookie_jar] == ["theirs"]
 
 
-# ---------------------------------------------------------------- forks and exits
+# ---------------------------------------------------------------- exits and loops
 
 
-def script(body: str, served: Sandbox, *options: str) -> tuple[int, str, str]:
-    """Run a program in a process of its own; return its exit code, output and errors."""
-    head = """
-        import asyncio, multiprocessing, os, sys, threading, time, warnings
-        from roamify_async import *
-        token, url = sys.argv[1:]
-        roamify = Roamify(token, base_url=url)
-    """
-    program = textwrap.dedent(head) + textwrap.dedent(body)
-    environment = {name: value for name, value in os.environ.items() if name not in {"PYTHONWARNINGS", "PYTHONDEVMODE"}}
-    done = subprocess.run(
-        [sys.executable, *options, "-c", program, served.token, served.url],
-        capture_output=True,
-        text=True,
-        cwd=Path(__file__).parents[1],
-        env=environment,
-        timeout=HANG,
-        check=False,
-    )
-    return done.returncode, done.stdout, done.stderr
+HEAD = """
+import asyncio, sys, threading, time
+from roamify_async import *
+roamify = Roamify()
+"""
 
 
 EXITS = {
@@ -680,7 +664,7 @@ EXITS = {
         print(roamify.account.balance().balance)
     """,
     "async client": """
-        client = AsyncRoamify(token, base_url=url)
+        client = AsyncRoamify()
         items = client.packages.iter(page_size=10)
         async def main():
             await anext(items)
@@ -699,86 +683,8 @@ EXITS = {
 def test_exit(name, served):
     """However a program leaves its client, it exits at once and without messages."""
     served.fail("GET", "/api/compatible-devices", "slow", seconds=600)
-    code, out, err = script(EXITS[name], served)
-    assert (code, out.strip(), err) == (0, "1000", "")
-
-
-FORKS = {
-    "sync": """
-        def use():
-            return roamify.account.balance()
-    """,
-    "sync view": """
-        view = roamify.with_settings(user_agent="view")
-        def use():
-            return next(view.packages.iter())
-    """,
-    "async": """
-        client = AsyncRoamify(token, base_url=url)
-        def use():
-            return loop.run_until_complete(client.account.balance())
-    """,
-}
-
-
-@forking
-@pytest.mark.parametrize("name", FORKS)
-def test_fork(name, served):
-    """A forked child must create its own client; however it ends, its parent's connections live on."""
-    tail = """
-        loop = asyncio.new_event_loop()
-        warnings.simplefilter("ignore", DeprecationWarning)
-        use()
-        for end in ("exit", "collected"):
-            child = os.fork()
-            if not child:
-                try:
-                    use()
-                except ConfigurationError as error:
-                    print(error, flush=True)
-                roamify.close()
-                if end == "collected":
-                    import gc
-                    del use
-                    globals().update(roamify=None, client=None, view=None)
-                    gc.collect()
-                mine = Roamify(token, base_url=url)
-                print(mine.account.balance().balance, flush=True)
-                mine.close()
-                sys.exit(0)
-            print(os.waitpid(child, 0)[1], flush=True)
-            use()
-        if "client" in globals():
-            loop.run_until_complete(client.aclose())
-        roamify.close()
-        loop.close()
-    """
-    code, out, err = script(textwrap.dedent(FORKS[name]) + textwrap.dedent(tail), served)
-    assert (code, err) == (0, "")
-    who = "AsyncRoamify" if name == "async" else "Roamify"
-    child = [f"this {who} was made before a fork: make one in each process", "1000", "0"]
-    assert out.splitlines() == [*child, *child]
-
-
-@forking
-def test_pool_of_forks(served):
-    """The workers of a forked pool can create their own clients, and the parent stays usable."""
-    body = """
-        warnings.simplefilter("ignore", DeprecationWarning)
-        def work(number):
-            try:
-                return roamify.account.balance().balance
-            except ConfigurationError as error:
-                with Roamify(token, base_url=url) as mine:
-                    return f"{str(error)[:35]}, {mine.account.balance().balance}"
-        roamify.account.balance()
-        with multiprocessing.get_context("fork").Pool(2) as pool:
-            print(*set(pool.map(work, range(4))))
-        print(roamify.account.balance().balance)
-        roamify.close()
-    """
-    code, out, err = script(body, served)
-    assert (code, out.splitlines(), err) == (0, ["this Roamify was made before a fork, 1000", "1000"], "")
+    ended = run_program(HEAD + textwrap.dedent(EXITS[name]), served)
+    assert (ended.code, ended.lines, ended.err) == (0, ["1000"], "")
 
 
 def test_uvloop(served):
