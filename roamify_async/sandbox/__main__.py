@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Literal, get_args, get_origin, get_type_hints
 
-from attrs import Attribute, fields
+from attrs import Attribute, Factory, fields
 
 from .control.api import describe
 from .faults.rules import FAULTS
@@ -85,7 +85,7 @@ def _help(option: "Attribute[Any]") -> str:
     default = _PORT if option.name == "port" else option.default
     if option.name == "latency":
         return f"{text} (default: 0)"
-    if default in (None, ()):
+    if default in (None, ()) or isinstance(default, Factory):  # type: ignore[arg-type]
         return text
     return f"{text} (default: {default})"
 
@@ -106,7 +106,7 @@ def _epilog() -> str:
     calls = "\n".join("\n      ".join(filter(None, (f"  {call}", body, text))) for call, body, text in describe())
     faults = "\n".join(f"  {name:<17} {text}" for name, text in FAULTS.items())
     return f"""\
-control API (JSON, no token, loopback only):
+control API (JSON; no token is needed on this machine):
 {calls}
 
 A fault hits the next requests of its method and path (`*` for any) whose query contains all its pairs. The request is

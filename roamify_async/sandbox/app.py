@@ -1,7 +1,6 @@
 """The application: how a request is logged, authorized, hit by a fault, served and answered."""
 
 import asyncio
-import hmac
 import json
 from functools import partial
 from typing import Any, Final
@@ -13,6 +12,7 @@ from .control.api import PREFIX, control
 from .control.dashboard import dashboard
 from .faults.effects import FaultyRequest, Outcome, inject
 from .faults.rules import Modifiers
+from .http.access import is_authorized, refuse
 from .http.errors import UNAUTHORIZED, failed
 from .http.responses import Response, openapi, to_aiohttp
 from .routes import PUBLIC, serve
@@ -26,12 +26,15 @@ async def handle(context: Context, request: web.BaseRequest) -> web.StreamRespon
         body = await request.read()
     except web.HTTPRequestEntityTooLarge:
         return to_aiohttp(request, failed(413, "request entity too large"), compress=False)
-    if (request.method, request.path) == ("GET", "/"):
-        response: Outcome = dashboard(context, request.remote, paused="paused" in request.query)
-    elif request.path.startswith(PREFIX) and _is_cross_origin(request):
-        response = failed(403, "The control API refuses requests of web pages of other origins")
-    elif request.path.startswith(PREFIX):
-        response = control(context, request.method, request.path, request.remote, body)
+    is_dashboard = (request.method, request.path) == ("GET", "/")
+    is_control = is_dashboard or request.path.startswith(PREFIX)
+    response: Outcome
+    if (refusal := refuse(context.options, request, is_control=is_control)) is not None:
+        response = refusal
+    elif is_dashboard:
+        response = dashboard(context, paused="paused" in request.query)
+    elif is_control:
+        response = control(context, request.method, request.path, body)
     elif (request.method, request.path) == ("GET", "/openapi.json"):
         response = openapi(f"{request.scheme}://{request.host}")
     else:
@@ -64,22 +67,12 @@ async def _api(context: Context, request: web.BaseRequest, body: bytes) -> Outco
 def _respond(context: Context, request: web.BaseRequest, body: bytes, resets: int, modifiers: Modifiers) -> Response:
     if context.resets != resets:
         return failed(503, "The sandbox was reset")
-    if request.path.startswith("/api/") and request.path not in PUBLIC and not _is_authorized(context, request):
+    if request.path.startswith("/api/") and request.path not in PUBLIC and not is_authorized(context.options, request):
         return failed(401, UNAUTHORIZED)
     parsed = _parse_body(request, body)
     if parsed is _UNREADABLE:
         return failed(400, "Invalid JSON body")
     return serve(context, request.method, request.path, Request(_parse_query(request), parsed, modifiers))
-
-
-def _is_cross_origin(request: web.BaseRequest) -> bool:
-    """Return whether a web page of another origin sent the request; only browsers send an Origin header."""
-    return request.headers.get("Origin", own := f"{request.scheme}://{request.host}") != own
-
-
-def _is_authorized(context: Context, request: web.BaseRequest) -> bool:
-    header = request.headers.get("Authorization", "")
-    return hmac.compare_digest(header.encode(errors="surrogateescape"), f"Bearer {context.options.token}".encode())
 
 
 def _parse_query(request: web.BaseRequest) -> dict[str, object]:

@@ -1,6 +1,7 @@
 """The options of a sandbox, each with its default, its validation and its documentation."""
 
 import json
+import secrets
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, TypedDict, cast
 from urllib.parse import urlsplit
 
-from attrs import field, frozen
+from attrs import Factory, field, frozen
 from attrs.validators import and_, deep_iterable, deep_mapping, ge, in_, instance_of, matches_re, optional, or_
 
 from .data.currencies import to_cents
@@ -58,9 +59,24 @@ def parse_receiver(url: object) -> str:
     raise ValueError(f"url must be on this machine, such as 'http://127.0.0.1:8000/roamify', not {url!r}")
 
 
-def _loopback(_options: object, _attribute: object, value: str) -> None:
-    if not is_loopback(value):
-        raise ValueError(f"host must be a loopback address such as '127.0.0.1', not {value!r}")
+def _address(options: "Options", _attribute: object, value: str) -> None:
+    if is_loopback(value):
+        return
+    if not options.allow_remote:
+        raise ValueError(f"host must be a loopback address such as '127.0.0.1' without allow_remote, not {value!r}")
+    try:
+        ip_address(value)
+    except ValueError:
+        raise ValueError(f"host must be an IP address such as '0.0.0.0', not {value!r}") from None
+
+
+def _create_token(options: "Options") -> str:
+    return secrets.token_urlsafe(24) if options.allow_remote else TOKEN
+
+
+def _own_token(options: "Options", _attribute: object, value: str) -> None:
+    if options.allow_remote and value == TOKEN:
+        raise ValueError("token must be one of your own with allow_remote: other machines know the default one")
 
 
 def _endpoint_or_star(value: str) -> str:
@@ -159,11 +175,33 @@ class Options:
             parse=str,
         ),
     )
+    allow_remote: bool = field(
+        default=False,
+        validator=_BOOL,
+        metadata=_documented(
+            "Whether other machines may use the sandbox, such as from other containers if `host` is '0.0.0.0'. They"
+            " must send the token, also to /_sandbox/."
+        ),
+    )
+    allow_hosts: Sequence[str] = field(
+        default=(),
+        validator=and_(must_be("a list of host names such as ('sandbox.test',)", _LIST), deep_iterable(_WORD)),
+        metadata=_documented(
+            "Names of this machine, besides localhost and loopback addresses, that URLs of requests without the token"
+            " may contain. Other names are refused, since a web page could use one to reach the sandbox.",
+            metavar="NAME",
+            flag="allow-host",
+            repeated=True,
+            parse=str,
+        ),
+    )
     token: str = field(
-        default=TOKEN,
-        validator=_WORD,
+        default=Factory(_create_token, takes_self=True),
+        validator=and_(_WORD, _own_token),
         repr=False,
-        metadata=_documented("The access token that requests must send."),
+        metadata=_documented(
+            "The access token that requests must send; by default a fixed one, or with `allow_remote` a random one."
+        ),
     )
     webhook_secret: str = field(
         default=WEBHOOK_SECRET,
@@ -173,8 +211,11 @@ class Options:
     )
     host: str = field(
         default="127.0.0.1",
-        validator=_loopback,
-        metadata=_documented("Loopback address to listen on, such as '127.0.0.1' or '::1'."),
+        validator=_address,
+        metadata=_documented(
+            "Loopback address to listen on, such as '127.0.0.1' or '::1'; with `allow_remote` any address of this"
+            " machine, such as '0.0.0.0'."
+        ),
     )
     port: int = field(
         default=0,
@@ -459,6 +500,8 @@ class OptionsKw(TypedDict, total=False):
     packages: int
     seed: int
     balance: Decimal | str | int
+    allow_remote: bool
+    allow_hosts: Sequence[str]
     token: str
     webhook_secret: str
     host: str

@@ -24,7 +24,7 @@ _SHUTDOWN_TIMEOUT: Final = 0.05  # seconds that requests in progress have to fin
 
 
 class Server:
-    """A server on a loopback port, running within its `with` or `async with` block; each block starts afresh."""
+    """A server on a port of this machine, running within its `with` or `async with` block; each block starts afresh."""
 
     def __init__(self, options: Options) -> None:
         """Create a server; nothing runs yet."""
@@ -39,9 +39,9 @@ class Server:
 
     @property
     def url(self) -> str:
-        """The base URL, without a trailing slash."""
+        """The base URL for this machine, without a trailing slash."""
         self._running()
-        host = self._options.host
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self._options.host, self._options.host)  # noqa: S104
         return f"http://[{host}]:{self._port}" if ":" in host else f"http://{host}:{self._port}"
 
     async def __aenter__(self) -> Self:

@@ -346,7 +346,7 @@ def test_control_of_the_sockets(served):
 
 @pytest.mark.parametrize("protected", [True, False])
 def test_responses_of_the_parent(protected, served):
-    """A child that runs the event loop of its parent does not read the parent's responses, and does without the hooks."""
+    """A child that runs the event loop of its parent does not read its responses, and does without the hooks."""
     served.fail("GET", "/api/compatible-devices", "slow", seconds=0.5)
     body = ASYNC + SEEN + ("" if protected else UNPROTECTED) + UNDER_WAY
     ended = run_program(HEAD + textwrap.dedent(body), served)

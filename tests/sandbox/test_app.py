@@ -84,15 +84,6 @@ async def test_latency_comes_before_each_answer():
             assert response.status == 200
 
 
-async def test_pages_of_other_origins_control_nothing(partner):
-    """A page from elsewhere in a browser on this machine is refused; the sandbox's own, and programs, are not."""
-    for origin in ("http://evil.example", "null", "http://127.0.0.1:1"):
-        await partner.call("POST", "/_sandbox/reset", status=403, headers={"Origin": origin})
-        await partner.call("GET", "/_sandbox/state", status=403, headers={"Origin": origin})
-    for headers in ({"Origin": partner.sandbox.url}, {}):
-        await partner.call("POST", "/_sandbox/reset", headers=headers)
-
-
 async def test_latency_can_differ_by_request():
     """The slow request waits while the quick one is answered; `*` is every request that is not named."""
     for latency in [{f"GET {BALANCE}": 60}, {"*": 60, f"GET {HEALTH}": 0}, {"*": 0, f"GET {BALANCE}": 60}]:
