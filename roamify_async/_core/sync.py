@@ -113,8 +113,11 @@ def _uvloop() -> asyncio.AbstractEventLoop:
     return made
 
 
-async def _getaddrinfo(loop: asyncio.AbstractEventLoop, host: Any, port: Any, **options: int) -> Any:
-    return await loop.run_in_executor(None, partial(socket.getaddrinfo, host, port, **options))
+async def _getaddrinfo(loop: asyncio.AbstractEventLoop, host: Any, port: Any, *, flags: int = 0, **options: int) -> Any:
+    try:  # Addresses, as of each connection, need no thread.
+        return socket.getaddrinfo(host, port, flags=flags | socket.AI_NUMERICHOST, **options)
+    except socket.gaierror:
+        return await loop.run_in_executor(None, partial(socket.getaddrinfo, host, port, flags=flags, **options))
 
 
 def _green_loop() -> asyncio.AbstractEventLoop:
