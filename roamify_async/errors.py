@@ -1,7 +1,7 @@
 """Errors of the library. They are plain values without a live response, and can be pickled.
 
     RoamifyError
-    ├── ConfigurationError            no token, invalid base URL, closed client, another event loop, after a fork
+    ├── ConfigurationError            no token, invalid base URL, closed client, another event loop, under way at a fork
     ├── TransportError
     │   ├── ConnectError              not connected; nothing was sent
     │   ├── ConnectionLostError       no complete response was received
@@ -163,7 +163,7 @@ def _rebuild(cls: type[RoamifyError], args: tuple[Any, ...], state: dict[str, An
 
 
 class ConfigurationError(RoamifyError):
-    """The client cannot make calls: no token, invalid base URL, closed, another event loop, or after a fork."""
+    """The client cannot make calls: no token, invalid base URL, closed, another event loop, or under way at a fork."""
 
 
 class TransportError(RoamifyError):
