@@ -100,8 +100,9 @@ def test_sync_never_opened(served):
 
 
 async def test_sync_while_a_loop_runs(served):
-    """A blocking call works in a thread with a running event loop, as in a notebook."""
-    with Roamify(served.token, base_url=served.url) as roamify:
+    """A blocking call works in a thread with a running event loop, as in a notebook, and warns that it blocks."""
+    blocks = pytest.warns(RuntimeWarning, match="was called in a running event loop")
+    with Roamify(served.token, base_url=served.url) as roamify, blocks:
         assert roamify.account.balance().balance == 1000
 
 
@@ -175,7 +176,7 @@ def test_iterator_left_early(served):
     assert threads() == set()
 
 
-# ---------------------------------------------------------------- signals and forks
+# ---------------------------------------------------------------- signals
 
 
 def script(body: str, served: Sandbox) -> subprocess.Popen[str]:
