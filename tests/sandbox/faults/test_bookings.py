@@ -315,7 +315,8 @@ async def test_a_reset_connection_carries_half_of_the_right_body(partner):
     partner.sandbox.fail("GET", path, "reset")
     host, _, port = partner.sandbox.url.removeprefix("http://").rpartition(":")
     reader, writer = await asyncio.open_connection(host, int(port))
-    writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {partner.sandbox.token}\r\n\r\n".encode())
+    asked = f"GET {path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {partner.sandbox.token}\r\n\r\n"
+    writer.write(asked.encode())
     received = bytearray()
     try:
         while piece := await reader.read(65_536):
