@@ -42,8 +42,8 @@ LOOP_OF_PARENT = (
     "make a new loop in each process, for example by asyncio.run"
 )
 NO_LOOP = (
-    "this AsyncRoamify needs a running asyncio event loop: call it in asyncio.run(), or in anyio.run() with the asyncio "
-    "backend. Under trio, use Roamify in a thread: await trio.to_thread.run_sync(...)"
+    "this AsyncRoamify needs a running asyncio event loop: call it in asyncio.run(), or in anyio.run() with the "
+    "asyncio backend. Under trio, use Roamify in a thread: await trio.to_thread.run_sync(...)"
 )
 
 
