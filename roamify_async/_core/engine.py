@@ -185,6 +185,8 @@ class Engine:
             if endpoint.safety is not Safety.READ:
                 # An open connection has no other checkpoint before the body is written.
                 await checkpoint_if_cancelled()
+            if send_state is not None and send_state.guard is not None:
+                await send_state.guard.ready()
             left = clock.start()
             if error is not None and left <= 0:
                 raise error

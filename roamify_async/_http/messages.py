@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Literal
+from typing import Literal, Protocol
 
 import attrs
 
@@ -91,6 +91,22 @@ AttemptResult = HttpResponse | NoResponse
 """Result of one attempt to send a request."""
 
 
+class SendGuard(Protocol):
+    """Decides right before each send whether a request may be sent."""
+
+    async def ready(self) -> None:
+        """Wait until the request may be sent. Raises ``RoamifyError`` if it may not."""
+        ...
+
+    def check(self) -> None:
+        """Raise an exception if the first byte must not leave now."""
+        ...
+
+    async def throttle(self, seconds: float | None) -> None:
+        """Learn that the server was too busy, and asked to wait for some seconds."""
+        ...
+
+
 @attrs.define
 class SendState:
     """Tracks whether the request body may have left, across retries and cancellation."""
@@ -101,8 +117,12 @@ class SendState:
     """Whether the request was sent again after a look-up found nothing. It may then be booked twice."""
     looked_first: bool = True
     """Whether the reference was new, or was looked up before sending, so that no older purchase can have it."""
+    guard: SendGuard | None = attrs.field(default=None, repr=False, eq=False)
+    """Who may refuse each send, up to its first byte."""
 
     def mark_sent(self) -> None:
-        """Record that the first byte is about to leave."""
+        """Record that the first byte is about to leave, if the guard allows it."""
+        if self.guard is not None:
+            self.guard.check()
         if self.first_sent_at is None:
             self.first_sent_at = datetime.now(UTC)
