@@ -24,6 +24,7 @@
     ├── EsimsNotReadyError            bought and paid, but not all eSIMs can be installed yet
     ├── BudgetError                   max_spend or the balance would be exceeded; nothing was sent
     ├── JournalError                  the journal belongs to other requests, is in use, or is damaged
+    ├── LedgerError                   the ledger cannot be reached, or belongs to another host; nothing was sent
     └── WebhookError                  wrong signature, or invalid event
 
 Wrong arguments raise ``TypeError`` or ``ValueError`` before anything is sent.
@@ -410,6 +411,10 @@ class BudgetError(RoamifyError):
 
 class JournalError(RoamifyError):
     """The journal belongs to other requests or another host, is in use, is damaged, or was removed."""
+
+
+class LedgerError(RoamifyError):
+    """The ledger cannot be reached, is of another version, or belongs to another host. Nothing was sent."""
 
 
 class WebhookError(RoamifyError):

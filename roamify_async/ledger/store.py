@@ -1,0 +1,411 @@
+"""The operations of a ledger, as work for a database."""
+
+import asyncio
+import itertools
+import json
+import os
+import threading
+import weakref
+from collections.abc import Callable, Collection, Mapping
+from concurrent.futures import Future
+from contextlib import suppress
+from decimal import Decimal
+from functools import partial
+from typing import Any, Final, Self, TypeVar
+from uuid import uuid4
+
+import anyio
+
+from roamify_async.errors import BudgetError, ConflictError, LedgerError
+
+from . import statements as sql
+from .database import Database, Session, bind
+from .lease import Lease, LeaseLostError, Renewal, clock
+from .limits import SharedLimits
+from .protocol import Claim
+from .rows import MICROS, Outcome, Row, Start, Status, Verdict, Wanted, judge, to_micros
+
+T = TypeVar("T")
+
+LEASE: Final = 30.0
+"""Seconds for which a reference is claimed; renewed while its process lives."""
+TIMEOUT: Final = 10.0
+"""Seconds to wait for the database."""
+RACES: Final = 50
+"""How often a claim is tried again because others changed the row meanwhile."""
+
+
+class Handle:
+    """What one process has open of a ledger."""
+
+    def __init__(self, database: Database, lease: float, timeout: float) -> None:
+        self.pid = os.getpid()
+        self.database = database
+        self.renewal = Renewal(self._renew, lease)
+        self._lease = lease
+        self._timeout = timeout
+        self.base_url: str | None = None
+        """The host that the ledger is known to be bound to."""
+        self._name = uuid4().hex
+        self._numbers = itertools.count()
+
+    def new_token(self) -> str:
+        """Return a unique name of a claim."""
+        return f"{self._name}-{next(self._numbers)}"
+
+    def ask_now(self, work: Callable[[Session], T]) -> T:
+        """Run *work*, and block until it is done."""
+        future = self.database.submit(work, is_atomic=False)
+        try:
+            return future.result(self._timeout)
+        except TimeoutError:
+            future.cancel()
+            raise LedgerError(f"the ledger did not respond within {self._timeout:g} s") from None
+
+    def _renew(self, leases: Collection[Lease]) -> None:
+        """Renew leases, in the thread of the renewal."""
+        at = clock()
+        held = self.ask_now(partial(renew_rows, tokens=[lease.token for lease in leases], seconds=self._lease))
+        for lease in leases:
+            if lease.token in held:
+                lease.until = max(lease.until, at + self._lease)
+
+
+class SqlLedger:
+    """The operations of a ledger in an SQL database. Each process opens it by itself, also after a fork."""
+
+    def __init__(
+        self, connect: Callable[[], Database], limits: SharedLimits | None, *, lease: float, timeout: float
+    ) -> None:
+        self.limits = limits
+        self.lease = lease
+        self._connect = connect
+        self._timeout = timeout
+        self._lock = threading.Lock()
+        self._opened: Handle | None = None
+        _instances.add(self)
+
+    def __enter__(self) -> Self:
+        """Return the ledger itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the ledger."""
+        self.close()
+
+    def close(self) -> None:
+        """Write what is left, and close the connections. It opens anew at the next use."""
+        with self._lock:
+            handle, self._opened = self._opened, None
+        if handle is not None and handle.pid == os.getpid():
+            handle.renewal.close()
+            handle.database.close()
+
+    @property
+    def _handle(self) -> Handle:
+        handle = self._opened
+        if handle is None:
+            with self._lock:
+                handle = self._opened
+                if handle is None:
+                    self._opened = handle = Handle(self._connect(), self.lease, self._timeout)
+        return handle
+
+    def leave_to_parent(self) -> list[object]:
+        """Open anew after a fork. Return what belongs to the parent, which must not be closed here."""
+        handle, self._opened, self._lock = self._opened, None, threading.Lock()
+        return [] if handle is None else [handle]
+
+    # ---------------------------------------------------------------- running work
+
+    async def _ask(
+        self,
+        work: Callable[[Session], T],
+        *,
+        undo: Callable[[T], object] | None = None,
+        must_run: bool = False,
+        is_atomic: bool = True,
+    ) -> T:
+        """Run *work*, and wait for it. If the caller leaves before, it does not run, or is undone, unless it must."""
+        future = self._handle.database.submit(work, is_atomic=is_atomic)
+        try:
+            with anyio.fail_after(self._timeout):
+                return await asyncio.shield(asyncio.wrap_future(future))
+        except BaseException as error:
+            if not must_run and not future.cancel() and undo is not None:
+                future.add_done_callback(partial(_undo, undo))
+            if isinstance(error, TimeoutError) and not future.done():
+                raise LedgerError(f"the ledger did not respond within {self._timeout:g} s") from None
+            raise
+
+    # ---------------------------------------------------------------- a purchase
+
+    async def claim(self, wanted: Wanted) -> Claim:
+        """Claim a reference, or return what stands in the way."""
+        handle, at = self._handle, clock()
+        token = handle.new_token()
+        await self._bind(handle, wanted.base_url)
+        claimed = partial(claim_row, wanted=wanted, token=token, lease=self.lease)
+        verdict, row, is_taken = await self._ask(
+            claimed, undo=partial(_give_back, handle, wanted, token), is_atomic=False
+        )
+        if not is_taken:
+            return Claim(verdict=verdict, row=row)
+        lease = self._lease(wanted, token, at, row)
+        handle.renewal.add(lease)
+        return Claim(verdict=verdict, row=row, lease=lease)
+
+    def promise(self, wanted: Wanted) -> Lease:
+        """Return the lease of a reference that was just created. ``start`` writes its row."""
+        lease = self._lease(wanted, self._handle.new_token(), clock(), None)
+        lease.is_written = False
+        return lease
+
+    def _lease(self, wanted: Wanted, token: str, at: float, row: Row | None) -> Lease:
+        return Lease(
+            reference=wanted.reference,
+            action=wanted.action,
+            token=token,
+            until=at + self.lease,
+            account=None if row is None else row.account,
+            reserved=0 if row is None else row.reserved,
+        )
+
+    async def _bind(self, handle: Handle, base_url: str) -> None:
+        if handle.base_url != base_url:
+            await self._ask(lambda session: bind(session, base_url))
+            handle.base_url = base_url
+
+    async def start(self, lease: Lease, wanted: Wanted, start: Start) -> None:
+        """Record that a purchase may be sent from now on, and reserve its cost."""
+        handle = self._handle
+        await self._bind(handle, wanted.base_url)
+        at = clock()
+        has_budget = self.limits is not None and self.limits.max_spend is not None
+        work = partial(start_row, lease=lease, wanted=wanted, start=start, limits=self.limits, seconds=self.lease)
+        # A caller that leaves settles its purchase, unless it does not know of its row yet.
+        undo = None if lease.is_written else partial(_forget, handle, lease)
+        lease.account, lease.reserved = await self._ask(work, undo=undo, is_atomic=has_budget)
+        lease.until = max(lease.until, at + self.lease)
+        if not lease.is_written:
+            lease.is_written = True
+            handle.renewal.add(lease)
+        lease.is_started = True
+
+    async def renew(self, lease: Lease) -> None:
+        """Renew a lease now. Raises ``LeaseLostError`` if another process took it over."""
+        at = clock()
+        work = partial(renew_rows, tokens=[lease.token], seconds=self.lease)
+        if lease.token not in await self._ask(work, is_atomic=False):
+            raise LeaseLostError(f"another process took over the purchase {lease.reference!r}")
+        lease.until = max(lease.until, at + self.lease)
+
+    async def settle(self, lease: Lease, outcome: Outcome, *, keeps: bool = False) -> bool:
+        """Record what became of a purchase, and give its reference back unless *keeps*."""
+        handle = self._handle
+        if not keeps:
+            handle.renewal.discard(lease)
+        if not lease.is_written or handle.pid != lease.pid:
+            return False
+        has_budget = lease.account is not None
+        work = partial(settle_row, lease=lease, outcome=outcome, keeps=keeps)
+        return await self._ask(work, must_run=True, is_atomic=has_budget)
+
+    async def release(self, lease: Lease) -> None:
+        """Give a reference back that ``settle`` kept."""
+        self._handle.renewal.discard(lease)
+        await self._ask(lambda session: session.rows(sql.RELEASE, **_key(lease)), must_run=True, is_atomic=False)
+
+    async def resolve(self, reference: str, order_id: str, total: Decimal | None) -> bool:
+        """Record that a purchase in doubt was found. Return whether one was in doubt."""
+        facts = {"reference": reference, "order_id": order_id, "total": _text(total)}
+        return bool(await self._ask(lambda session: session.rows(sql.RESOLVE, **facts), is_atomic=False))
+
+    # ---------------------------------------------------------------- shared limits
+
+    async def turn(self) -> float:
+        """Take a turn to send by the shared rate, and return the seconds until then."""
+        limits = self.limits
+        if limits is None:
+            return 0.0
+        interval = 0.0 if limits.rate is None else 1 / limits.rate
+
+        def take(session: Session) -> float:
+            while not (rows := session.rows(sql.TURN, account=limits.account, interval=interval)):
+                session.rows(sql.ADD_ACCOUNT, account=limits.account)
+            return float(rows[0][0])
+
+        return max(0.0, await self._ask(take, is_atomic=False))
+
+    async def pause(self, seconds: float) -> None:
+        """Let no process send for some seconds, since the server is busy."""
+        if self.limits is not None:
+            facts: dict[str, Any] = {"account": self.limits.account, "seconds": seconds}
+            await self._ask(lambda session: session.rows(sql.PAUSE, **facts), is_atomic=False)
+
+    # ---------------------------------------------------------------- reading
+
+    def get(self, reference: str) -> Row | None:
+        """Return the row of a reference."""
+        rows = self._handle.ask_now(lambda session: session.rows(sql.SELECT, reference=reference, action="buy"))
+        return sql.read_row(rows[0]) if rows else None
+
+    def doubts(self) -> tuple[Row, ...]:
+        """Return the purchases that may or may not be booked and on which nobody works, oldest first."""
+        return tuple(sql.read_row(row) for row in self._handle.ask_now(lambda session: session.rows(sql.OPEN)))
+
+    def counts(self) -> Mapping[Status, int]:
+        """Return the number of purchases in each state."""
+        return dict(self._handle.ask_now(lambda session: session.rows(sql.COUNTS)))
+
+    def spent(self) -> Mapping[str, Decimal]:
+        """Return what is spent or reserved of each account of the shared limits."""
+        rows = self._handle.ask_now(lambda session: session.rows(sql.LIMITS))
+        return {account: Decimal(spent) / MICROS for account, spent in rows}
+
+    def purge(self, seconds: float) -> int:
+        """Delete the purchases that are not in doubt and that ended more than some seconds ago. Return their number.
+
+        Their references can be bought again where the server does not show them any more.
+        """
+        return len(self._handle.ask_now(lambda session: session.rows(sql.PURGE, seconds=seconds)))
+
+
+# ---------------------------------------------------------------- work
+
+
+def claim_row(session: Session, *, wanted: Wanted, token: str, lease: float) -> tuple[Verdict, Row | None, bool]:
+    """Claim a reference. Return what its row meant, the row as it was, and whether it is claimed."""
+    facts = {
+        "reference": wanted.reference, "action": wanted.action, "kind": wanted.kind, "digest": wanted.digest,
+        "packages": json.dumps(dict(wanted.packages)), "token": token, "lease": lease, "sent_ago": wanted.sent_ago,
+    }  # fmt: skip
+    status = "not_sent" if wanted.sent_ago is None else "sending"
+    for _ in range(RACES):
+        if session.rows(sql.INSERT, **facts, status=status, looked_first=0, price=None):
+            return Verdict.FREE, None, True
+        rows = session.rows(sql.SELECT, reference=wanted.reference, action=wanted.action)
+        if not rows:
+            continue
+        row = sql.read_row(rows[0])
+        if row.owner == token:  # Claimed before the connection was lost.
+            return Verdict.FREE if row.sent_ago is None else Verdict.TAKE_OVER, row, True
+        verdict = judge(row, wanted)
+        if verdict in {Verdict.OTHER, Verdict.WAIT} or (verdict is Verdict.BOUGHT and not wanted.holds):
+            return verdict, row, False
+        seen: dict[str, Any] = {"tries": row.tries, "status": row.status}
+        if verdict is Verdict.FREE:
+            taken = session.rows(sql.TAKE_AS_NEW, **facts, **seen, new_status=status)
+        else:
+            key = {name: facts[name] for name in ("reference", "action", "token", "lease")}
+            taken = session.rows(sql.TAKE, **key, **seen)
+        if taken:
+            return verdict, row, True
+    raise LedgerError(f"too many processes ask for {wanted.reference!r} at once")
+
+
+def start_row(
+    session: Session, *, lease: Lease, wanted: Wanted, start: Start, limits: SharedLimits | None, seconds: float
+) -> tuple[str | None, int]:
+    """Record that a purchase may be sent. Return the account in which its cost is reserved, and that."""
+    facts: dict[str, Any] = {
+        "lease": seconds, "looked_first": int(start.looked_first), "resent": int(start.resent),
+        "price": _text(start.price),
+    }  # fmt: skip
+    rows: list[tuple[Any, ...]] = []
+    if not lease.is_written:
+        new = {"kind": wanted.kind, "digest": wanted.digest, "packages": json.dumps(dict(wanted.packages))}
+        state = {"lease": seconds, "looked_first": 1, "price": facts["price"], "status": "sending", "sent_ago": 0.0}
+        rows = [(0,) for _ in session.rows(sql.INSERT, **_key(lease), **new, **state)]
+    if not rows and not (rows := session.rows(sql.START, **_key(lease), **facts)):
+        if lease.is_written:
+            raise LeaseLostError(f"another process took over the purchase {lease.reference!r}")
+        raise ConflictError(
+            f"another purchase has the reference {lease.reference!r}; nothing was sent",
+            status=409, sent="no", reference_id=lease.reference,
+        )  # fmt: skip
+    reserved = int(rows[0][0])
+    if limits is None or limits.max_spend is None or start.price is None:
+        return lease.account, reserved
+    amount = to_micros(start.price)
+    _spend(session, limits.account, limits.max_spend, amount - reserved, start.price)
+    session.rows(sql.RESERVE, **_key(lease), account=limits.account, reserved=amount)
+    return limits.account, amount
+
+
+def _spend(session: Session, account: str, limit: Decimal, amount: int, price: Decimal) -> None:
+    session.rows(sql.ADD_ACCOUNT, account=account)
+    if amount and not session.rows(sql.SPEND, account=account, amount=amount, max_spend=to_micros(limit)):
+        spent = next(micros for name, micros in session.rows(sql.LIMITS) if name == account)
+        left = limit - Decimal(spent) / MICROS
+        raise BudgetError(
+            f"this purchase would cost {price} and exceed the shared max_spend of {account!r}: "
+            f"{left} of {limit} is left"
+        )
+
+
+def renew_rows(session: Session, *, tokens: Collection[str], seconds: float) -> frozenset[str]:
+    """Renew claims. Return those that are still held."""
+    rows = session.rows(sql.RENEW, tokens=json.dumps([*tokens]), lease=seconds)
+    return frozenset(token for (token,) in rows)
+
+
+def settle_row(session: Session, *, lease: Lease, outcome: Outcome, keeps: bool) -> bool:
+    """Record what became of a purchase. Return whether it was still held."""
+    reserved = lease.reserved
+    if lease.account is not None and outcome.status == "ordered":
+        reserved = reserved if outcome.total is None else to_micros(outcome.total)
+    elif outcome.status != "in_doubt":
+        reserved = 0
+    facts: dict[str, Any] = {
+        "status": outcome.status, "order_id": outcome.order_id, "total": _text(outcome.total),
+        "error": outcome.error, "resent": int(outcome.resent), "reserved": reserved, "keeps": int(keeps),
+    }  # fmt: skip
+    if not session.rows(sql.SETTLE, **_key(lease), **facts):
+        return False
+    if lease.account is not None and reserved != lease.reserved:
+        session.rows(sql.ADJUST, account=lease.account, amount=reserved - lease.reserved)
+    return True
+
+
+def _key(lease: Lease) -> dict[str, str]:
+    return {"reference": lease.reference, "action": lease.action, "token": lease.token}
+
+
+def _text(amount: Decimal | None) -> str | None:
+    return None if amount is None else str(amount)
+
+
+def _give_back(handle: Handle, wanted: Wanted, token: str, claimed: tuple[Verdict, Row | None, bool]) -> None:
+    """Give back what was claimed for a caller that had left."""
+    if claimed[2]:
+        key = {"reference": wanted.reference, "action": wanted.action, "token": token}
+        handle.database.submit(lambda session: session.rows(sql.RELEASE, **key))
+
+
+def _forget(handle: Handle, lease: Lease, _: object) -> None:
+    """Give back what was started for a caller that had left: it was not sent."""
+    handle.database.submit(partial(settle_row, lease=lease, outcome=Outcome(status="not_sent"), keeps=False))
+
+
+def _undo(undo: Callable[[T], object], future: "Future[T]") -> None:
+    """Undo what was done for a caller that had left."""
+    if not future.cancelled() and future.exception() is None:
+        with suppress(LedgerError):
+            undo(future.result())
+
+
+# ---------------------------------------------------------------- forks
+
+_instances: "weakref.WeakSet[SqlLedger]" = weakref.WeakSet()
+_of_parent: list[object] = []
+"""What a forked process inherited. It is kept, since closing it would disturb the parent."""
+
+
+def _after_fork() -> None:
+    for ledger in [*_instances]:
+        _of_parent.extend(ledger.leave_to_parent())
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
