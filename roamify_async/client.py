@@ -5,6 +5,8 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Generic, Self, TypedDict, TypeVar, Unpack, overload
 
+from anyio import to_thread
+
 from ._core.endpoint import Async, Mode
 from ._core.engine import Engine
 from ._core.memory import Doubt
@@ -26,7 +28,9 @@ from .api.refunds import Refunds
 from .api.service import Service
 from .api.topups import TopUps
 from .api.vouchers import Vouchers
+from .ledger import LedgerLike, open_ledger
 from .purchasing.attempt import purchase
+from .purchasing.shared import doubts
 from .settings import OnDoubt, Retries, Settings, Timeouts
 
 T = TypeVar("T")
@@ -83,9 +87,13 @@ class _Client(Generic[Mode]):
         """Return the purchases in doubt of this client, oldest first: those that may or may not be booked.
 
         A purchase is in doubt until it is found or refused, for example by ``orders.reconcile``. Nothing is sent, and
-        the result is not awaited in either client.
+        the result is not awaited in either client. With a ledger these are the purchases in doubt of all its processes,
+        and the call blocks while its database is read; their ``request`` is what the ledger records.
+
+        Raises:
+            LedgerError: The ledger cannot be reached.
         """
-        return tuple(self._engine.memory.doubts.values())
+        return doubts(self._engine)
 
     def with_settings(self, **changes: Unpack[Changes]) -> Self:
         """Return a client with some settings changed. It shares connections, limiter and lifetime with this one.
@@ -196,12 +204,23 @@ def _create_engine(
     base_url: str | None,
     settings: Settings | None,
     session: ClientSession | None = None,
+    ledger: LedgerLike = None,
 ) -> Engine:
     settings = Settings() if settings is None else settings
     if not isinstance(settings, Settings):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise TypeError(f"settings must be Settings, not {type(settings).__name__}")
     credentials = resolve_credentials(token, base_url, allow_http=settings.allow_http)
-    return Engine(Transport(credentials, settings, session, name=f"this {name}"), settings, purchase)
+    engine = Engine(Transport(credentials, settings, session, name=f"this {name}"), settings, purchase)
+    engine.memory.ledger = opened = open_ledger(ledger)
+    engine.memory.owns_ledger = opened is not None and opened is not ledger
+    return engine
+
+
+async def _close(engine: Engine) -> None:
+    await engine.transport.aclose()
+    ledger = engine.memory.ledger
+    if ledger is not None and engine.memory.owns_ledger:
+        await to_thread.run_sync(ledger.close)
 
 
 class AsyncRoamify(_Client[Async]):
@@ -216,9 +235,12 @@ class AsyncRoamify(_Client[Async]):
             ``PRODUCTION``. Plain HTTP is accepted only for this machine.
         settings: Timeouts, retries, limits and the handling of purchases.
         session: An ``aiohttp.ClientSession``, whose connections, headers and traces are used. It is not closed.
+        ledger: Ledger of purchases that several processes share: the path of a SQLite file, a URL such as
+            ``"sqlite:///purchases.db"`` or ``"postgresql://..."``, or an object of ``roamify_async.ledger``, which is
+            not closed. By default the value of ``ROAMIFY_LEDGER``, or else none.
 
     Raises:
-        ConfigurationError: There is no token, or the token or the base URL is invalid.
+        ConfigurationError: There is no token, or the token, the base URL or the URL of the ledger is invalid.
 
     See: https://docs.getroamify.com/authentication/
     """
@@ -230,9 +252,10 @@ class AsyncRoamify(_Client[Async]):
         base_url: str | None = None,
         settings: Settings | None = None,
         session: ClientSession | None = None,
+        ledger: LedgerLike = None,
     ) -> None:
         given, token = Token(token), None  # Removes the plain text from this frame, which tracebacks may show.
-        engine = _create_engine("AsyncRoamify", given, base_url, settings, session)
+        engine = _create_engine("AsyncRoamify", given, base_url, settings, session, ledger)
         super().__init__(engine, Async())
 
     async def __aenter__(self) -> Self:
@@ -249,7 +272,7 @@ class AsyncRoamify(_Client[Async]):
     async def aclose(self) -> None:
         """Close the connections. Calls in progress fail. Closing twice does nothing."""
         if not self._is_view:
-            await self._engine.transport.aclose()
+            await _close(self._engine)
 
 
 class Roamify(_Client[Sync]):
@@ -264,19 +287,25 @@ class Roamify(_Client[Sync]):
         base_url: Base URL of the API, such as ``DEVELOPMENT``; by default the value of ``ROAMIFY_BASE_URL``, or else
             ``PRODUCTION``. Plain HTTP is accepted only for this machine.
         settings: Timeouts, retries, limits and the handling of purchases.
+        ledger: Ledger of purchases that several processes share, as of ``AsyncRoamify``.
 
     Raises:
-        ConfigurationError: There is no token, or the token or the base URL is invalid.
+        ConfigurationError: There is no token, or the token, the base URL or the URL of the ledger is invalid.
 
     See: https://docs.getroamify.com/authentication/
     """
 
     def __init__(
-        self, token: str | None = None, *, base_url: str | None = None, settings: Settings | None = None
+        self,
+        token: str | None = None,
+        *,
+        base_url: str | None = None,
+        settings: Settings | None = None,
+        ledger: LedgerLike = None,
     ) -> None:
         given, token = Token(token), None  # Removes the plain text from this frame, which tracebacks may show.
-        engine = _create_engine("Roamify", given, base_url, settings)
-        super().__init__(engine, Sync(engine.transport.aclose, grace=engine.settings.reconcile_window + GRACE))
+        engine = _create_engine("Roamify", given, base_url, settings, ledger=ledger)
+        super().__init__(engine, Sync(partial(_close, engine), grace=engine.settings.reconcile_window + GRACE))
 
     def __enter__(self) -> Self:
         """Open the client."""

@@ -11,6 +11,7 @@ import inspect
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import suppress
 from datetime import datetime
+from decimal import Decimal
 from enum import Enum
 from functools import partial
 from types import GenericAlias, MethodType
@@ -117,6 +118,8 @@ class dual_method(Generic[P, T]):  # noqa: N801 -- a decorator
 class Reconciliation(Generic[RequestT, BookedT, T]):
     """How an endpoint finds a purchase by its reference, and checks it before it is sent."""
 
+    kind: str
+    """What is bought. Endpoints of the same kind make the same purchases."""
     find: Callable[["Engine", RequestT], Awaitable[tuple[BookedT, ...]]]
     """Returns the purchases under the reference of a request."""
     latest: Callable[["Engine"], Awaitable[tuple[BookedT, ...]]]
@@ -129,6 +132,8 @@ class Reconciliation(Generic[RequestT, BookedT, T]):
     """Raises ``PackageNotFoundError`` if the server responds that a package does not exist."""
     other_evidence: Callable[["Engine", RequestT, datetime], Awaitable[tuple[object, ...]]] | None = None
     """Returns other evidence, since a time, of a purchase that is not found by its reference."""
+    price: Callable[["Engine", RequestT], Awaitable[Decimal]] | None = None
+    """Returns the cost of a purchase, for a budget that processes share."""
 
 
 class Endpoint(dual_method[P, T]):

@@ -13,6 +13,7 @@ import attrs
 from roamify_async._fork import renew_in_children
 from roamify_async._http.messages import parse_http_date
 from roamify_async.errors import ConflictError, RoamifyError
+from roamify_async.ledger.protocol import PurchaseLedger
 from roamify_async.models.country_names import Place
 from roamify_async.models.packages import Package
 
@@ -121,6 +122,10 @@ class Memory:
         self.was_answered: bool = False
         """Whether the server has answered any request."""
         self.claims: Claims = Claims()
+        self.ledger: PurchaseLedger | None = None
+        """The ledger that this client shares with other processes."""
+        self.owns_ledger: bool = False
+        """Whether the ledger is closed with the client."""
         self.doubts: Bounded[Doubt] = Bounded(MAX_DOUBTS)
         self.references: Bounded[None] = Bounded(MAX_REFERENCES)
         """References of recent purchases of this client, whatever became of them."""

@@ -1,5 +1,6 @@
 """Travel insurance, for citizens and residents of Saudi Arabia: products, orders, and policies."""
 
+from decimal import Decimal
 from functools import partial
 from typing import Final
 
@@ -66,6 +67,15 @@ def _undecided_states(failure: RoamifyError) -> frozenset[PolicyStatus]:
     return frozenset({PolicyStatus.NEW, PolicyStatus.PENDING, PolicyStatus.UNKNOWN})
 
 
+async def _price(engine: Engine, request: OrderInsurance) -> Decimal:
+    products = await engine.send(Insurance.packages, ListInsurance())
+    prices = {package.package_id: package.price for product in products for package in product.packages}
+    unknown = tuple(package_id for package_id in request.packages() if package_id not in prices)
+    if unknown:
+        raise packages_not_found(unknown, (), "insurance.packages()")
+    return sum((prices[package_id] * count for package_id, count in request.packages().items()), Decimal(0))
+
+
 async def _read_issued(engine: Engine, request: ApplyPolicy, failure: RoamifyError) -> Policy:
     """Read the policy after a failed ``apply``, until it is issued or *failure* is final."""
     undecided = _undecided_states(failure)
@@ -105,7 +115,8 @@ class Insurance(Resource[Mode]):
         "POST", "/api/insurance/order", OrderInsurance, InsuranceOrder,
         safety=PURCHASE, timeout=60,
         reconciliation=Reconciliation(
-            find=_find, latest=_latest, to_response=_to_order, refresh=_refresh, check=_check
+            kind="insurance", find=_find, latest=_latest, to_response=_to_order, refresh=_refresh, check=_check,
+            price=_price,
         ),
     )  # fmt: skip
     """Order policies."""

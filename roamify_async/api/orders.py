@@ -27,10 +27,11 @@ from roamify_async.models.orders import (
 )
 from roamify_async.purchasing.attempt import find_second, make_purchase, patience, search
 from roamify_async.purchasing.bulk import Progress, bulk
-from roamify_async.purchasing.classify import LookUpResult, ids, is_api_404
+from roamify_async.purchasing.classify import LookUpResult, PurchaseRequest, ids, is_api_404
 from roamify_async.purchasing.line import BulkAdapter, Line
 from roamify_async.purchasing.repeat import repeat_order
 from roamify_async.purchasing.report import BulkReport
+from roamify_async.purchasing.shared import resolve
 
 from .account import Account
 from .esims import Esims, ready_esims
@@ -82,6 +83,13 @@ async def _check(engine: Engine, request: CreateOrder) -> None:
     await find_packages(engine, tuple(request.packages()))
 
 
+async def price_of(engine: Engine, request: PurchaseRequest) -> Decimal:
+    """Return the cost of packages of the catalogue."""
+    quantities = request.packages()
+    packages = await find_packages(engine, tuple(quantities))
+    return sum((package.price * quantities[package.package_id] for package in packages), Decimal(0))
+
+
 async def _check_instant(engine: Engine, request: CreateOrder) -> None:
     packages = await find_packages(engine, tuple(request.packages()))
     refuse_undated(packages, "use orders.create(), and esims.apply() with a start_date")
@@ -123,7 +131,8 @@ class Orders(Resource[Mode]):
         "POST", "/api/esim/order", CreateOrder, Order,
         safety=PURCHASE, timeout=60,
         reconciliation=Reconciliation(
-            find=_find, latest=latest_orders, to_response=to_order, refresh=refresh_order, check=_check
+            kind="order", find=_find, latest=latest_orders, to_response=to_order, refresh=refresh_order, check=_check,
+            price=price_of,
         ),
     )  # fmt: skip
     """Order eSIMs. ``esims.apply`` generates their profiles."""
@@ -131,8 +140,8 @@ class Orders(Resource[Mode]):
         "POST", "/api/esim/order/instant", CreateOrder, InstantOrder,
         safety=PURCHASE, timeout=60,
         reconciliation=Reconciliation(
-            find=_find, latest=latest_orders, to_response=_to_instant_order, refresh=refresh_order,
-            check=_check_instant,
+            kind="order", find=_find, latest=latest_orders, to_response=_to_instant_order, refresh=refresh_order,
+            check=_check_instant, price=price_of,
         ),
     )  # fmt: skip
     """Order eSIMs that are ready to install."""
@@ -274,6 +283,7 @@ class Orders(Resource[Mode]):
         result = await search(look, self.engine.settings.reconcile_window)
         if len(result.ours) == 1:
             self.engine.memory.add_bought(reference_id)
+            await resolve(self.engine, result.ours[0])
             return result.ours[0]
         if result.ours:
             raise PurchaseInDoubtError(

@@ -1,6 +1,7 @@
 """Top-ups: further packages for an existing eSIM."""
 
 from datetime import datetime
+from decimal import Decimal
 from typing import Final
 
 from roamify_async._core.endpoint import PURCHASE, Endpoint, Mode, Reconciliation, Resource
@@ -27,6 +28,14 @@ async def _check(engine: Engine, request: CreateTopUp) -> None:
         raise packages_not_found((request.package_id,), nearest, f"topups.packages({request.iccid!r})")
 
 
+async def _price(engine: Engine, request: CreateTopUp) -> Decimal:
+    offered = await engine.send(TopUps.packages, ListTopUps(request.iccid, package_id=request.package_id))
+    for package in offered:
+        if package.package_id == request.package_id:
+            return package.price
+    raise packages_not_found((request.package_id,), (), f"topups.packages({request.iccid!r})")
+
+
 async def _in_history(engine: Engine, request: CreateTopUp, since: datetime) -> tuple[HistoryItem, ...]:
     """Return matching items of the eSIM's history. That top-ups are listed with orders is only inferred."""
     history = await engine.send(Esims.history, GetHistory(request.iccid))
@@ -46,8 +55,8 @@ class TopUps(Resource[Mode]):
         "POST", "/api/esim/order/topup", CreateTopUp, Order,
         safety=PURCHASE, timeout=60,
         reconciliation=Reconciliation(
-            find=_find, latest=latest_orders, to_response=to_order, refresh=refresh_order, check=_check,
-            other_evidence=_in_history,
+            kind="top-up", find=_find, latest=latest_orders, to_response=to_order, refresh=refresh_order, check=_check,
+            other_evidence=_in_history, price=_price,
         ),
     )  # fmt: skip
     """Top up an eSIM."""

@@ -1,5 +1,6 @@
 """Vouchers: codes that travellers redeem for eSIMs. Roamify enables them for selected partners."""
 
+from decimal import Decimal
 from typing import Final
 
 from roamify_async._core.endpoint import ACTION, PURCHASE, Endpoint, Mode, Reconciliation, Resource
@@ -69,6 +70,11 @@ async def _check(engine: Engine, request: CreateVouchers) -> None:
     await find_packages(engine, (request.package_id,))
 
 
+async def _price(engine: Engine, request: CreateVouchers) -> Decimal:
+    (package,) = await find_packages(engine, (request.package_id,))
+    return package.price * request.quantity
+
+
 async def _to_batch(_: Engine, batch: VoucherBatch) -> VoucherBatch:
     return batch
 
@@ -79,7 +85,8 @@ class Vouchers(Resource[Mode]):
     create: Final = Endpoint(
         "POST", "/api/esim/vouchers", CreateVouchers, VoucherBatch,
         safety=PURCHASE, timeout=90, reconciliation=Reconciliation(
-            find=_find, latest=_latest, to_response=_to_batch, refresh=_refresh, check=_check
+            kind="vouchers", find=_find, latest=_latest, to_response=_to_batch, refresh=_refresh, check=_check,
+            price=_price,
         ),
     )  # fmt: skip
     """Create vouchers."""

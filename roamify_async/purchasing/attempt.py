@@ -8,6 +8,7 @@ import logging
 import math
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
+from functools import partial
 from typing import Generic, TypeVar, cast
 from uuid import uuid4
 
@@ -32,6 +33,7 @@ from roamify_async.errors import (
     Sent,
     ServerError,
 )
+from roamify_async.ledger.lease import LeaseLostError
 from roamify_async.settings import DEFAULT_TIMEOUTS
 
 from .classify import (
@@ -53,6 +55,7 @@ from .machine import (
     Finish,
     LookFirst,
     Machine,
+    ReadBooked,
     Refresh,
     Search,
     Send,
@@ -61,6 +64,7 @@ from .machine import (
     booked_twice,
     doubt,
 )
+from .shared import Hold, SharedClaim, claim_reference, throttle
 
 T = TypeVar("T")
 
@@ -115,8 +119,11 @@ async def make_purchase(
     check: Callable[[], Awaitable[None]] | None = None,
     before_send: Callable[[], Awaitable[None]] | None = None,
     on_doubt: Callable[[], None] | None = None,
+    hold: Hold | None = None,
 ) -> ResponseT:
-    """Make the purchase of *request*, whose reference the caller holds.
+    """Make the purchase of *request*, whose reference the caller holds in this client.
+
+    If there is a ledger, it is claimed there first, and held until the outcome is known, or to the end of *hold*.
 
     *send_state* says whether it may have been sent before; then it is looked up first. *is_new* means that the
     reference was just created, so that nothing can be booked under it. *must_look* looks it up whatever the settings.
@@ -125,6 +132,40 @@ async def make_purchase(
 
     All failures carry the reference. So does whatever cancels the call: as a note, in the log, and in ``doubts()``.
     """
+    _refuse_other(engine, request)
+    make = partial(
+        _make, engine, endpoint, request, send_state, check=check, before_send=before_send, on_doubt=on_doubt
+    )
+    ledger = engine.memory.ledger
+    if ledger is None:
+        return await make(is_new=is_new, must_look=must_look)
+    limit = patience(engine, endpoint.timeout)
+    while True:
+        claim = await claim_reference(
+            engine, ledger, endpoint, request, send_state, patience=limit, is_new=is_new, hold=hold
+        )
+        try:
+            return await make(is_new=is_new, must_look=must_look or claim.had_row, claim=claim)
+        except LeaseLostError:
+            if send_state.first_sent_at is not None:
+                raise
+            log.info("purchase %s was taken over by another process before it was sent", request.reference_id)
+            is_new, must_look = False, True
+
+
+async def _make(
+    engine: Engine,
+    endpoint: Endpoint[..., ResponseT],
+    request: PurchaseRequest,
+    send_state: SendState,
+    *,
+    is_new: bool,
+    must_look: bool,
+    check: Callable[[], Awaitable[None]] | None,
+    before_send: Callable[[], Awaitable[None]] | None,
+    on_doubt: Callable[[], None] | None,
+    claim: SharedClaim | None = None,
+) -> ResponseT:
     attempt: Attempt[ResponseT, Booked] = Attempt(
         engine,
         endpoint,
@@ -135,28 +176,40 @@ async def make_purchase(
         check=check,
         before_send=before_send,
         on_doubt=on_doubt,
+        claim=claim,
     )
     reference = request.reference_id or ""
-    _refuse_other(engine, request)
     engine.memory.references.remember(reference, None)
     try:
         response = await attempt.run()
+        if claim is not None:
+            await claim.settle(response)
     except RoamifyError as error:
         attempt.remember(error)
+        await _give_back(claim, attempt, error)
         raise error.with_facts(
             reference_id=reference, package_ids=error.package_ids or tuple(request.packages())
         ) from None
     except Exception as error:
         if send_state.first_sent_at is None and isinstance(error, ValueError):
+            await _give_back(claim, attempt, error)
             raise  # A package that needs a date.
         log.exception("an unexpected exception ended purchase %s", reference, extra=attempt.facts("unexpected"))
-        raise attempt.unexpected() from None
+        failure = attempt.unexpected()
+        await _give_back(claim, attempt, error)
+        raise failure from None
     except BaseException as cancelled:
         attempt.leave_note(cancelled)
+        await _give_back(claim, attempt, cancelled)
         raise
     engine.memory.add_bought(reference, request)
     response.reference_id = response.reference_id or reference
     return response
+
+
+async def _give_back(claim: SharedClaim | None, attempt: "Attempt[ResponseT, Booked]", error: BaseException) -> None:
+    if claim is not None:
+        await claim.fail(error, is_in_doubt=attempt.reference in attempt.engine.memory.doubts)
 
 
 def _refuse_other(engine: Engine, request: PurchaseRequest) -> None:
@@ -198,6 +251,7 @@ class Attempt(Generic[ResponseT, BookedT]):
         check: Callable[[], Awaitable[None]] | None = None,
         before_send: Callable[[], Awaitable[None]] | None = None,
         on_doubt: Callable[[], None] | None = None,
+        claim: SharedClaim | None = None,
     ) -> None:
         if endpoint.reconciliation is None:
             raise TypeError(f"{endpoint!r} has no reconciliation: its purchases cannot be looked up")
@@ -226,15 +280,17 @@ class Attempt(Generic[ResponseT, BookedT]):
             was_bought=was_bought,
             doubt=None if earlier is None else earlier.reason,
             seen=() if earlier is None else earlier.seen,
+            booked_id=None if claim is None else claim.booked_id,
         )
         self._check = check
         self._before_send = before_send
         self._on_doubt = on_doubt
+        self._claim = claim
         self._deadline = math.inf
 
     # ---------------------------------------------------------------- the steps
 
-    async def run(self) -> ResponseT:
+    async def run(self) -> ResponseT:  # noqa: C901 -- one case for each step
         """Carry out steps until the purchase exists. Raises why it does not, or may not."""
         allowance = self.engine.settings.retries.deadline or max(MIN_DEADLINE, self.endpoint.timeout or 0)
         self._deadline = min(anyio.current_effective_deadline(), anyio.current_time() + allowance)
@@ -252,7 +308,9 @@ class Attempt(Generic[ResponseT, BookedT]):
                 case FindNearMatches():
                     step = machine.on_near_matches(*await self._find_near_matches())
                 case Refresh(booked=booked):
-                    step = machine.on_refreshed(await self._refresh(booked))
+                    step = machine.on_refreshed(await self._refresh(booked.id))
+                case ReadBooked(id=booked_id):
+                    step = machine.on_read(await self._refresh(booked_id))
                 case Finish():
                     return await self._finish(step)
                 case Fail(error=error):
@@ -302,18 +360,21 @@ class Attempt(Generic[ResponseT, BookedT]):
         self.send_state.resent = self.send_state.resent or was_sent
         if self.machine.sends:
             log.info("purchase %s was not found: sent again", self.reference, extra=self.facts("resent"))
-        if self._before_send is not None:
-            try:
+        try:
+            if self._claim is not None:
+                await self._claim.find_price()
+            if self._before_send is not None:
                 await self._before_send()
-            except JournalError:
-                raise  # What cannot be written is not sent.
-            except RoamifyError as error:
-                return self.machine.on_veto(error.with_traceback(None))
+        except JournalError:
+            raise  # What cannot be written is not sent.
+        except RoamifyError as error:
+            return self.machine.on_veto(error.with_traceback(None))
         try:
             response = await self.engine.exchange(self.endpoint, self.request, self.send_state)
         except RoamifyError as error:
             if isinstance(error, ServerError):
                 self.engine.memory.forget_packages(tuple(self.request.packages()))
+            await throttle(self.send_state, error)
             step = self.machine.on_failure(error.with_traceback(None))
         else:
             step = self.machine.on_response(response)
@@ -369,12 +430,12 @@ class Attempt(Generic[ResponseT, BookedT]):
         ]
         return tuple(near), None
 
-    async def _refresh(self, booked: Booked) -> BookedT | None:
+    async def _refresh(self, booked_id: str) -> BookedT | None:
         """Read a purchase until it is complete or the window has passed; return it as last seen."""
         engine, last = self.engine.single_try, cast("BookedT | None", None)
         async for _ in poll(self.engine.settings.reconcile_window):
             try:
-                last = await self.reconciliation.refresh(engine, self.request, booked.id) or last
+                last = await self.reconciliation.refresh(engine, self.request, booked_id) or last
             except RoamifyError as error:
                 text = "purchase %s could not be read again: %s"
                 log.info(text, self.reference, error, extra=self.facts("look_up_failed"))

@@ -16,6 +16,7 @@ from roamify_async.models.esims import ApplyEsim, Esim, GetEsim
 from roamify_async.models.orders import CreateOrder, Order
 
 from .attempt import add_note, make_purchase, patience, with_reference
+from .shared import Hold, holding
 
 log: logging.Logger = logging.getLogger("roamify_async")
 
@@ -36,9 +37,9 @@ async def buy_esims(
     are needed; *check* checks the packages.
     """
 
-    async def order_and_prepare(*, is_new: bool, must_look: bool) -> tuple[Esim, ...]:
+    async def order_and_prepare(*, is_new: bool, must_look: bool, hold: Hold | None = None) -> tuple[Esim, ...]:
         order = await make_purchase(
-            engine, create, wanted, SendState(), is_new=is_new, must_look=must_look, check=check
+            engine, create, wanted, SendState(), is_new=is_new, must_look=must_look, check=check, hold=hold
         )
         async with _reference_reported(order):
             esims = await prepare_esims(engine, get, apply, order, start_date, count=sum(request.packages().values()))
@@ -48,8 +49,11 @@ async def buy_esims(
     wanted = with_reference(request)
     if request.reference_id is None:
         return await order_and_prepare(is_new=True, must_look=False)
-    async with engine.memory.claims.hold(request.reference_id, _patience(engine, create, apply)) as was_held:
-        return await order_and_prepare(is_new=False, must_look=was_held)
+    async with (
+        engine.memory.claims.hold(request.reference_id, _patience(engine, create, apply)) as was_held,
+        holding(engine) as hold,
+    ):
+        return await order_and_prepare(is_new=False, must_look=was_held, hold=hold)
 
 
 def _patience(engine: Engine, create: Endpoint[..., Order], apply: Endpoint[..., Esim]) -> float:

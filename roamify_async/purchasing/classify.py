@@ -19,6 +19,7 @@ from roamify_async.errors import (
     ConflictError,
     ConnectError,
     JournalError,
+    LedgerError,
     NotFoundError,
     RateLimitError,
     RoamifyError,
@@ -118,7 +119,7 @@ class Outcome(Enum):
 
 def classify(failure: RoamifyError) -> Outcome:
     """Return what the failure of a purchase means. Whatever is not known to be harmless is unknown."""
-    if isinstance(failure, ConfigurationError | ConnectError | BudgetError | JournalError):
+    if isinstance(failure, ConfigurationError | ConnectError | BudgetError | JournalError | LedgerError):
         return Outcome.NOT_SENT
     if isinstance(failure, TransportError):
         return Outcome.NOT_SENT if failure.last_try == "no" else Outcome.UNKNOWN

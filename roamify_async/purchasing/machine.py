@@ -76,6 +76,13 @@ class Refresh:
 
 
 @attrs.frozen
+class ReadBooked:
+    """Read a purchase by its id, under which another process booked it."""
+
+    id: str
+
+
+@attrs.frozen
 class Finish(Generic[ResponseT, BookedT]):
     """The purchase exists: return its response, or convert what was found to one."""
 
@@ -92,7 +99,7 @@ class Fail:
     error: RoamifyError | ValueError
 
 
-Step = LookFirst | Send | Wait | Search | FindNearMatches | Refresh | Finish[ResponseT, BookedT] | Fail
+Step = LookFirst | Send | Wait | Search | FindNearMatches | Refresh | ReadBooked | Finish[ResponseT, BookedT] | Fail
 """What the driver does next."""
 
 
@@ -115,6 +122,8 @@ class Machine(Generic[ResponseT, BookedT]):
     """The first failure which left open whether the purchase was booked."""
     seen: tuple[object, ...] = ()
     """Responses that differ from the request."""
+    booked_id: str | None = None
+    """Id under which another process booked it."""
     sends: int = attrs.field(default=0, init=False)
     """How often this call may have sent it."""
     _failure: RoamifyError | None = attrs.field(default=None, init=False)
@@ -139,6 +148,8 @@ class Machine(Generic[ResponseT, BookedT]):
 
     def start(self) -> Step[ResponseT, BookedT]:
         """Return the first step."""
+        if self.booked_id is not None:
+            return ReadBooked(self.booked_id)
         return Search() if self.was_sent_before else LookFirst(look=self.look_first and not self.is_new)
 
     def on_first_look(
@@ -158,6 +169,17 @@ class Machine(Generic[ResponseT, BookedT]):
         if result is not None and result.failure is not None:
             return Fail(_not_looked_up(result.failure))
         return Send()
+
+    def on_read(self, booked: BookedT | None) -> Step[ResponseT, BookedT]:
+        """Decide after reading what another process booked. It is ``None`` if it cannot be read."""
+        verdict = None if booked is None else judge_response(booked, self.request)
+        if booked is not None and verdict is Verdict.OURS:
+            return Finish(found=booked, was_found=True)
+        if booked is not None and verdict is Verdict.NOT_KEPT:
+            return Fail(self._not_kept(booked))
+        advice = f"Read it with {self.request.look_up.format(self.request.reference_id)}; do not buy it again"
+        message = f"the purchase was booked as {self.booked_id}, and could not be read. {advice}"
+        return Fail(doubt(self.request, self.doubt, () if booked is None else (booked,), message))
 
     # ---------------------------------------------------------------- after sending
 

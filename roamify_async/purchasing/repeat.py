@@ -12,6 +12,7 @@ from roamify_async.settings import Retries
 
 from .attempt import add_note, patience
 from .classify import Outcome, classify, ids
+from .shared import SharedClaim, repetition
 
 log: logging.Logger = logging.getLogger("roamify_async")
 
@@ -22,19 +23,17 @@ async def repeat_order(
     engine: Engine, endpoint: Endpoint[..., Order], request: RepeatOrder, find: Find
 ) -> RepeatedOrder:
     """Send the reference of exactly one order, once, and tell by the orders before and after what happened."""
-    reference, state = request.reference_id, SendState()
-    async with engine.memory.claims.hold(reference, patience(engine, endpoint.timeout)):
+    reference, state, limit = request.reference_id, SendState(), patience(engine, endpoint.timeout)
+    async with (
+        engine.memory.claims.hold(reference, limit),
+        repetition(engine, endpoint, request, state, limit) as claim,
+    ):
         before = await _orders(engine, find, reference)
-        if not before:
-            raise NotFoundError(
-                f"no order found for reference {reference!r}; nothing was sent", status=404, sent="no",
-                reference_id=reference,
-            )  # fmt: skip
-        if len(before) > 1:
-            raise ConflictError(
-                f"{len(before)} orders have the reference {reference!r}: {ids(before)}; nothing was sent", status=409,
-                sent="no", reference_id=reference,
-            )  # fmt: skip
+        if claim is not None and before:
+            claim.price = before[0].total
+            if state.first_sent_at is not None:  # By another process.
+                await _continue(engine, find, request, before, claim)
+        _refuse_unless_one(before, reference)
         once = engine.view(engine.settings.changed(retries=Retries(tries=1)))
         try:
             order = await once.exchange(endpoint, request, state)
@@ -51,7 +50,33 @@ async def repeat_order(
                 log.warning("%s", note)
                 add_note(cancelled, note, reference)
             raise
+        if claim is not None:
+            await claim.settle(order)
         return RepeatedOrder(order=order, is_new=order.id not in {known.id for known in before})
+
+
+def _refuse_unless_one(orders: tuple[Order, ...], reference: str) -> None:
+    if not orders:
+        raise NotFoundError(
+            f"no order found for reference {reference!r}; nothing was sent", status=404, sent="no",
+            reference_id=reference,
+        )  # fmt: skip
+    if len(orders) > 1:
+        raise ConflictError(
+            f"{len(orders)} orders have the reference {reference!r}: {ids(orders)}; nothing was sent", status=409,
+            sent="no", reference_id=reference,
+        )  # fmt: skip
+
+
+async def _continue(
+    engine: Engine, find: Find, request: RepeatOrder, before: tuple[Order, ...], claim: SharedClaim
+) -> None:
+    """Settle what another process sent, if it was booked. If not, raise: it is not known whether it will be."""
+    if len(before) > 1:
+        await claim.settle(before[0])
+        return
+    reason = RoamifyError("another process sent it, and did not learn what became of it", sent="maybe")
+    raise await _in_doubt(engine, find, request, reason, before)
 
 
 async def _orders(engine: Engine, find: Find, reference: str) -> tuple[Order, ...]:
