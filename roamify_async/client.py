@@ -7,7 +7,7 @@ from typing import Any, Generic, Self, TypedDict, TypeVar, Unpack, overload
 
 from anyio import to_thread
 
-from ._core.endpoint import Async, Mode
+from ._core.endpoint import Async, Endpoint, Mode
 from ._core.engine import Engine
 from ._core.memory import Doubt
 from ._core.raw_request import QueryValue, build_request
@@ -28,8 +28,10 @@ from .api.refunds import Refunds
 from .api.service import Service
 from .api.topups import TopUps
 from .api.vouchers import Vouchers
-from .ledger import LedgerLike, open_ledger
+from .ledger import LedgerLike, Row, open_ledger
 from .purchasing.attempt import purchase
+from .purchasing.classify import Booked
+from .purchasing.reconcile import reconcile_row
 from .purchasing.shared import doubts
 from .settings import OnDoubt, Retries, Settings, Timeouts
 
@@ -214,6 +216,14 @@ def _create_engine(
     engine.memory.ledger = opened = open_ledger(ledger)
     engine.memory.owns_ledger = opened is not None and opened is not ledger
     return engine
+
+
+async def reconcile_purchase(client: "AsyncRoamify", row: Row) -> Booked:
+    """Look up a purchase in doubt of the ledger, and record what was found. Nothing is bought."""
+    endpoints: dict[str, Endpoint[..., Any]] = {
+        "order": Orders.create, "top-up": TopUps.create, "vouchers": Vouchers.create, "insurance": Insurance.order,
+    }  # fmt: skip
+    return await reconcile_row(client._engine, endpoints, row)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
 
 
 async def _close(engine: Engine) -> None:

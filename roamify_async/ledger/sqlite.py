@@ -62,10 +62,6 @@ class SqliteLedger(SqlLedger):
         """Return the path."""
         return f"SqliteLedger({str(self.path)!r})"
 
-    def migrate(self) -> None:
-        """Bring the tables to this version. It also happens at the first use."""
-        self.get("")
-
 
 @attrs.define
 class _Session:

@@ -101,6 +101,10 @@ class SqlLedger:
             handle.renewal.close()
             handle.database.close()
 
+    def migrate(self) -> None:
+        """Bring the tables to this version."""
+        self.get("")
+
     @property
     def _handle(self) -> Handle:
         handle = self._opened
@@ -134,7 +138,7 @@ class SqlLedger:
         except BaseException as error:
             if not must_run and not future.cancel() and undo is not None:
                 future.add_done_callback(partial(_undo, undo))
-            if isinstance(error, TimeoutError) and not future.done():
+            if isinstance(error, TimeoutError):
                 raise LedgerError(f"the ledger did not respond within {self._timeout:g} s") from None
             raise
 

@@ -62,6 +62,8 @@ class RecordedPurchase:
     """What is bought: ``"order"``, ``"top-up"``, ``"vouchers"`` or ``"insurance"``."""
     quantities: Mapping[str, int]
     """Quantity of each package."""
+    digest: str = attrs.field(default="", repr=False)
+    """Digest of its request."""
 
     @property
     def quantity(self) -> int:
@@ -75,7 +77,7 @@ class RecordedPurchase:
 
 def recorded(row: Row) -> RecordedPurchase:
     """Return the purchase of a row."""
-    return RecordedPurchase(reference_id=row.reference, kind=row.kind, quantities=row.quantities())
+    return RecordedPurchase(reference_id=row.reference, kind=row.kind, quantities=row.quantities(), digest=row.digest)
 
 
 @attrs.define
@@ -284,19 +286,23 @@ def _wanted(
 ) -> Wanted:
     packages = request.packages()
     kind = "order" if endpoint.reconciliation is None else endpoint.reconciliation.kind
-    fields = cast("Mapping[str, Any]", unstructure(request))
-    facts = {name: value for name, value in fields.items() if name not in IGNORED} | {"packages": dict(packages)}
     first_sent = send_state.first_sent_at
     return Wanted(
         reference=request.reference_id or "",
         kind=kind,
-        digest=digest_of(kind, facts, request.reference_id or ""),
+        digest=request.digest if isinstance(request, RecordedPurchase) else _digest(kind, request),
         packages=packages,
         base_url=engine.transport.credentials.base_url,
         action=action,
         holds=holds,
         sent_ago=None if first_sent is None else max(0.0, (datetime.now(UTC) - first_sent).total_seconds()),
     )
+
+
+def _digest(kind: str, request: PurchaseRequest) -> str:
+    fields = cast("Mapping[str, Any]", unstructure(request))
+    facts = {name: value for name, value in fields.items() if name not in IGNORED}
+    return digest_of(kind, facts | {"packages": dict(request.packages())}, request.reference_id or "")
 
 
 def _recall(send_state: SendState, row: Row, sent_ago: float) -> None:
