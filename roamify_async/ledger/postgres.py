@@ -5,6 +5,7 @@ server.
 """
 
 import re
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Final, TypeVar
@@ -31,6 +32,10 @@ T = TypeVar("T")
 
 CONNECTIONS: Final = 4
 """Maximum number of connections of a process."""
+RECONNECT: Final = 1.0
+"""Seconds after which an attempt to connect is given up for a new one, so that the pauses between them stay short."""
+PAUSE: Final = 0.05
+"""Seconds before work is done again after its connection was lost."""
 MIGRATION_LOCK: Final = 0x526F614C
 """Key of the advisory lock under which the tables are changed. It ends with its transaction."""
 
@@ -112,7 +117,7 @@ class PostgresDatabase:
             kwargs={"autocommit": True, "prepare_threshold": None, "connect_timeout": max(1, int(timeout))},
             min_size=1,
             max_size=CONNECTIONS,
-            timeout=timeout,
+            reconnect_timeout=RECONNECT,
             name="roamify_async",
             open=False,
         )
@@ -129,17 +134,19 @@ class PostgresDatabase:
     def _run(self, work: Callable[[_Session], T], is_atomic: bool) -> T:  # noqa: FBT001
         """Run *work*, again if the connection was lost: those in the pool may be as old as the last restart."""
         self._pool.open()
-        for attempt in range(CONNECTIONS + 1):
+        end = time.monotonic() + self._timeout
+        while True:
             try:
-                with self._pool.connection() as connection:
+                with self._pool.connection(timeout=min(RECONNECT, self._timeout)) as connection:
                     self._prepare(connection)
                     return self._once(connection, work, is_atomic=is_atomic)
             except (psycopg.OperationalError, psycopg.InterfaceError) as error:
-                if isinstance(error, PoolTimeout) or attempt == CONNECTIONS:
+                if time.monotonic() >= end:
                     raise LedgerError(f"the ledger cannot be reached: {error}") from None
+                if not isinstance(error, PoolTimeout):
+                    time.sleep(PAUSE)
             except (psycopg.Error, OSError) as error:
                 raise LedgerError(f"the ledger cannot be used: {error}") from None
-        raise AssertionError  # The loop ends by itself.
 
     def _once(
         self, connection: "psycopg.Connection[tuple[Any, ...]]", work: Callable[[_Session], T], *, is_atomic: bool

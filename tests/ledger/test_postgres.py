@@ -75,7 +75,7 @@ async def test_connection_that_is_cut(open_postgres):
 
 async def test_server_that_is_away(open_postgres, own_cluster, sandbox):
     """Nothing is sent while the server is away."""
-    ledger = open_postgres(timeout=1)
+    ledger = open_postgres(timeout=3)
     async with AsyncRoamify(sandbox.token, base_url=sandbox.url, ledger=ledger, settings=QUICK) as one:
         own_cluster.stop()
         try:
