@@ -32,7 +32,7 @@ from .ledger import LedgerLike, Row, open_ledger
 from .purchasing.attempt import purchase
 from .purchasing.classify import Booked
 from .purchasing.reconcile import reconcile_row
-from .purchasing.shared import doubts
+from .purchasing.recorded import doubts
 from .settings import OnDoubt, Retries, Settings, Timeouts
 
 T = TypeVar("T")

@@ -29,9 +29,9 @@ from roamify_async.purchasing.attempt import find_second, make_purchase, patienc
 from roamify_async.purchasing.bulk import Progress, bulk
 from roamify_async.purchasing.classify import LookUpResult, PurchaseRequest, ids, is_api_404
 from roamify_async.purchasing.line import BulkAdapter, Line
+from roamify_async.purchasing.recorded import resolve
 from roamify_async.purchasing.repeat import repeat_order
 from roamify_async.purchasing.report import BulkReport
-from roamify_async.purchasing.shared import resolve
 
 from .account import Account
 from .esims import Esims, ready_esims

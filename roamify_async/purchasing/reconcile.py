@@ -14,7 +14,7 @@ from roamify_async.ledger.rows import Row
 
 from .attempt import make_purchase
 from .classify import Booked
-from .shared import recorded
+from .recorded import recorded
 
 
 async def reconcile_row(engine: Engine, endpoints: Mapping[str, Endpoint[..., Any]], row: Row) -> Booked:
