@@ -13,7 +13,6 @@ from functools import partial
 from typing import Any, ClassVar, Final, cast
 
 import anyio
-import anyio.to_thread
 import attrs
 from anyio import CancelScope
 

@@ -8,6 +8,7 @@ It prints JSON, one line each: ``{"at": point}`` where it waits for a line of in
 import asyncio
 import json
 import sys
+import threading
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -20,9 +21,13 @@ from tests.support.ledgers import Wrapped
 PACKAGE = "esim-greece-30days-1gb-all"
 
 
+_printing = threading.Lock()
+
+
 def say(**facts: object) -> None:
-    """Print a line for the test."""
-    print(json.dumps(facts), flush=True)
+    """Print a line for the test. Several threads do so at once."""
+    with _printing:
+        print(json.dumps(facts), flush=True)
 
 
 def wait(point: str) -> None:
