@@ -199,8 +199,9 @@ class SqliteDatabase:
         return connection
 
     def _check(self, connection: sqlite3.Connection) -> None:
-        (mark,) = connection.execute("PRAGMA application_id").fetchone()
+        # In this order: another process may commit both in between.
         (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        (mark,) = connection.execute("PRAGMA application_id").fetchone()
         if mark != APPLICATION_ID and tables:
             raise LedgerError(f"{str(self._path)!r} is not a ledger: use another file")
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import sqlite3
 import stat
 from collections.abc import Callable
 from decimal import Decimal
@@ -387,8 +388,6 @@ async def test_file_mode(tmp_path):
 
 async def test_other_file(tmp_path):
     """What is not a ledger is refused and left as it is."""
-    import sqlite3
-
     path = tmp_path / "other.db"
     connection = sqlite3.connect(path)
     connection.execute("CREATE TABLE precious (value)")
@@ -420,8 +419,6 @@ async def test_unreachable(tmp_path):
 
 async def test_locked(tmp_path):
     """A database that another process keeps locked is a ``LedgerError`` after the timeout."""
-    import sqlite3
-
     with SqliteLedger(tmp_path / "purchases.db", timeout=0.2) as ledger:
         await take(ledger)
         other = sqlite3.connect(tmp_path / "purchases.db", isolation_level=None)
@@ -433,3 +430,25 @@ async def test_locked(tmp_path):
         # Given back, if it was claimed after all.
         await until_true(lambda: (row := ledger.get("s")) is None or not row.is_live)
         await take(ledger, "s")
+
+
+async def test_opening_in_the_middle_of_another_opening(tmp_path, monkeypatch):
+    """A file whose tables another process makes at that moment is a ledger."""
+    path, others = tmp_path / "purchases.db", iter([False, True])
+
+    class Connection(sqlite3.Connection):
+        """A connection between whose first reads another process makes the tables."""
+
+        def execute(self, statement: str, *parameters: Any) -> sqlite3.Cursor:
+            """Execute a statement."""
+            if statement.startswith(("SELECT count", "PRAGMA application_id")) and next(others, False):
+                with SqliteLedger(path) as other:
+                    other.migrate()
+            return super().execute(statement, *parameters)
+
+    connect = sqlite3.connect
+    monkeypatch.setattr(
+        sqlite3, "connect", lambda *args, **options: connect(*args, **{"factory": Connection, **options})
+    )
+    with SqliteLedger(path) as ledger:
+        assert (await ledger.claim(wanted())).verdict is Verdict.FREE
