@@ -130,10 +130,12 @@ class SqlLedger:
     ) -> T:
         """Run *work*, and wait for it. If the caller leaves before, it does not run, or is undone, unless it must."""
         future = self._handle.database.submit(work, is_atomic=is_atomic)
+        result = asyncio.wrap_future(future)
         try:
             with anyio.fail_after(self._timeout):
-                return await asyncio.shield(asyncio.wrap_future(future))
+                return await asyncio.shield(result)
         except BaseException as error:
+            result.add_done_callback(_retrieve)
             if not must_run and not future.cancel() and undo is not None:
                 future.add_done_callback(partial(_undo, undo))
             if isinstance(error, TimeoutError):
@@ -293,6 +295,12 @@ def _undo(undo: Callable[[T], object], future: "Future[T]") -> None:
     if not future.cancelled() and future.exception() is None:
         with suppress(LedgerError):
             undo(future.result())
+
+
+def _retrieve(result: "asyncio.Future[T]") -> None:
+    """Retrieve a failure that nobody awaits any more, which asyncio would report."""
+    if not result.cancelled():
+        result.exception()
 
 
 # ---------------------------------------------------------------- forks
