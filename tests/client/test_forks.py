@@ -124,6 +124,7 @@ def test_fork(name, before, served):
     ]
 
 
+@pytest.mark.long
 def test_fork_without_hooks(served):
     """A client opens anew in a child that was forked in C, where Python's hooks do not run."""
     ended = run(
@@ -142,6 +143,7 @@ def test_fork_without_hooks(served):
     assert ended.lines == ["1000", "1000", "child ended with 0", "1000"]
 
 
+@pytest.mark.long
 def test_pool_of_forks(served):
     """The workers of a pool use the client of their module."""
     ended = run(
@@ -161,6 +163,7 @@ def test_pool_of_forks(served):
     assert ended.lines == ["300", "{300} False", "1000"]
 
 
+@pytest.mark.long
 def test_fork_in_a_callback(served):
     """A call that is under way at the fork fails in the child, and goes on in the parent."""
     ended = run(
@@ -186,6 +189,7 @@ def test_fork_in_a_callback(served):
     assert len(served.state()["orders"]) == 5
 
 
+@pytest.mark.long
 def test_exit_in_a_callback(served):
     """A child that exits in a callback does not wait for the call of the parent."""
     ended = run(
@@ -201,6 +205,7 @@ def test_exit_in_a_callback(served):
     assert ended.lines == ["child ended with 768", "1"]
 
 
+@pytest.mark.long
 def test_calls_of_other_threads(served):
     """Calls of other threads go on in the parent; in the child, they take no slots and hold no references."""
     served.fail("POST", "/api/esim/order", "slow", seconds=1)
@@ -264,6 +269,7 @@ def test_doubts_are_inherited(served):
     assert ended.lines[1].startswith("ConflictError: another purchase under the reference 'order-1' is in doubt")
 
 
+@pytest.mark.long
 def test_iterator_does_not_outlive_a_fork(served):
     """An iteration that began before the fork fails in the child, and goes on in the parent."""
     ended = run(
@@ -334,17 +340,20 @@ UNPROTECTED = """
 """
 
 
+@pytest.mark.long
 def test_sockets_of_the_parent(served):
     """A child that collects a client does not take its sockets out of the selector of the parent."""
     assert run(textwrap.dedent(ASYNC + COLLECTED), served).lines == ["child ended with 0", "1000"]
 
 
+@pytest.mark.long
 def test_control_of_the_sockets(served):
     """Control: without the hooks, the parent does not hear from its connection any more."""
     ended = run_program(HEAD + textwrap.dedent(ASYNC + UNPROTECTED + COLLECTED), served)
     assert "RequestTimeoutError" in ended.out
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("protected", [True, False])
 def test_responses_of_the_parent(protected, served):
     """A child that runs the event loop of its parent does not read its responses, and does without the hooks."""
@@ -354,6 +363,7 @@ def test_responses_of_the_parent(protected, served):
     assert ("True" in ended.lines, "Error" in ended.out) == (protected, not protected), ended
 
 
+@pytest.mark.long
 def test_loop_of_the_parent(served):
     """An asynchronous client refuses the event loop that its parent used: it is shared with the parent."""
     ended = run(

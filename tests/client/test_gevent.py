@@ -42,6 +42,7 @@ def head(request: pytest.FixtureRequest) -> str:
     return HEAD.replace('"without uvloop"', "False")
 
 
+@pytest.mark.long
 def test_green_threads(head, served):
     """Many green threads share a client, make their own ones, and go on while another one waits."""
     body = """
@@ -69,6 +70,7 @@ def test_green_threads(head, served):
     assert len(served.state()["orders"]) == 9
 
 
+@pytest.mark.long
 def test_fork_of_green_threads(head, served):
     """A client opens anew in a fork, as in gunicorn's gevent workers."""
     body = """
@@ -85,6 +87,7 @@ def test_fork_of_green_threads(head, served):
     assert (ended.code, ended.lines, ended.err) == (0, ["1000", "{True}", "0", "{True}"], "")
 
 
+@pytest.mark.long
 def test_patched_too_late(served):
     """If gevent patches threads after the import, the first call says so instead of hanging."""
     body = """

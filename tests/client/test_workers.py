@@ -93,6 +93,7 @@ def balances(line: str, count: int) -> set[bytes]:
     return answers
 
 
+@pytest.mark.long
 @forking
 def test_gunicorn(served):
     """A client that was open before gunicorn forked works in its workers."""
@@ -150,6 +151,7 @@ def esim_of(served: Sandbox) -> str:
         return roamify.esims.buy(PACKAGE)[0].iccid
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("text", ["roamify = Roamify()\n\n\ndef handler", "asyncio.run(handle"])
 def test_functions(text, served):
     """A warm function is called again and again."""
@@ -161,6 +163,7 @@ def test_functions(text, served):
         scope["roamify"].close()
 
 
+@pytest.mark.long
 def test_function_with_one_async_client(served):
     """With one asynchronous client for all calls, the second one raises an error that names the client to use."""
     ended = run_program(
@@ -182,6 +185,7 @@ def test_function_with_one_async_client(served):
     assert ended.lines == ["1000", f"{message} Roamify, which blocks and works in all of them"]
 
 
+@pytest.mark.long
 def test_streamlit(served, monkeypatch):
     """The script of the page runs again and again, in threads that come and go, with one client."""
     streamlit: Any = ModuleType("streamlit")
@@ -202,6 +206,7 @@ def test_streamlit(served, monkeypatch):
     resources["client"].close()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("uvloop", [False, True])
 def test_nest_asyncio(uvloop, served):
     """Both clients work where nest_asyncio lets event loops run within each other."""
@@ -225,6 +230,7 @@ def test_nest_asyncio(uvloop, served):
     assert (ended.code, ended.lines, ended.err) == (0, ["1000 1000 300"], "")
 
 
+@pytest.mark.long
 def test_no_warning_in_ipython(served, monkeypatch):
     """In IPython and notebooks, whose cells run in an event loop, blocking calls do not warn."""
 

@@ -24,7 +24,7 @@ def running_cluster() -> Iterator[Cluster]:
         yield running
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.long)])
 def open_ledger(request: pytest.FixtureRequest, tmp_path: Any) -> Iterator[Callable[..., Any]]:
     """Open the same ledger again and again, as different processes do."""
     opened: list[Any] = []

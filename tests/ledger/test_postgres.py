@@ -12,6 +12,8 @@ from support.purchases import ORDER, PLAIN, came, under
 from roamify_async import AsyncRoamify, LedgerError, OrderItem
 from roamify_async.ledger import Outcome, Start, Verdict
 
+pytestmark = pytest.mark.long
+
 SENT = f"POST {ORDER}"
 _numbers = itertools.count()
 

@@ -556,6 +556,7 @@ STEPS = [(1, "before"), (1, "after"), (2, "before"), (2, "after")]
 """Which of the two entries of a line, and when the crash comes."""
 
 
+@pytest.mark.long
 async def test_crash_at_every_step(tmp_path):
     """Wherever a crash comes, before or after a line is written, the next runs buy it once."""
 

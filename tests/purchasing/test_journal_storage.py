@@ -176,6 +176,7 @@ def files(tmp_path: Path, commits: list[bytes], *, is_rolled_back: bool) -> Iter
             yield crashed
 
 
+@pytest.mark.long
 @pytest.mark.timeout(180)
 async def test_power_loss_within_a_commit(client, sandbox, commits, tmp_path):
     """Whichever page was written last, the next run buys nothing twice and loses nothing."""
@@ -191,6 +192,7 @@ async def test_power_loss_within_a_commit(client, sandbox, commits, tmp_path):
     assert Counter(booked(sandbox)) == before
 
 
+@pytest.mark.long
 @pytest.mark.timeout(180)
 async def test_power_loss_and_no_rollback_journal(client, sandbox, commits, tmp_path):
     """If the rollback journal is lost too, the file is refused, or resumed without loss; nothing is bought twice."""

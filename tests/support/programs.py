@@ -12,6 +12,8 @@ from support.clients import HANG
 from roamify_async.sandbox import Sandbox
 
 ROOT = Path(__file__).parents[2]
+CHANGING = {"PYTHONWARNINGS", "PYTHONDEVMODE", "PYTHONUNBUFFERED"}
+"""Variables that change what a program prints. Unbuffered, the lines of two processes may mix."""
 
 
 @attrs.frozen
@@ -30,7 +32,7 @@ class Ended:
 
 def environment(sandbox: Sandbox) -> dict[str, str]:
     """Return the environment of a program: clients without arguments use the sandbox, and warnings are as usual."""
-    inherited = {name: value for name, value in os.environ.items() if name not in {"PYTHONWARNINGS", "PYTHONDEVMODE"}}
+    inherited = {name: value for name, value in os.environ.items() if name not in CHANGING}
     path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
     return inherited | {"ROAMIFY_TOKEN": sandbox.token, "ROAMIFY_BASE_URL": sandbox.url, "PYTHONPATH": path}
 
