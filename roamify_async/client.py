@@ -29,8 +29,8 @@ from .api.service import Service
 from .api.topups import TopUps
 from .api.vouchers import Vouchers
 from .ledger import LedgerLike, Row, open_ledger
-from .purchasing.attempt import purchase
 from .purchasing.classify import Booked
+from .purchasing.purchase import purchase
 from .purchasing.reconcile import reconcile_row
 from .purchasing.recorded import doubts
 from .settings import OnDoubt, Retries, Settings, Timeouts

@@ -25,10 +25,11 @@ from roamify_async.models.orders import (
     RepeatedOrder,
     RepeatOrder,
 )
-from roamify_async.purchasing.attempt import find_second, make_purchase, patience, search
 from roamify_async.purchasing.bulk import Progress, bulk
 from roamify_async.purchasing.classify import LookUpResult, PurchaseRequest, ids, is_api_404
 from roamify_async.purchasing.line import BulkAdapter, Line
+from roamify_async.purchasing.look_up import search
+from roamify_async.purchasing.purchase import find_second, make_purchase, patience
 from roamify_async.purchasing.recorded import resolve
 from roamify_async.purchasing.repeat import repeat_order
 from roamify_async.purchasing.report import BulkReport

@@ -1,29 +1,19 @@
-"""Makes one purchase: carries out the steps of the machine, which sends, looks up and waits.
-
-The API has no idempotency key. A reference is the only handle: the client creates one before the first byte is sent,
-one reference is one purchase, and what is not known is looked up and never guessed.
-"""
+"""Makes one purchase: carries out the steps of the machine, which sends, looks up and waits."""
 
 import logging
 import math
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from functools import partial
-from typing import Generic, TypeVar, cast
-from uuid import uuid4
+from typing import Generic, TypeVar
 
 import anyio
-import attrs
 
-from roamify_async._core.callbacks import note_purchase
-from roamify_async._core.concurrency import FIRST_PAUSE, LONGEST_PAUSE, gather, poll, raise_first
+from roamify_async._core.concurrency import gather, raise_first
 from roamify_async._core.endpoint import Endpoint, Reconciliation
 from roamify_async._core.engine import MIN_DEADLINE, Engine, log_facts
 from roamify_async._core.memory import Doubt
 from roamify_async._http.messages import SendState
 from roamify_async.errors import (
-    ConfigurationError,
-    ConflictError,
     EsimsNotReadyError,
     JournalError,
     PackageNotFoundError,
@@ -33,22 +23,15 @@ from roamify_async.errors import (
     Sent,
     ServerError,
 )
-from roamify_async.ledger.lease import LeaseLostError
-from roamify_async.settings import DEFAULT_TIMEOUTS
 
 from .classify import (
-    CLOCK_SKEW,
     Booked,
     BookedT,
     LookUpResult,
     PurchaseRequest,
-    Verdict,
     ids,
-    is_near_match,
-    is_same_kind,
-    judge_found,
-    judge_response,
 )
+from .look_up import LookUp
 from .machine import (
     Fail,
     FindNearMatches,
@@ -61,10 +44,9 @@ from .machine import (
     Send,
     Step,
     Wait,
-    booked_twice,
     doubt,
 )
-from .shared import Hold, SharedClaim, claim_reference, throttle
+from .shared import SharedClaim, throttle
 
 T = TypeVar("T")
 
@@ -73,167 +55,6 @@ log: logging.Logger = logging.getLogger("roamify_async")
 
 ResponseT = TypeVar("ResponseT", bound=Booked)
 RequestT = TypeVar("RequestT", bound=PurchaseRequest)
-
-
-async def purchase(engine: Engine, endpoint: Endpoint[..., T], request: object, /) -> T:
-    """Make the purchase of *request* exactly once, and return the response. A missing reference is created here.
-
-    A second call with the same reference waits for the first, and returns the same purchase.
-    """
-    # The endpoint declares a reconciliation, and with it that its types are those of a purchase.
-    bought = await buy_once(engine, cast("Endpoint[..., Booked]", endpoint), cast("PurchaseRequest", request))
-    note_purchase(bought.reference_id or "")
-    return cast("T", bought)
-
-
-async def buy_once(engine: Engine, endpoint: Endpoint[..., ResponseT], request: PurchaseRequest) -> ResponseT:
-    """Make a purchase, holding its reference until the outcome is known."""
-    if request.reference_id is None:
-        return await make_purchase(engine, endpoint, with_reference(request), SendState(), is_new=True)
-    async with engine.memory.claims.hold(request.reference_id, patience(engine, endpoint.timeout)) as was_held:
-        return await make_purchase(engine, endpoint, request, SendState(), must_look=was_held)
-
-
-def with_reference(request: RequestT) -> RequestT:
-    """Return a request with a reference, which is created if there is none."""
-    if request.reference_id is not None:
-        return request
-    evolve = cast("Callable[..., RequestT]", attrs.evolve)
-    return evolve(request, reference_id=str(uuid4()))
-
-
-def patience(engine: Engine, timeout: float | None) -> float:
-    """Return the seconds for which a call, with its endpoint's *timeout*, waits for another one under its reference."""
-    timeouts = engine.settings.timeouts
-    return (timeouts.total or timeout or DEFAULT_TIMEOUTS.total or 0) + engine.settings.reconcile_window
-
-
-async def make_purchase(
-    engine: Engine,
-    endpoint: Endpoint[..., ResponseT],
-    request: PurchaseRequest,
-    send_state: SendState,
-    *,
-    is_new: bool = False,
-    must_look: bool = False,
-    check: Callable[[], Awaitable[None]] | None = None,
-    before_send: Callable[[], Awaitable[None]] | None = None,
-    on_doubt: Callable[[], None] | None = None,
-    hold: Hold | None = None,
-) -> ResponseT:
-    """Make the purchase of *request*, whose reference the caller holds in this client.
-
-    If there is a ledger, it is claimed there first, and held until the outcome is known, or to the end of *hold*.
-
-    *send_state* says whether it may have been sent before; then it is looked up first. *is_new* means that the
-    reference was just created, so that nothing can be booked under it. *must_look* looks it up whatever the settings.
-    *check* replaces the endpoint's own check of the packages. *before_send* runs before each send, and may refuse it.
-    *on_doubt* is called after a send which leaves open whether it was booked.
-
-    All failures carry the reference. So does whatever cancels the call: as a note, in the log, and in ``doubts()``.
-    """
-    _refuse_other(engine, request)
-    make = partial(
-        _make, engine, endpoint, request, send_state, check=check, before_send=before_send, on_doubt=on_doubt
-    )
-    ledger = engine.memory.ledger
-    if ledger is None:
-        return await make(is_new=is_new, must_look=must_look)
-    limit = patience(engine, endpoint.timeout)
-    while True:
-        claim = await claim_reference(
-            engine, ledger, endpoint, request, send_state, patience=limit, is_new=is_new, hold=hold
-        )
-        try:
-            return await make(is_new=is_new, must_look=must_look or claim.had_row, claim=claim)
-        except LeaseLostError:
-            if send_state.first_sent_at is not None:
-                raise
-            log.info("purchase %s was taken over by another process before it was sent", request.reference_id)
-            is_new, must_look = False, True
-
-
-async def _make(
-    engine: Engine,
-    endpoint: Endpoint[..., ResponseT],
-    request: PurchaseRequest,
-    send_state: SendState,
-    *,
-    is_new: bool,
-    must_look: bool,
-    check: Callable[[], Awaitable[None]] | None,
-    before_send: Callable[[], Awaitable[None]] | None,
-    on_doubt: Callable[[], None] | None,
-    claim: SharedClaim | None = None,
-) -> ResponseT:
-    attempt: Attempt[ResponseT, Booked] = Attempt(
-        engine,
-        endpoint,
-        request,
-        send_state,
-        is_new=is_new,
-        must_look=must_look,
-        check=check,
-        before_send=before_send,
-        on_doubt=on_doubt,
-        claim=claim,
-    )
-    reference = request.reference_id or ""
-    engine.memory.references.remember(reference, None)
-    try:
-        response = await attempt.run()
-        if claim is not None:
-            await claim.settle(response)
-    except RoamifyError as error:
-        attempt.remember(error)
-        await _give_back(claim, attempt, error)
-        raise error.with_facts(
-            reference_id=reference, package_ids=error.package_ids or tuple(request.packages())
-        ) from None
-    except Exception as error:
-        if send_state.first_sent_at is None and isinstance(error, ValueError):
-            await _give_back(claim, attempt, error)
-            raise  # A package that needs a date.
-        log.exception("an unexpected exception ended purchase %s", reference, extra=attempt.facts("unexpected"))
-        failure = attempt.unexpected()
-        await _give_back(claim, attempt, error)
-        raise failure from None
-    except BaseException as cancelled:
-        attempt.leave_note(cancelled)
-        await _give_back(claim, attempt, cancelled)
-        raise
-    engine.memory.add_bought(reference, request)
-    response.reference_id = response.reference_id or reference
-    return response
-
-
-async def _give_back(claim: SharedClaim | None, attempt: "Attempt[ResponseT, Booked]", error: BaseException) -> None:
-    if claim is not None:
-        await claim.fail(error, is_in_doubt=attempt.reference in attempt.engine.memory.doubts)
-
-
-def _refuse_other(engine: Engine, request: PurchaseRequest) -> None:
-    """Refuse a purchase if another one under its reference is in doubt or was bought: one reference is one purchase.
-
-    Whether what was bought has other packages is left to the look-up, which names the order.
-    """
-    reference = request.reference_id or ""
-    earlier, bought = engine.memory.doubts.get(reference), engine.memory.bought.get(reference)
-    if earlier is not None:
-        other = cast("PurchaseRequest", earlier.request)
-        is_other, state = not is_same_kind(other, request) or other.packages() != request.packages(), "is in doubt"
-    else:
-        is_other, state = bought is not None and not is_same_kind(bought, request), "was made"
-    if not is_other:
-        return
-    raise ConflictError(
-        f"another purchase under the reference {request.reference_id!r} {state}; nothing was sent. "
-        "One reference is one purchase: use another one",
-        status=409,
-        sent="no",
-        reference_id=request.reference_id,
-        package_ids=tuple(request.packages()),
-    )
 
 
 class Attempt(Generic[ResponseT, BookedT]):
@@ -282,6 +103,7 @@ class Attempt(Generic[ResponseT, BookedT]):
             seen=() if earlier is None else earlier.seen,
             booked_id=None if claim is None else claim.booked_id,
         )
+        self.look_up: LookUp[ResponseT, BookedT] = LookUp(engine, self.reconciliation, request, send_state)
         self._check = check
         self._before_send = before_send
         self._on_doubt = on_doubt
@@ -304,13 +126,13 @@ class Attempt(Generic[ResponseT, BookedT]):
                 case Wait(seconds=seconds):
                     step = machine.on_waited(may_send=await self._wait(seconds))
                 case Search(until_answered=until_answered):
-                    step = machine.on_search(await self._search(until_answered=until_answered))
+                    step = machine.on_search(await self.look_up.search(until_answered=until_answered))
                 case FindNearMatches():
-                    step = machine.on_near_matches(*await self._find_near_matches())
+                    step = machine.on_near_matches(*await self.look_up.find_near_matches())
                 case Refresh(booked=booked):
-                    step = machine.on_refreshed(await self._refresh(booked.id))
+                    step = machine.on_refreshed(await self.look_up.refresh(booked.id))
                 case ReadBooked(id=booked_id):
-                    step = machine.on_read(await self._refresh(booked_id))
+                    step = machine.on_read(await self.look_up.refresh(booked_id))
                 case Finish():
                     return await self._finish(step)
                 case Fail(error=error):
@@ -335,7 +157,7 @@ class Attempt(Generic[ResponseT, BookedT]):
                 log.info(text, self.reference, error, extra=self.facts("unchecked"))
 
         async def look_up() -> None:
-            found.append(await self._look(self.engine))
+            found.append(await self.look_up.once())
 
         calls: list[Callable[[], Awaitable[None]]] = []
         calls += [check] if settings.check_packages else []
@@ -390,68 +212,6 @@ class Attempt(Generic[ResponseT, BookedT]):
         log.info(text, self.reference, seconds, extra=self.facts("rate_limited"))
         await anyio.sleep(seconds)
         return True
-
-    # ---------------------------------------------------------------- looking up
-
-    async def _look(self, engine: Engine) -> LookUpResult[BookedT]:
-        """Look up once."""
-        first_sent = self.send_state.first_sent_at
-        not_before = None
-        if first_sent is not None:
-            not_before = engine.memory.server_time(first_sent) - CLOCK_SKEW
-        try:
-            found = await self.reconciliation.find(engine, self.request)
-            result = judge_found(found, self.request, not_before=None if self.send_state.looked_first else not_before)
-            if not_before is None or result.booked or self.reconciliation.other_evidence is None:
-                return result
-            evidence = await self.reconciliation.other_evidence(engine, self.request, not_before)
-        except RoamifyError as error:
-            text = "purchase %s could not be looked up: %s"
-            log.info(text, self.reference, error, extra=self.facts("look_up_failed"))
-            return LookUpResult(failure=error.with_traceback(None))
-        return attrs.evolve(result, evidence=result.evidence + evidence)
-
-    async def _search(self, *, until_answered: bool) -> LookUpResult[BookedT]:
-        engine = self.engine.single_try  # A poll that fails is repeated anyway, within the window.
-        window = self.engine.settings.reconcile_window
-        return await search(lambda: self._look(engine), window, until_answered=until_answered)
-
-    async def _find_near_matches(self) -> tuple[tuple[object, ...], RoamifyError | None]:
-        """Return the latest purchases whose reference may be this one, changed by the server."""
-        try:
-            latest = await self.reconciliation.latest(self.engine)
-        except RoamifyError as error:
-            return (), error.with_traceback(None)
-        known = self.engine.memory.references
-        near = [
-            booked
-            for booked in latest
-            if is_near_match(booked.reference_id, self.reference) and booked.reference_id not in known
-        ]
-        return tuple(near), None
-
-    async def _refresh(self, booked_id: str) -> BookedT | None:
-        """Read a purchase until it is complete or the window has passed; return it as last seen."""
-        engine, last = self.engine.single_try, cast("BookedT | None", None)
-        async for _ in poll(self.engine.settings.reconcile_window):
-            try:
-                last = await self.reconciliation.refresh(engine, self.request, booked_id) or last
-            except RoamifyError as error:
-                text = "purchase %s could not be read again: %s"
-                log.info(text, self.reference, error, extra=self.facts("look_up_failed"))
-                continue
-            if last is None:
-                continue
-            is_complete = not (last.is_pending and last.falls_short(self.request.packages()))
-            if is_complete or judge_response(last, self.request) is Verdict.NOT_KEPT:
-                break
-        return last
-
-    async def refuse_second(self) -> None:
-        """Raise if the purchase is booked more than once; it is known to be booked."""
-        result = await self._look(self.engine)
-        if len(result.ours) > 1:
-            raise booked_twice(self.request, result.ours, None)
 
     # ---------------------------------------------------------------- the end
 
@@ -543,36 +303,3 @@ def add_note(cancelled: BaseException, note: str, reference: str) -> None:
     """Add a note, and the reference as an attribute, to the exception that cancels a purchase."""
     cancelled.add_note(note)
     cancelled.reference_id = reference  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
-
-
-async def find_second(
-    engine: Engine, endpoint: Endpoint[..., ResponseT], request: PurchaseRequest, send_state: SendState
-) -> None:
-    """Raise ``PurchaseInDoubtError`` if a purchase that may have been sent more than once was booked more than once."""
-    attempt: Attempt[ResponseT, Booked] = Attempt(engine, endpoint, request, send_state)
-    await attempt.refuse_second()
-
-
-async def search(
-    look: Callable[[], Awaitable[LookUpResult[BookedT]]], window: float, *, until_answered: bool = False
-) -> LookUpResult[BookedT]:
-    """Look up until the purchase is found or *window* seconds have passed, with ever longer pauses.
-
-    A look-up that failed proves nothing: the search goes on, up to twice the window, until one succeeds at its end or
-    later. With *until_answered* the first one that succeeds ends it.
-    """
-    start, pause = anyio.current_time(), FIRST_PAUSE
-    end = start + window
-    while True:
-        started = anyio.current_time()
-        result = await look()
-        if result.ours or result.incomplete or result.not_kept or isinstance(result.failure, ConfigurationError):
-            return result
-        is_answered = result.failure is None
-        if is_answered and (until_answered or started >= end):
-            return result
-        limit = end if started < end else start + 2 * window
-        if not is_answered and started >= start + 2 * window:
-            return result
-        await anyio.sleep(max(0.0, min(pause, limit - anyio.current_time())))
-        pause = min(2 * pause, LONGEST_PAUSE)

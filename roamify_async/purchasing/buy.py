@@ -15,7 +15,8 @@ from roamify_async.errors import EsimsNotReadyError, RoamifyError
 from roamify_async.models.esims import ApplyEsim, Esim, GetEsim
 from roamify_async.models.orders import CreateOrder, Order
 
-from .attempt import add_note, make_purchase, patience, with_reference
+from .attempt import add_note
+from .purchase import make_purchase, patience, with_reference
 from .shared import Hold, holding
 
 log: logging.Logger = logging.getLogger("roamify_async")

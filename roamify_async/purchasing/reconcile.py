@@ -12,8 +12,8 @@ from roamify_async._http.messages import SendState
 from roamify_async.errors import ConflictError
 from roamify_async.ledger.rows import Row
 
-from .attempt import make_purchase
 from .classify import Booked
+from .purchase import make_purchase
 from .recorded import recorded
 
 

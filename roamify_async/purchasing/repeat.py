@@ -10,8 +10,9 @@ from roamify_async.errors import ConflictError, NotFoundError, PurchaseInDoubtEr
 from roamify_async.models.orders import Order, RepeatedOrder, RepeatOrder
 from roamify_async.settings import Retries
 
-from .attempt import add_note, patience
+from .attempt import add_note
 from .classify import Outcome, classify, ids
+from .purchase import patience
 from .shared import SharedClaim, repetition
 
 log: logging.Logger = logging.getLogger("roamify_async")

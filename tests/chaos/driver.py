@@ -16,8 +16,8 @@ from typing import Any, Final
 import attrs
 
 from roamify_async import AsyncRoamify, CreateOrder, JournalError, OrderItem, Retries, RoamifyError, Settings, Timeouts
-from roamify_async.purchasing.attempt import Attempt
 from roamify_async.purchasing.classify import LookUpResult
+from roamify_async.purchasing.look_up import LookUp
 
 AGAIN: Final = 3
 """The exit code where another start may do better: the server was not there when the run began."""
@@ -87,7 +87,7 @@ async def run(plan: Plan) -> int:
         retries=Retries(wait=0.2),
     )
     if plan.look_up_is_broken:
-        Attempt._look = _blind  # type: ignore[method-assign]
+        LookUp.once = _blind  # type: ignore[method-assign]
     lines = requests(plan)
     async with AsyncRoamify(plan.token, base_url=plan.url, settings=settings) as roamify:
         try:

@@ -37,7 +37,7 @@ from roamify_async import (
 from roamify_async._core import concurrency
 from roamify_async._serde.converter import structure
 from roamify_async._serde.envelope import encode
-from roamify_async.purchasing import attempt
+from roamify_async.purchasing import look_up
 
 WEEK = "insurance-saudi-arabia-individual-7days"
 MONTH = "insurance-saudi-arabia-individual-30days"
@@ -234,7 +234,7 @@ BLIND = QUICK.changed(check_packages=False, look_first=False)
 def impatient(monkeypatch) -> None:
     """Look up again sooner than a real server should be asked."""
     monkeypatch.setattr(concurrency, "FIRST_PAUSE", 0.01)
-    monkeypatch.setattr(attempt, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(look_up, "FIRST_PAUSE", 0.01)
 
 
 Stage = Callable[[Mapping[str, list[bytes]]], AbstractAsyncContextManager[tuple[Raw, AsyncRoamify]]]

@@ -22,7 +22,7 @@ from roamify_async import (
 )
 from roamify_async._core import concurrency
 from roamify_async._serde.envelope import encode
-from roamify_async.purchasing import attempt
+from roamify_async.purchasing import look_up
 from roamify_async.purchasing.classify import CLOCK_SKEW, judge_found
 from roamify_async.sandbox import Sandbox
 
@@ -137,7 +137,7 @@ BLIND = QUICK.changed(check_packages=False, look_first=False)
 def impatient(monkeypatch) -> None:
     """Look up again sooner than a real server should be asked."""
     monkeypatch.setattr(concurrency, "FIRST_PAUSE", 0.01)
-    monkeypatch.setattr(attempt, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(look_up, "FIRST_PAUSE", 0.01)
 
 
 def voucher(number: int, package_id: str = PLAIN, reference_id: str = "r", age: int = 0) -> dict[str, Any]:

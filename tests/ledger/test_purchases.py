@@ -46,7 +46,7 @@ from roamify_async import (
 )
 from roamify_async._core import concurrency
 from roamify_async.ledger import LeaseLostError, SharedLimits, SqliteLedger
-from roamify_async.purchasing import attempt, machine, shared
+from roamify_async.purchasing import look_up, machine, shared
 from roamify_async.sandbox import Sandbox
 
 SENT = f"POST {ORDER}"
@@ -60,7 +60,7 @@ AGAIN = [create, create_instant, top_up, buy, bulk]
 def impatient(monkeypatch) -> None:
     """Look again sooner than one would ask a real server, or a database."""
     monkeypatch.setattr(concurrency, "FIRST_PAUSE", 0.01)
-    monkeypatch.setattr(attempt, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(look_up, "FIRST_PAUSE", 0.01)
     monkeypatch.setattr(machine, "MIN_RATE_LIMIT_DELAY", 0.01)
     monkeypatch.setattr(shared, "FIRST_PAUSE", 0.01)
 

@@ -14,7 +14,7 @@ from support.shop import Shop, booked, told
 
 from roamify_async import AsyncRoamify, ConflictError, CreateOrder, OrderItem, PurchaseInDoubtError
 from roamify_async._core import concurrency
-from roamify_async.purchasing import attempt
+from roamify_async.purchasing import look_up
 
 PAIR = [OrderItem(PLAIN, 2)]
 RESENDING = QUICK.changed(on_doubt="look_up_then_resend")
@@ -24,7 +24,7 @@ RESENDING = QUICK.changed(on_doubt="look_up_then_resend")
 def impatient(monkeypatch) -> None:
     """Look again sooner than one would ask a real server."""
     monkeypatch.setattr(concurrency, "FIRST_PAUSE", 0.01)
-    monkeypatch.setattr(attempt, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(look_up, "FIRST_PAUSE", 0.01)
 
 
 @pytest.fixture

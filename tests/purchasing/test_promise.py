@@ -57,7 +57,7 @@ from roamify_async import (
 )
 from roamify_async._core import concurrency, memory
 from roamify_async._core.callbacks import CallbackQueue
-from roamify_async.purchasing import attempt, machine
+from roamify_async.purchasing import look_up, machine
 from roamify_async.sandbox import Sandbox
 
 SENT = f"POST {ORDER}"
@@ -73,7 +73,7 @@ def name(value: Any) -> str:
 def impatient(monkeypatch) -> None:
     """Look again sooner than one would ask a real server."""
     monkeypatch.setattr(concurrency, "FIRST_PAUSE", 0.01)
-    monkeypatch.setattr(attempt, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(look_up, "FIRST_PAUSE", 0.01)
     monkeypatch.setattr(machine, "MIN_RATE_LIMIT_DELAY", 0.01)
 
 

@@ -49,7 +49,7 @@ from roamify_async import (
 )
 from roamify_async._core import concurrency
 from roamify_async.api.topups import TopUps
-from roamify_async.purchasing import attempt, machine
+from roamify_async.purchasing import look_up, machine
 from roamify_async.sandbox import Sandbox
 
 
@@ -57,7 +57,7 @@ from roamify_async.sandbox import Sandbox
 def impatient(monkeypatch) -> None:
     """Look up again sooner than a real server should be asked."""
     monkeypatch.setattr(concurrency, "FIRST_PAUSE", 0.01)
-    monkeypatch.setattr(attempt, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(look_up, "FIRST_PAUSE", 0.01)
     monkeypatch.setattr(machine, "MIN_RATE_LIMIT_DELAY", 0.01)
 
 
