@@ -9,7 +9,7 @@ class Renewable(Protocol):
     """An object that holds something of its process, such as a thread or a socket."""
 
     def renew(self) -> None:
-        """Give up what belongs to the parent process, without touching it."""
+        """Drop what belongs to the parent process, without touching it."""
         ...
 
 

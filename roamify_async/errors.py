@@ -48,7 +48,7 @@ IDENTITY: Final = (
 
 
 def _takes_args(init: Callable[P, None]) -> Callable[P, None]:
-    """Let an ``__init__`` take what ``args`` holds: the message, and facts in a dictionary.
+    """Make an ``__init__`` accept what ``args`` holds: the message, and facts in a dictionary.
 
     Task queues that store JSON, such as Celery, create an error again as ``type(error)(*error.args)``.
     """

@@ -60,7 +60,7 @@ class PurchaseLedger(Protocol):
         ...
 
     async def release(self, lease: Lease) -> None:
-        """Give a reference back that ``settle`` kept."""
+        """Release a reference that ``settle`` kept."""
         ...
 
     async def turn(self) -> float:
@@ -68,7 +68,7 @@ class PurchaseLedger(Protocol):
         ...
 
     async def pause(self, seconds: float) -> None:
-        """Let no process send for some seconds, since the server is busy."""
+        """Keep all processes from sending for some seconds, since the server is busy."""
         ...
 
     async def resolve(self, reference: str, order_id: str, total: Decimal | None) -> bool:

@@ -216,7 +216,7 @@ class SqlLedger:
         return await self._ask(work, must_run=True, is_atomic=has_budget)
 
     async def release(self, lease: Lease) -> None:
-        """Give a reference back that ``settle`` kept."""
+        """Release a reference that ``settle`` kept."""
         self._handle.renewal.discard(lease)
         await self._ask(lambda session: session.rows(sql.RELEASE, **key_of(lease)), must_run=True, is_atomic=False)
 
@@ -242,7 +242,7 @@ class SqlLedger:
         return max(0.0, await self._ask(take, is_atomic=False))
 
     async def pause(self, seconds: float) -> None:
-        """Let no process send for some seconds, since the server is busy."""
+        """Keep all processes from sending for some seconds, since the server is busy."""
         if self.limits is not None:
             facts: dict[str, Any] = {"account": self.limits.account, "seconds": seconds}
             await self._ask(lambda session: session.rows(sql.PAUSE, **facts), is_atomic=False)
@@ -279,14 +279,14 @@ class SqlLedger:
 
 
 def _give_back(handle: Handle, wanted: Wanted, token: str, claimed: tuple[Verdict, Row | None, bool]) -> None:
-    """Give back what was claimed for a caller that had left."""
+    """Release what was claimed for a caller that had left."""
     if claimed[2]:
         key = {"reference": wanted.reference, "action": wanted.action, "token": token}
         handle.database.submit(lambda session: session.rows(sql.RELEASE, **key))
 
 
 def _forget(handle: Handle, lease: Lease, _: object) -> None:
-    """Give back what was started for a caller that had left: it was not sent."""
+    """Release what was started for a caller that had left: it was not sent."""
     handle.database.submit(partial(settle_row, lease=lease, outcome=Outcome(status="not_sent"), keeps=False))
 
 

@@ -79,7 +79,7 @@ class Budget:
         return price
 
     def release(self, request: PurchaseRequest) -> None:
-        """Let other lines confirm the prices of a line's packages: its outcome is known, or in doubt."""
+        """Allow other lines to confirm the prices of a line's packages: its outcome is known, or in doubt."""
         for package_id in request.packages():
             event = self._confirming.pop(package_id, None)
             if event is not None:

@@ -122,7 +122,7 @@ class SharedClaim:
             self._lease.check()
 
     async def throttle(self, seconds: float | None) -> None:
-        """Let no process send for a while."""
+        """Keep all processes from sending for a while."""
         await _or_later(self._ledger.pause(max(MIN_PAUSE, seconds or 0)), self._wanted.reference)
 
     # ---------------------------------------------------------------- the end

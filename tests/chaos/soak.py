@@ -220,7 +220,7 @@ async def sandbox(seed: int, share: float) -> AsyncGenerator[dict[str, str], Non
 
 
 def reset(url: str) -> None:
-    """Let the sandbox forget its orders, so that it stays quick."""
+    """Reset the orders of the sandbox, so that it stays quick."""
     request = urllib.request.Request(f"{url}/_sandbox/reset", b"{}", {"Content-Type": "application/json"})
     urllib.request.urlopen(request, timeout=30).close()
 

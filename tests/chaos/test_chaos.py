@@ -111,7 +111,7 @@ def books(change):
 
 
 def wrong(change, **choice: object):
-    """Tell what is wrong after a change, in one text."""
+    """Describe what is wrong after a change, in one text."""
     given = {"policy": "look_up_then_resend", "late": 0.6, "window": 1.5} | choice
     return " ".join(judge(books(change)[0], Namespace(**given)))
 
@@ -132,14 +132,14 @@ def told(made):
 
 
 def unsent(made, status):
-    """Let the first line never be booked."""
+    """Make the first line one that is never booked."""
     made.lines[0].status, made.lines[0].order = status, None
     made.orders.pop(0)
     made.left += 1
 
 
 def unseen(made):
-    """Let the first line not know its order."""
+    """Make the first line one that does not know its order."""
     made.lines[0].status, made.lines[0].order = "in_doubt", None
 
 

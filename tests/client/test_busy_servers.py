@@ -24,7 +24,7 @@ def http_date(moment):
 
 @pytest.fixture
 async def clock(monkeypatch):
-    """Let waits take no time."""
+    """Make waits take no time."""
     made = Clock(monkeypatch)
     monkeypatch.setattr(anyio, "sleep", made.sleep)
     return made

@@ -63,7 +63,7 @@ RAISE = {"on_doubt": "raise", "retries": QUICK.retries, "check_packages": False,
 
 @pytest.fixture
 async def clock(monkeypatch):
-    """Let the test move the time; the engine's waits between tries take none."""
+    """Return a clock that the test moves; the engine's waits between tries take no time."""
     made = Clock(monkeypatch)
     monkeypatch.setattr(engine.anyio, "sleep", made.sleep)
     return made
@@ -75,7 +75,7 @@ def asked(sandbox, line):
 
 
 async def until(condition):
-    """Let the loop turn until something holds."""
+    """Run the loop until a condition is true."""
     for _ in range(100_000):
         if condition():
             return
@@ -84,7 +84,7 @@ async def until(condition):
 
 
 async def failure(call, kind):
-    """Give the error with which a call ends; among the public classes it is exactly of that one."""
+    """Return the error with which a call ends; among the public classes it is exactly of that one."""
     with pytest.raises(kind) as caught:
         await call
     assert next(base for base in type(caught.value).__mro__ if base.__module__ == RoamifyError.__module__) is kind
@@ -580,7 +580,7 @@ async def test_refused_connection(clock, call, _):
 
 
 def plain(sandbox):
-    """Give a package that can be bought in every way."""
+    """Return a package that can be bought in every way."""
     return sandbox.kinds["plain"][0]
 
 
@@ -618,7 +618,7 @@ class Shop:
         return self
 
     def buy(self, package_id=None, **facts: Any):
-        """Give the coroutine that buys."""
+        """Return the coroutine that buys."""
         package_id = package_id or self.package_id
         if self._way == "top-up":
             return self.client.topups.create(self._iccid, package_id, **facts)
@@ -636,7 +636,7 @@ class Shop:
 
     @property
     def booked(self):
-        """Give what was bought."""
+        """Return what was bought."""
         return self.sandbox.state()["orders"][self._before :]
 
 
@@ -1065,7 +1065,7 @@ async def echo(connection):
 
 
 async def errors(client, lost):
-    """Give an error of each kind of a call: refused, unreadable, in doubt, and not connected."""
+    """Return an error of each kind of a call: refused, unreadable, in doubt, and not connected."""
     found = []
     for call in (
         client.account.balance(),

@@ -492,7 +492,7 @@ async def test_application_that_never_left():
 
 
 def soon() -> dict[str, Any]:
-    """Give a journey that is still to come."""
+    """Return a journey that is still to come."""
     today = datetime.now(UTC).date()
     return {**JOURNEY, "start_date": today + timedelta(days=30), "end_date": today + timedelta(days=32)}
 

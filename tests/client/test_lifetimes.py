@@ -154,7 +154,7 @@ class BlockedWork:
             self.steps.append("cleaned up")
 
     def release(self) -> None:
-        """Let the clean-up end."""
+        """Make the clean-up end."""
         if self.begun.is_set() and not self.steps:
             self.steps.append("released")
             self._loop.call_soon_threadsafe(self._end.set)

@@ -179,7 +179,7 @@ def replace_many(dice: Random, tree: Tree) -> Tree:
 
 
 def swap(dice: Random, tree: Tree) -> Tree:
-    """Let two sub-trees change places; where one holds the other, that is written out before."""
+    """Exchange two sub-trees. If one contains the other, that is written out before."""
     (here, one), (there, other) = place(dice, tree), place(dice, tree)
     here[one], there[other] = Raw(written(there[other])), Raw(written(here[one]))
     return tree
@@ -229,7 +229,7 @@ def empty(dice: Random, tree: Tree) -> Tree:
 
 
 def multiply(dice: Random, tree: Tree) -> Tree:
-    """Let a list have very many items, which may be wrong."""
+    """Fill a list with very many items, which may be wrong."""
     node, key = place(dice, tree)
     inner = node[key] if isinstance(node[key], list) and node[key] else [odd(dice)]
     text = written(dice.choice(inner))

@@ -125,7 +125,7 @@ class Claims(RuleBasedStateMachine):
 
     @rule()
     def lapse(self) -> None:
-        """Let the time of the lease pass."""
+        """Advance the time beyond the lease."""
         if self.model.items is not None:
             self.run(expire(self.ledgers[0]))
             self.model.is_over = True

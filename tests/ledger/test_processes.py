@@ -49,7 +49,7 @@ class Worker:
         assert await self.read() == {"at": point}
 
     def go_on(self) -> None:
-        """Let it go on from where it waits."""
+        """Continue it where it waits."""
         assert self._process.stdin is not None
         self._process.stdin.write(b"\n")
 

@@ -82,7 +82,7 @@ def name(value: Any) -> str:
 
 
 def slow(sandbox: Sandbox, path: str) -> None:
-    """Let purchases take as long as real ones."""
+    """Make purchases take as long as real ones."""
     sandbox.fail("POST", path, "slow", when="before", seconds=LATENCY, times=None)
 
 

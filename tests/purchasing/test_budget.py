@@ -19,7 +19,7 @@ LOW, HIGH = 1, 5
 
 
 def lines(count: int = 50) -> Iterator[CreateOrder]:
-    """Give requests whose number, and so whose cost, nobody knows before."""
+    """Return requests whose number, and so whose cost, nobody knows before."""
     return (CreateOrder([OrderItem(PLAIN)]) for _ in range(count))
 
 

@@ -65,17 +65,17 @@ def posts(sandbox: Sandbox) -> int:
 
 
 def booked(sandbox: Sandbox) -> list[str]:
-    """Give the references of the orders in the server's books, sorted."""
+    """Return the references of the orders in the server's books, sorted."""
     return sorted(order["referenceId"] for order in sandbox.state()["orders"])
 
 
 def spent(sandbox: Sandbox) -> Decimal:
-    """Give what the server took from the balance."""
+    """Return what the server took from the balance."""
     return 1000 - Decimal(sandbox.state()["balance"])
 
 
 def statuses(report: Any) -> list[str]:
-    """Give the status of each line."""
+    """Return the status of each line."""
     return [line.status for line in report.lines]
 
 
@@ -235,7 +235,7 @@ async def test_lines_outlive_their_report(client):
 
 
 async def awaited(requests: list[CreateOrder]) -> AsyncIterator[CreateOrder]:
-    """Give requests one by one, asynchronously."""
+    """Return requests one by one, asynchronously."""
     for request in requests:
         await asyncio.sleep(0)
         yield request
@@ -278,7 +278,7 @@ class Threads:
         self.seen.add(threading.get_ident())
 
     def requests(self) -> Any:
-        """Give the iterable."""
+        """Return the iterable."""
         noting = self
 
         class Plain:
@@ -330,13 +330,13 @@ class Broken(Exception):  # noqa: N818 -- it is the caller's own
 
 
 def breaking(count: int) -> Iterator[CreateOrder]:
-    """Give so many requests, then an error."""
+    """Return so many requests, then an error."""
     yield from several(count)
     raise Broken("the file ends in mid-line")
 
 
 async def breaking_late(count: int) -> AsyncIterator[CreateOrder]:
-    """Give so many requests, then an error."""
+    """Return so many requests, then an error."""
     for request in several(count):
         yield request
     raise Broken("the queue is gone")

@@ -62,7 +62,7 @@ Ending = Callable[[type[Exception]], dict[str, Any]]
 
 
 def plain(error: type[Exception]) -> dict[str, Any]:
-    """Give requests whose generator raises after three."""
+    """Return requests whose generator raises after three."""
 
     def requests() -> Iterator[CreateOrder]:
         yield from [one()] * 3
@@ -72,7 +72,7 @@ def plain(error: type[Exception]) -> dict[str, Any]:
 
 
 def asynchronous(error: type[Exception]) -> dict[str, Any]:
-    """Give requests whose asynchronous generator raises after three."""
+    """Return requests whose asynchronous generator raises after three."""
 
     async def requests() -> AsyncIterator[CreateOrder]:
         for _ in range(3):
@@ -83,7 +83,7 @@ def asynchronous(error: type[Exception]) -> dict[str, Any]:
 
 
 def progress(error: type[Exception]) -> dict[str, Any]:
-    """Give requests, and a callback that raises after three."""
+    """Return requests, and a callback that raises after three."""
 
     def tell(state: Any) -> None:
         if state.done == 3:
@@ -219,7 +219,7 @@ async def test_wrong_item_that_is_put_right(either, sandbox, tmp_path):
 
 
 def once(monkeypatch: pytest.MonkeyPatch, owner: type, name: str) -> None:
-    """Let a method raise an exception that nobody expects, at its first call."""
+    """Make a method raise an exception that nobody expects, at its first call."""
     real, left = getattr(owner, name), [ZeroDivisionError("a defect")]
 
     def method(*args: Any) -> Any:

@@ -79,12 +79,12 @@ def posts(sandbox: Sandbox) -> int:
 
 
 def booked(sandbox: Sandbox) -> list[str]:
-    """Give the references of the orders in the server's books, sorted."""
+    """Return the references of the orders in the server's books, sorted."""
     return sorted(order["referenceId"] for order in sandbox.state()["orders"])
 
 
 def statuses(report: Any) -> list[str]:
-    """Give the status of each line."""
+    """Return the status of each line."""
     return [line.status for line in report.lines]
 
 
@@ -122,7 +122,7 @@ def served() -> Iterator[Sandbox]:
 
 @pytest.fixture
 async def patient(client) -> AsyncRoamify:
-    """Give a client that sends again what is provably absent."""
+    """Return a client that sends again what is provably absent."""
     return client.with_settings(on_doubt="look_up_then_resend")
 
 
@@ -921,7 +921,7 @@ async def second(sandbox: Sandbox, reference: str) -> None:
 
 
 def of_reference(sandbox: Sandbox, reference: str) -> set[str]:
-    """Give the ids of the orders under a reference."""
+    """Return the ids of the orders under a reference."""
     return {order["id"] for order in sandbox.state()["orders"] if order["referenceId"] == reference}
 
 

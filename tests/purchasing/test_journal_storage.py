@@ -43,18 +43,18 @@ def path(tmp_path: Path) -> Path:
 
 
 def full(connection: sqlite3.Connection) -> None:
-    """Let the file not grow any more, as on a full disk or beyond a quota."""
+    """Keep the file from growing any more, as on a full disk or beyond a quota."""
     (pages,) = connection.execute("PRAGMA page_count").fetchone()
     connection.execute(f"PRAGMA max_page_count = {pages}")
 
 
 def read_only(connection: sqlite3.Connection) -> None:
-    """Let nothing be written any more, as on a disk that was mounted again for reading."""
+    """Refuse all writes, as on a disk that was mounted again for reading."""
     connection.execute("PRAGMA query_only = ON")
 
 
 def at_write(monkeypatch: pytest.MonkeyPatch, number: int, fail: Any) -> None:
-    """Let the disk fail at a write of the journal."""
+    """Make the disk fail at a write of the journal."""
     write, count = JournalFile._write, itertools.count()
 
     def written(file: JournalFile, *arguments: Any) -> None:

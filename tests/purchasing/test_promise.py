@@ -567,7 +567,7 @@ async def test_conflict_without_an_order(shopper, shop):
 
 
 def closing(shop: Shop, *, ever: bool = True) -> None:
-    """Let look-ups find nothing during the window, fail at its end, and answer again after that."""
+    """Make look-ups find nothing during the window, fail at its end, and answer again after that."""
 
     def fault(shop: Shop, body: dict[str, Any]) -> bytes:
         shop.hidden.add(shop.book(body)["id"])

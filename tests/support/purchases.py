@@ -19,7 +19,7 @@ LISTED = "GET /api/esim/orders"
 
 
 def under(sandbox: Sandbox, reference: str = "r") -> list[Any]:
-    """Give the orders and vouchers under a reference in the server's books, hidden ones included."""
+    """Return the orders and vouchers under a reference in the server's books, hidden ones included."""
     state = sandbox.state()
     books = (*state["orders"], *state["insuranceOrders"], *state["vouchers"])
     return [entry for entry in books if entry["referenceId"] == reference]
@@ -45,7 +45,7 @@ async def create_instant(client: Any, _: str, reference: str = "r") -> str:
 
 
 async def refill(client: Any, iccid: str) -> str:
-    """Give a package that fits the eSIM and is not the one it was bought with."""
+    """Return a package that fits the eSIM and is not the one it was bought with."""
     offered = [package.package_id for package in await client.topups.packages(iccid)]
     return next(package_id for package_id in offered if package_id != PLAIN)
 

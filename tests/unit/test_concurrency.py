@@ -79,7 +79,7 @@ class Workers:
                 self.active.remove(worker)
 
     async def finish(self, *workers: int) -> None:
-        """Let workers release their slots, and wait until all tasks are blocked."""
+        """Make workers release their slots, and wait until all tasks are blocked."""
         for worker in workers:
             self.releases[worker].set()
         await wait_all_tasks_blocked()
@@ -92,7 +92,7 @@ class Workers:
         await wait_all_tasks_blocked()
 
     async def finish_all(self) -> None:
-        """Let all workers finish."""
+        """Make all workers finish."""
         for release in self.releases.values():
             release.set()
         await asyncio.gather(*self.tasks.values(), return_exceptions=True)
@@ -342,7 +342,7 @@ async def test_throttle_of_a_fixed_limiter():
 
 
 async def start_times(limiter: Limiter, count: int) -> list[float]:
-    """Let workers enter and leave at once, and return when each entered."""
+    """Make workers enter and leave at once, and return when each entered."""
     times: list[float] = []
 
     async def work() -> None:
