@@ -179,7 +179,7 @@ class Transport:
             session.detach()
             raise ConfigurationError(
                 f"aiohttp {aiohttp.__version__} sends requests again by itself, and that cannot be turned off: "
-                "install another version, 3.13.3 or later"
+                "install another version, 3.14.3 or later"
             )
         session._retry_connection = False  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
         return session
