@@ -135,7 +135,7 @@ class PagePrefetcher(Generic[PageT]):
         spawn: Callable[[Coroutine[Any, Any, PageT | RoamifyError]], asyncio.Task[PageT | RoamifyError]],
         known: Sequence[PageT] = (),
     ) -> None:
-        self.has_moved = False
+        self.has_moved: bool = False
         """Whether the end of the list differed when it was read once more."""
         self.ids: tuple[str, ...] = ()
         """The ids of the page that was returned last."""

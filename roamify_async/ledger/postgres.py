@@ -23,9 +23,9 @@ from .store import LEASE, TIMEOUT, SqlLedger
 try:
     import psycopg
     from psycopg_pool import ConnectionPool, PoolTimeout
-except ImportError as missing:
+except ImportError as _missing:
     raise ConfigurationError(
-        f"a ledger in PostgreSQL needs the extra postgres: pip install 'roamify-async[postgres]' ({missing})"
+        f"a ledger in PostgreSQL needs the extra postgres: pip install 'roamify-async[postgres]' ({_missing})"
     ) from None
 
 T = TypeVar("T")

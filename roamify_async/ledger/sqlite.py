@@ -55,7 +55,7 @@ class SqliteLedger(SqlLedger):
         lease: float = LEASE,
         timeout: float = TIMEOUT,
     ) -> None:
-        self.path = Path(path)
+        self.path: Path = Path(path)
         super().__init__(lambda: SqliteDatabase(self.path, timeout), limits, lease=lease, timeout=timeout)
 
     def __repr__(self) -> str:

@@ -37,9 +37,9 @@ class Handle:
     """What one process has open of a ledger."""
 
     def __init__(self, database: Database, lease: float, timeout: float) -> None:
-        self.pid = os.getpid()
+        self.pid: int = os.getpid()
         self.database = database
-        self.renewal = Renewal(self._renew, lease)
+        self.renewal: Renewal = Renewal(self._renew, lease)
         self._lease = lease
         self._timeout = timeout
         self.base_url: str | None = None
