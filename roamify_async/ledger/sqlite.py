@@ -1,8 +1,12 @@
 """A ledger in a SQLite file, for the processes of one machine.
 
-The file uses a write-ahead log. The processes of one machine share memory anyway, a commit waits for the disk once,
-and SQLite's locks are then on a file of their own, so that they survive a copy of the ledger within the process: any
-``close`` of a file drops all POSIX locks of the process on it. On a file system without shared memory it is refused.
+The file uses a write-ahead log. The processes of one machine share memory anyway, and a commit waits for the disk once.
+On a file system without shared memory it is refused.
+
+What is recorded in a log that was removed is seen by nobody else. SQLite removes the log when the last process closes
+the file, as it tells by POSIX locks. A process loses them when it closes any descriptor of the file, as a copy does,
+and does not inherit them in a fork. So the file is opened through SQLite only, no connection is open during a fork,
+and each commit checks that the log is still there.
 
 One thread of each process writes, and commits together what was submitted meanwhile.
 """
@@ -11,8 +15,10 @@ import os
 import sqlite3
 import threading
 import time
+import weakref
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
 
@@ -33,6 +39,7 @@ DIALECT: Final = Dialect(
     tokens="SELECT value FROM json_each(:tokens)",
     has_table="SELECT 1 FROM sqlite_master WHERE name = 'facts'",
 )
+_LOG_REMOVED: Final = "the log of {!r} was removed while it was written: start this process anew"
 IDLE: Final = 0.5
 """Seconds without work after which the thread ends."""
 
@@ -105,6 +112,7 @@ class SqliteDatabase:
 
     def __init__(self, path: Path, timeout: float) -> None:
         self._path = path
+        self._log_path = path.with_name(f"{path.name}-wal")
         self._timeout = timeout
         self._changed = threading.Condition()
         self._queue: list[_Call[Any]] = []
@@ -112,6 +120,10 @@ class SqliteDatabase:
         self._is_closed = False
         self._connection: sqlite3.Connection | None = None
         self._identity: tuple[int, int] | None = None
+        self._log_identity: tuple[int, int] | None = None
+        self.working: threading.Lock = threading.Lock()
+        """Held while the connection is used."""
+        _add(self)
 
     def submit(self, work: Callable[[_Session], T], *, is_atomic: bool = True) -> "Future[T]":
         """Run *work* in the thread; all of it is one transaction."""
@@ -135,11 +147,11 @@ class SqliteDatabase:
             self._changed.notify()
         if thread is not None:
             thread.join()
-        self._disconnect()
+        self.disconnect()
 
     def __del__(self) -> None:
         """Close the connection."""
-        self._disconnect()
+        self.disconnect()
 
     def _run(self) -> None:
         while True:
@@ -153,6 +165,19 @@ class SqliteDatabase:
 
     def _commit(self, batch: Sequence[_Call[Any]]) -> None:
         try:
+            if self.has_lost_log():
+                _drop_lost()
+            with self.working:
+                self._write(batch)
+        except BaseException as error:  # noqa: BLE001 -- raised where it is awaited
+            for call in batch:
+                call.finish(error)
+        else:
+            for call in batch:
+                call.finish()
+
+    def _write(self, batch: Sequence[_Call[Any]]) -> None:
+        try:
             connection = self._connection or self._connect()
             self._check_identity()
             connection.execute("BEGIN IMMEDIATE")
@@ -164,21 +189,18 @@ class SqliteDatabase:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
                 raise
-        except BaseException as error:  # noqa: BLE001 -- raised where it is awaited
-            if isinstance(error, LedgerError | sqlite3.DatabaseError):
-                self._disconnect()
-            for call in batch:
-                call.finish(error)
-        else:
-            for call in batch:
-                call.finish()
+            self._check_log()
+        except (LedgerError, sqlite3.DatabaseError):
+            self.disconnect()
+            raise
 
     # ---------------------------------------------------------------- connecting
 
     def _connect(self) -> sqlite3.Connection:
         """Open the file, which is created if there is none, and bring its tables to this version."""
-        file = os.open(self._path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o600)
-        os.close(file)
+        _create(self._path)
+        if _identity(self._path) in _lost:
+            raise LedgerError(_LOG_REMOVED.format(str(self._path)))
         connection = sqlite3.connect(
             self._path, timeout=self._timeout, isolation_level=None, check_same_thread=False
         )  # fmt: skip
@@ -192,6 +214,7 @@ class SqliteDatabase:
                 connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
                 migrate(_Session(connection))
                 connection.execute("COMMIT")
+            self._log_identity = _identity(self._log_path)
         except BaseException:
             connection.close()
             raise
@@ -209,6 +232,17 @@ class SqliteDatabase:
         if _identity(self._path) != self._identity:
             raise LedgerError(f"{str(self._path)!r} was moved, replaced or removed: nothing is sent without it")
 
+    def has_lost_log(self) -> bool:
+        """Return whether the log of the connection was removed. All that was committed before is in the file."""
+        return self._connection is not None and _identity(self._log_path) != self._log_identity
+
+    def _check_log(self) -> None:
+        """Raise if the log was removed during a commit, which is lost then."""
+        if self._connection is not None and self.has_lost_log():
+            _lost[self._identity] = self._connection
+            self._connection = None
+            raise LedgerError(_LOG_REMOVED.format(str(self._path)))
+
     def _use_log(self, connection: sqlite3.Connection) -> None:
         """Use a write-ahead log. SQLite waits for no other process that is about to do the same."""
         end = time.monotonic() + self._timeout
@@ -224,7 +258,8 @@ class SqliteDatabase:
                 raise LedgerError(f"{str(self._path)!r} is on a file system without shared memory: use a local disk")
             return
 
-    def _disconnect(self) -> None:
+    def disconnect(self) -> None:
+        """Close the connection. The next work opens another one."""
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
@@ -238,7 +273,59 @@ def _identity(path: Path) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
+def _create(path: Path) -> None:
+    """Create a file, readable by its owner only, if there is none. A file that exists is not opened."""
+    if path.is_symlink():
+        raise LedgerError(f"{str(path)!r} is a symbolic link: pass the path of the file itself")
+    with _databases_lock, suppress(FileExistsError):  # Before another thread locks it.
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+
+
 def _to_ledger_error(error: BaseException) -> BaseException:
     if isinstance(error, sqlite3.Error | OSError):
         return LedgerError(f"the ledger cannot be used: {error}")
     return error
+
+
+# ---------------------------------------------------------------- all databases of the process
+
+_databases: "weakref.WeakSet[SqliteDatabase]" = weakref.WeakSet()
+_databases_lock = threading.Lock()
+_lost: dict[tuple[int, int] | None, sqlite3.Connection] = {}
+"""Connections whose log was removed during a commit, by file. Closing one would write its log over others' work."""
+_paused: list[SqliteDatabase] = []
+"""Databases that wait for the end of a fork."""
+
+
+def _add(database: SqliteDatabase) -> None:
+    with _databases_lock:
+        _databases.add(database)
+
+
+def _drop_lost() -> None:
+    """Close all connections whose log was removed. As long as one is open, SQLite gives its shared memory to others."""
+    with _databases_lock:
+        databases = [*_databases]
+    for database in databases:
+        with database.working:
+            if database.has_lost_log():
+                database.disconnect()
+
+
+def _before_fork() -> None:
+    """Close all connections: in a child, SQLite would take the locks of its parent for its own."""
+    _databases_lock.acquire()
+    for database in [*_databases]:
+        database.working.acquire()
+        database.disconnect()
+        _paused.append(database)
+
+
+def _after_fork() -> None:
+    while _paused:
+        _paused.pop().working.release()
+    _databases_lock.release()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork)

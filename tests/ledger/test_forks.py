@@ -12,7 +12,7 @@ from roamify_async.ledger import LeaseLostError, Outcome, Start, Verdict
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="the system does not fork")
 
 
-def in_child(check) -> None:
+def in_child(check, meanwhile=lambda: None) -> None:
     """Run a coroutine function in a forked process, and fail if it fails there."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # Python warns of forks beside threads: that is the case.
@@ -24,6 +24,7 @@ def in_child(check) -> None:
             code = 0
         finally:
             os._exit(code)
+    meanwhile()
     _, status = os.waitpid(pid, 0)
     assert os.waitstatus_to_exitcode(status) == 0
 
@@ -65,3 +66,29 @@ def test_fork_before_it_is_open(open_ledger):
 
 async def _check_row(ledger) -> None:
     assert ledger.get("child") is not None
+
+
+def test_child_outlives_its_parent(open_ledger):
+    """What a child records is seen by others, although its parent, which used the ledger before the fork, closed it."""
+    ledger = open_ledger()
+    asyncio.run(ledger.claim(wanted()))
+    ready, parent_closed, verdicts = os.pipe(), os.pipe(), []
+
+    async def child() -> None:
+        await ledger.claim(wanted("before"))
+        os.write(ready[1], b".")
+        os.read(parent_closed[0], 1)
+        await ledger.claim(wanted("after"))
+        os.write(ready[1], b".")
+        os.read(parent_closed[0], 1)
+
+    def go_on() -> None:
+        os.read(ready[0], 1)
+        ledger.close()
+        os.write(parent_closed[1], b".")
+        os.read(ready[0], 1)
+        verdicts.append(asyncio.run(open_ledger().claim(wanted("after"))).verdict)
+        os.write(parent_closed[1], b".")
+
+    in_child(child, meanwhile=go_on)
+    assert verdicts == [Verdict.WAIT]

@@ -2,11 +2,15 @@
 
 import asyncio
 import os
+import shutil
 import sqlite3
 import stat
+import subprocess
+import sys
 from collections.abc import Callable
 from decimal import Decimal
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -18,6 +22,7 @@ from roamify_async.ledger import LeaseLostError, Outcome, SharedLimits, SqliteLe
 from roamify_async.ledger.statements import VERSION
 
 BOUGHT = Outcome(status="ordered", order_id="o1", total=Decimal("1.55"))
+ROOT = Path(__file__).parents[2]
 FREE_STATES = ["not_sent", "refused"]
 
 
@@ -409,6 +414,57 @@ async def test_vanished_file(tmp_path):
         path.unlink()
         with pytest.raises(LedgerError, match="moved, replaced or removed"):
             await ledger.claim(wanted("s"))
+
+
+def close_elsewhere(path: Path) -> None:
+    """Read the ledger in another process, which ends."""
+    program = """
+import sys
+from roamify_async.ledger import SqliteLedger
+with SqliteLedger(sys.argv[1]) as ledger:
+    ledger.counts()
+"""
+    subprocess.run([sys.executable, "-c", program, path], check=True, cwd=ROOT)
+
+
+async def test_second_opening_in_a_process(tmp_path):
+    """A second ledger on the same file in one process does not separate the first one from other processes."""
+    path = tmp_path / "purchases.db"
+    with SqliteLedger(path) as first, SqliteLedger(path) as second:
+        await take(first, "a")
+        await take(second, "b")
+        await asyncio.to_thread(close_elsewhere, path)
+        assert (tmp_path / "purchases.db-wal").exists()
+        await take(first, "c")
+        with sqlite3.connect(path) as other:
+            assert other.execute("SELECT reference FROM purchases ORDER BY 1").fetchall() == [("a",), ("b",), ("c",)]
+        other.close()
+
+
+async def test_copy_in_a_process(tmp_path):
+    """A process that copied its ledger, and so lost its locks, still records where others see it."""
+    path = tmp_path / "purchases.db"
+    with SqliteLedger(path) as ledger:
+        await take(ledger, "a")
+        shutil.copy(path, tmp_path / "copy.db")
+        await asyncio.to_thread(close_elsewhere, path)
+        await take(ledger, "b")
+        with SqliteLedger(path) as other:
+            assert (await other.claim(wanted("b"))).verdict is Verdict.WAIT
+
+
+async def test_log_removed_during_a_commit(tmp_path):
+    """What was committed to a log that was removed meanwhile counts as not written."""
+    path = tmp_path / "purchases.db"
+    with SqliteLedger(path) as ledger:
+        await take(ledger, "a")
+
+        def work(session):
+            session.rows("UPDATE purchases SET error = 'lost'")
+            (tmp_path / "purchases.db-wal").unlink()
+
+        with pytest.raises(LedgerError, match="was removed while it was written"):
+            await ledger._ask(work)
 
 
 async def test_unreachable(tmp_path):
