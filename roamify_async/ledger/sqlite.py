@@ -178,8 +178,8 @@ class SqliteDatabase:
 
     def _write(self, batch: Sequence[_Call[Any]]) -> None:
         try:
-            connection = self._connection or self._connect()
             self._check_identity()
+            connection = self._connection or self._connect()
             connection.execute("BEGIN IMMEDIATE")
             try:
                 for call in batch:
@@ -199,13 +199,13 @@ class SqliteDatabase:
     def _connect(self) -> sqlite3.Connection:
         """Open the file, which is created if there is none, and bring its tables to this version."""
         _create(self._path)
-        if _identity(self._path) in _lost:
+        identity = _identity(self._path)
+        if identity in _lost:
             raise LedgerError(_LOG_REMOVED.format(str(self._path)))
         connection = sqlite3.connect(
             self._path, timeout=self._timeout, isolation_level=None, check_same_thread=False
         )  # fmt: skip
         try:
-            self._identity = _identity(self._path)
             self._check(connection)
             self._use_log(connection)
             connection.execute("PRAGMA synchronous = FULL")
@@ -214,7 +214,7 @@ class SqliteDatabase:
                 connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
                 migrate(_Session(connection))
                 connection.execute("COMMIT")
-            self._log_identity = _identity(self._log_path)
+            self._identity, self._log_identity = identity, _identity(self._log_path)
         except BaseException:
             connection.close()
             raise
@@ -229,8 +229,12 @@ class SqliteDatabase:
             raise LedgerError(f"{str(self._path)!r} is not a ledger: use another file")
 
     def _check_identity(self) -> None:
-        if _identity(self._path) != self._identity:
-            raise LedgerError(f"{str(self._path)!r} was moved, replaced or removed: nothing is sent without it")
+        """Raise if the file is not the one that was first opened, whose purchases another one would lack."""
+        if self._identity is not None and _identity(self._path) != self._identity:
+            raise LedgerError(
+                f"{str(self._path)!r} was moved, replaced or removed: nothing is sent until it is back, or the client "
+                "is opened anew"
+            )
 
     def has_lost_log(self) -> bool:
         """Return whether the log of the connection was removed. All that was committed before is in the file."""

@@ -412,8 +412,23 @@ async def test_vanished_file(tmp_path):
     with SqliteLedger(path) as ledger:
         await take(ledger)
         path.unlink()
-        with pytest.raises(LedgerError, match="moved, replaced or removed"):
-            await ledger.claim(wanted("s"))
+        for _ in range(2):
+            with pytest.raises(LedgerError, match="moved, replaced or removed"):
+                await ledger.claim(wanted("s"))
+        assert not path.exists()
+
+
+async def test_replaced_file(tmp_path):
+    """A file that takes the place of the ledger, such as a backup, is not used in the same run."""
+    path = tmp_path / "purchases.db"
+    with SqliteLedger(path) as ledger:
+        await take(ledger)
+        path.rename(tmp_path / "moved.db")
+        with SqliteLedger(path) as other:
+            await take(other)
+        for _ in range(2):
+            with pytest.raises(LedgerError, match="moved, replaced or removed"):
+                await ledger.claim(wanted("s"))
 
 
 def close_elsewhere(path: Path) -> None:
