@@ -23,6 +23,7 @@ from roamify_async._serde.converter import unstructure
 from roamify_async.errors import (
     APIStatusError,
     ConflictError,
+    EsimsNotReadyError,
     LedgerError,
     PurchaseFailedError,
     RateLimitError,
@@ -149,6 +150,9 @@ class SharedClaim:
         with CancelScope(shield=True):
             if self.verdict is Verdict.BOUGHT:
                 await _or_later(self._ledger.release(lease), lease.reference)
+                return
+            if isinstance(error, EsimsNotReadyError):  # It is booked and paid.
+                await self.settle(cast("Booked", error.order))
                 return
             order = error.order if isinstance(error, PurchaseFailedError) else None
             was_sent = self._state.first_sent_at is not None

@@ -5,6 +5,7 @@ A control beside each test of safety shows that the scenario is a danger without
 
 import asyncio
 from collections.abc import AsyncIterator
+from decimal import Decimal
 from typing import Any
 
 import anyio
@@ -14,6 +15,7 @@ from support.clients import QUICK
 from support.ledgers import Wrapped, expire
 from support.purchases import (
     APPLY,
+    INSTANT,
     ORDER,
     OTHER,
     PLAIN,
@@ -36,6 +38,7 @@ from roamify_async import (
     ConflictError,
     ConnectError,
     CreateOrder,
+    EsimsNotReadyError,
     LedgerError,
     OrderItem,
     PackageNotFoundError,
@@ -492,3 +495,18 @@ async def test_new_references_are_in_the_ledger(replica, open_ledger, sandbox):
     assert (row.status, row.order_id, came(sandbox, "GET /api/esim/orders")) == ("ordered", order.id, 0)
     with anyio.fail_after(5):
         assert (await one.orders.create(ITEMS, reference_id=order.reference_id)).id == order.id
+
+
+async def test_paid_without_its_esims(sandbox, replica, open_ledger):
+    """An order that is paid, and whose eSIMs are not listed yet, is recorded as ordered, with what it cost."""
+    ledger = open_ledger(limits=SharedLimits(max_spend=1000))
+    one = await replica(sandbox, ledger)
+    sandbox.fail("POST", INSTANT, "drop", when="after")
+    sandbox.fail("GET", "/api/esims", "stale", times=1000, seconds=1000)
+    with pytest.raises(EsimsNotReadyError) as caught:
+        await one.orders.create_instant(ITEMS, reference_id="r")
+    (booked,) = under(sandbox)
+    assert caught.value.order.id == booked["id"]
+    row = ledger.get("r")
+    assert (row.status, row.order_id, row.total) == ("ordered", booked["id"], booked["total"])
+    assert ledger.spent() == {"main": Decimal(booked["total"])}
