@@ -112,7 +112,7 @@ class SqliteDatabase:
 
     def __init__(self, path: Path, timeout: float) -> None:
         self._path = path
-        self._log_path = path.with_name(f"{path.name}-wal")
+        self._log_paths = tuple(path.with_name(f"{path.name}{suffix}") for suffix in ("-wal", "-shm"))
         self._timeout = timeout
         self._changed = threading.Condition()
         self._queue: list[_Call[Any]] = []
@@ -120,7 +120,7 @@ class SqliteDatabase:
         self._is_closed = False
         self._connection: sqlite3.Connection | None = None
         self._identity: tuple[int, int] | None = None
-        self._log_identity: tuple[int, int] | None = None
+        self._log_identity: tuple[tuple[int, int] | None, ...] = ()
         self.working: threading.Lock = threading.Lock()
         """Held while the connection is used."""
         _add(self)
@@ -214,7 +214,7 @@ class SqliteDatabase:
                 connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
                 migrate(_Session(connection))
                 connection.execute("COMMIT")
-            self._identity, self._log_identity = identity, _identity(self._log_path)
+            self._identity, self._log_identity = identity, self._identify_log()
         except BaseException:
             connection.close()
             raise
@@ -238,7 +238,10 @@ class SqliteDatabase:
 
     def has_lost_log(self) -> bool:
         """Return whether the log of the connection was removed. All that was committed before is in the file."""
-        return self._connection is not None and _identity(self._log_path) != self._log_identity
+        return self._connection is not None and self._identify_log() != self._log_identity
+
+    def _identify_log(self) -> tuple[tuple[int, int] | None, ...]:
+        return tuple(_identity(path) for path in self._log_paths)
 
     def _check_log(self) -> None:
         """Raise if the log was removed during a commit, which is lost then."""

@@ -468,7 +468,8 @@ async def test_copy_in_a_process(tmp_path):
             assert (await other.claim(wanted("b"))).verdict is Verdict.WAIT
 
 
-async def test_log_removed_during_a_commit(tmp_path):
+@pytest.mark.parametrize("suffix", ["wal", "shm"])
+async def test_log_removed_during_a_commit(tmp_path, suffix):
     """What was committed to a log that was removed meanwhile counts as not written."""
     path = tmp_path / "purchases.db"
     with SqliteLedger(path) as ledger:
@@ -476,7 +477,7 @@ async def test_log_removed_during_a_commit(tmp_path):
 
         def work(session):
             session.rows("UPDATE purchases SET error = 'lost'")
-            (tmp_path / "purchases.db-wal").unlink()
+            (tmp_path / f"purchases.db-{suffix}").unlink()
 
         with pytest.raises(LedgerError, match="was removed while it was written"):
             await ledger._ask(work)
