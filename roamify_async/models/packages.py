@@ -203,7 +203,7 @@ class DestinationGroup(Value):
     """A destination and its packages, as the server groups them."""
 
     destination: Destination = attrs.field(metadata=json_name(SAME_OBJECT))
-    packages: tuple[Package, ...] = attrs.field(default=(), metadata=without("destination"))
+    packages: tuple[Package, ...] = attrs.field(metadata=without("destination"))
 
     def __attrs_post_init__(self) -> None:
         """Set the destination of each package."""
@@ -235,7 +235,7 @@ class PageOutline:
 class PackagePage(Value):
     """One page of the catalogue. Iteration and ``len()`` refer to its packages."""
 
-    groups: tuple[DestinationGroup, ...] = attrs.field(default=(), repr=False, metadata=json_name("packages"))
+    groups: tuple[DestinationGroup, ...] = attrs.field(repr=False, metadata=json_name("packages"))
     """The packages, grouped by destination as in the response."""
     page: int | None = attrs.field(default=None, metadata=HINT)
     """Number of the page, if the server reports it; not documented."""

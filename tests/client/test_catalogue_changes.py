@@ -8,12 +8,14 @@ import attrs
 import pytest
 from hypothesis import given, settings, strategies as st
 from support.clients import QUICK, collect
+from support.servers import Raw, answer, answering
 
 from roamify_async import (
     AsyncRoamify,
     BadRequestError,
     Catalogue,
     CatalogueChangedError,
+    DecodeError,
     Roamify,
     ServerError,
     capture_responses,
@@ -367,6 +369,15 @@ async def test_unrequested_304(client, sandbox, monkeypatch):
     monkeypatch.setattr(app, "serve", serve)
     with pytest.raises(Exception, match="304"):
         await client.packages.list()
+
+
+@pytest.mark.parametrize("data", ["{}", '{"packages": null}', '{"packages": [{"countryName": "Greece"}]}'])
+async def test_page_without_packages(data):
+    """A page that lacks its list of packages is an error. It is not the end of the catalogue."""
+    play = answering(answer(f'{{"status": "success", "data": {data}}}'))
+    async with Raw(play) as server, AsyncRoamify("secret-token", base_url=server.url) as client:
+        with pytest.raises(DecodeError, match=r"packages: missing"):
+            await client.packages.list()
 
 
 # ---------------------------------------------------------------- readings of scripted pages

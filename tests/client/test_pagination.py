@@ -245,7 +245,7 @@ async def test_error_after_the_end():
     async def fetch(number: int) -> PackagePage:
         if number > 4:
             raise ServerError("broken", status=503, page=number)
-        return page_of(*(f"{number}-{m}" for m in range(50))) if number < 4 else PackagePage()
+        return page_of(*(f"{number}-{m}" for m in range(50))) if number < 4 else PackagePage(groups=())
 
     assert len([page async for page in read(fetch, window=8)]) == 3
 
