@@ -54,9 +54,12 @@ class Async:
 Mode = TypeVar("Mode", bound=Async | Sync, covariant=True)  # noqa: PLC0105 -- users read it in hovers: Orders[Mode]
 
 
-@attrs.frozen
+@attrs.define(eq=False)
 class Resource(Generic[Mode]):
-    """A resource of the API: a group of calls, awaited or blocking."""
+    """A resource of the API: a group of calls, awaited or blocking.
+
+    Calls can be replaced in tests, as by ``monkeypatch.setattr(client.account, "balance", ...)``.
+    """
 
     engine: "Engine" = attrs.field(repr=False)
     mode: Mode = attrs.field(repr=False)

@@ -236,3 +236,20 @@ def test_ctrl_c_in_a_purchase(served):
     assert code == 0, err
     assert "orders.reconcile('my-purchase')" in out
     assert len(served.state()["orders"]) == 1
+
+
+# ---------------------------------------------------------------- in users' tests
+
+
+@pytest.mark.parametrize("client", [AsyncRoamify, Roamify])
+def test_calls_can_be_replaced(client, monkeypatch):
+    """A test can replace a call of one client, which has its own one again afterwards; other clients keep theirs."""
+    roamify, other = client("secret-token"), client("secret-token")
+    call = roamify.account.balance
+    with monkeypatch.context() as patch:
+        patch.setattr(roamify.account, "balance", lambda: "replaced")
+        assert roamify.account.balance() == "replaced"
+        assert other.account.balance.__name__ == "balance"
+        with pytest.raises(AttributeError, match="balanc"):
+            patch.setattr(roamify.account, "balanc", None)
+    assert roamify.account.balance == call
