@@ -51,7 +51,8 @@ async def _api(context: Context, request: web.BaseRequest, body: bytes) -> Outco
         context.requests.count(endpoint)
         hit = context.faults.take(request.method, request.path, set(request.query.items()))
         resets = context.resets
-        entry = context.requests.add(request.method, request.path, context.now(), hit.rule.fault if hit else "")
+        fault = hit.rule.fault if hit else ""
+        entry = context.requests.add(request.method, request.path, context.now(), fault, query=request.query, body=body)
     if latency := context.options.latency_of(endpoint):
         await asyncio.sleep(latency)
     respond = partial(_respond, context, request, body, resets)

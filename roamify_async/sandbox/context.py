@@ -43,10 +43,11 @@ class Context:
     refunds: Table[Refund] = field(init=False)
     links: Table[Link] = field(init=False)
     messages: Table[Message] = field(init=False)
-    _initial_catalogue: Catalogue = field(init=False)
+    initial: tuple[Options, Catalogue] = field(init=False)
+    """What a reset restores."""
 
     def __attrs_post_init__(self) -> None:
-        self._initial_catalogue = self.catalogue
+        self.initial = self.options, self.catalogue
         added = self.store.db.execute("SELECT name, packages, position FROM destinations ORDER BY n").fetchall()
         for name, packages, position in added:
             self._insert_destination(name, packages, position)
@@ -67,14 +68,15 @@ class Context:
             self.requests.close()
             self.store.close()
 
-    def reset(self) -> None:
-        """Restore the initial state: balance, records, catalogue, faults, request log, clock and webhooks."""
+    def reset(self, options: Options, catalogue: Catalogue) -> None:
+        """Start anew with these options: balance, records, catalogue, faults, request log, clock and webhooks."""
         with self.lock:
-            self.store.reset()
-            self.faults.reset()
+            self.options = options
+            self.store.reset(options.balance)
+            self.faults = Faults(options.seed, options.faults)
             self.requests.reset()
-            self.webhooks.reset()
-            self.catalogue = self._initial_catalogue
+            self.webhooks.reset(options)
+            self.catalogue = catalogue
             self.resets += 1
 
     @contextmanager

@@ -89,9 +89,10 @@ class Webhooks:
             self._end(delivery, "dropped")
         self._wake()
 
-    def reset(self) -> None:
-        """Drop everything, and restore the initial URL."""
+    def reset(self, options: Options) -> None:
+        """Drop everything, and restore the URL of the options."""
         self.stop()
+        self._options = options
         self._recent.clear()
         self._count = 0
         self.url = self._options.webhook_url

@@ -2,13 +2,14 @@
 
 import json
 import re
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager, nullcontext
-from typing import Final
+from typing import Any, Final
 
 from attrs import evolve
 
 from .context import Context, Handler, Request
+from .faults.rules import FaultRule
 from .handlers import (
     account,
     affiliates,
@@ -28,7 +29,9 @@ from .handlers import (
 from .http.errors import INSUFFICIENT_BALANCE, ApiError, error, failed
 from .http.responses import Response, success
 from .notifications import balance_alerts
+from .state.request_log import METHODS
 from .state.store import InsufficientBalanceError
+from .validators import nearest
 
 ROUTES: Final[dict[tuple[str, str], Handler]] = {
     ("GET", "/api/health"): service.health,
@@ -106,6 +109,31 @@ def find_handler(method: str, path: str) -> tuple[Handler, dict[str, object]]:
         if served == method and (found := pattern.fullmatch(path)):
             return handler, {**found.groupdict()}
     raise error(404, f"Cannot {method} {path}")
+
+
+def check_fault(given: Mapping[str, Any]) -> None:
+    """Raise ValueError for a fault that could never strike, or has a value that is not allowed."""
+    rule = FaultRule.from_json(given)
+    check_endpoint(rule.method, rule.path)
+
+
+def check_endpoint(method: str, path: str) -> None:
+    """Raise ValueError, with the most similar endpoint, unless the API has this one; `*` is any."""
+    if path == "*" or any(_is_served(served, path) for served in (METHODS if method == "*" else (method.upper(),))):
+        return
+    if "{" in path:
+        raise ValueError(f"path must have a value in place of each name in braces: {path!r}")
+    name = path if method == "*" else f"{method} {path}"
+    known = [path if method == "*" else f"{served} {path}" for served, path in ROUTES]
+    raise ValueError(f"the API has no endpoint {name!r}{nearest(name, known)}")
+
+
+def _is_served(method: str, path: str) -> bool:
+    if "{" in path:
+        return False
+    return (method, path) in ROUTES or any(
+        served == method and pattern.fullmatch(path) is not None for served, pattern in _PATTERNS
+    )
 
 
 @contextmanager

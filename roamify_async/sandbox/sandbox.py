@@ -2,23 +2,25 @@
 
 import asyncio
 from collections.abc import Iterable, Mapping
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from textwrap import fill
 from typing import Unpack
 
 from attrs import fields
 
+from .booked import BookedOrder, ReceivedRequest
 from .control.api import advance
 from .control.snapshot import snapshot
 from .data.catalogue import Catalogue
-from .data.currencies import to_decimal
+from .data.currencies import to_cents, to_decimal
 from .data.encoding import Json
 from .notifications import add_balance
-from .options import Options, OptionsKw
-from .routes import exclusive
+from .options import Options, OptionsKw, parse_receiver
+from .routes import check_endpoint, check_fault, exclusive
 from .server import Server
 from .state.clock import parse_duration
+from .state.request_log import KEPT
 
 
 class Sandbox(Server):
@@ -29,17 +31,75 @@ class Sandbox(Server):
 
     def __init__(self, **options: Unpack[OptionsKw]) -> None:
         """Create a sandbox; raises ValueError for an option that is not allowed."""
-        super().__init__(Options(**options))
+        super().__init__(_checked(Options(**options)))
+        self._given: OptionsKw = {"token": self._options.token, **options}
 
     @property
     def token(self) -> str:
         """The access token that requests must send."""
-        return self._options.token
+        return self._current.token
 
     @property
     def webhook_secret(self) -> str:
         """The secret that webhook events are signed with."""
-        return self._options.webhook_secret
+        return self._current.webhook_secret
+
+    @property
+    def balance(self) -> Decimal:
+        """The balance of the account in US dollars.
+
+        It can be set, such as by `sandbox.balance = "0.50"`, which sends no events.
+        """
+        context = self._running()
+        with exclusive(context):
+            return to_decimal(context.store.balance())
+
+    @balance.setter
+    def balance(self, amount: Decimal | str | int) -> None:
+        cents, context = to_cents(amount), self._running()
+        with exclusive(context):
+            context.store.credit(cents - context.store.balance())
+
+    @property
+    def webhook_url(self) -> str | None:
+        """The URL on this machine that webhook events are sent to, which can be set; None sends no events."""
+        return self._running().webhooks.url
+
+    @webhook_url.setter
+    def webhook_url(self, url: str | None) -> None:
+        checked, context = url and parse_receiver(url), self._running()
+        with context.lock:
+            if checked is None:
+                context.webhooks.stop()
+            else:
+                context.webhooks.url = checked
+
+    @property
+    def orders(self) -> tuple[BookedOrder, ...]:
+        """The orders of eSIMs, top-ups and vouchers that are booked, oldest first; hidden ones too."""
+        context = self._running()
+        with exclusive(context):
+            return tuple(BookedOrder.of(order) for order in reversed(context.store.orders(hidden=True)))
+
+    def requests(self, method: str = "*", path: str = "*") -> tuple[ReceivedRequest, ...]:
+        """Return the requests to an endpoint since the start or the last reset, oldest first.
+
+        For example, `len(sandbox.requests("POST", "/api/esim/order"))`. *method* and *path* may be `*` for any. Raises
+        ValueError for a path that the API does not have, and RuntimeError if some of more than 1,000 requests are
+        forgotten.
+        """
+        check_endpoint(method, path)
+        context = self._running()
+        with context.lock:
+            if sum(context.requests.counts.values()) > KEPT:
+                raise RuntimeError(
+                    f"only the last {KEPT:,} requests are kept: see state()['requests'] for their number"
+                )
+            return tuple(
+                ReceivedRequest.of(entry)
+                for entry in context.requests.recent
+                if method.upper() in {"*", entry.method} and path in {"*", entry.path}
+            )
 
     @property
     def catalogue(self) -> list[Json]:
@@ -65,9 +125,26 @@ class Sandbox(Server):
         with exclusive(context):
             return snapshot(context)
 
-    def reset(self) -> None:
-        """Restore the initial state: balance, records, catalogue, faults, request counts, clock and webhooks."""
-        self._running().reset()
+    def reset(self, **changes: Unpack[OptionsKw]) -> None:
+        """Restore the initial state: balance, records, catalogue, faults, request counts, clock and webhooks.
+
+        *changes* are options that are changed until the next reset, such as `reset(packages=200, balance="0.50")`. The
+        address and the file of a running sandbox, and the catalogue in a file, cannot be changed.
+        """
+        fixed = {"allow_remote", "host", "port", "db"} | ({"packages", "seed"} if self._options.db else set())
+        if refused := sorted(fixed & changes.keys()):
+            raise ValueError(f"{', '.join(refused)} cannot be changed while the sandbox runs")
+        given: OptionsKw = {**self._given}
+        given.update(changes)
+        options = _checked(Options(**given))
+        context, catalogue = self._running(), self._catalogue_of(options)
+        context.reset(options, catalogue)
+
+    def unused_faults(self) -> tuple[str, ...]:
+        """Return the faults that have hit no request since they were scripted, such as `drop of GET /api/balance`."""
+        context = self._running()
+        with context.lock:
+            return tuple(f"{rule.fault} of {rule.method} {rule.path}" for rule in context.faults.unused())
 
     def fail(
         self,
@@ -89,9 +166,11 @@ class Sandbox(Server):
         faults that have one. `python -m roamify_async.sandbox --help` lists the faults.
         """
         context = self._running()
-        rule = {"method": method, "path": path, "query": query, "fault": fault, "when": when}
+        rule: Json = {"method": method, "path": path, "query": query, "fault": fault, "when": when}
+        rule |= {"times": times, "probability": probability, "seconds": seconds}
+        check_fault(rule)
         with context.lock:
-            context.faults.add(rule | {"times": times, "probability": probability, "seconds": seconds})
+            context.faults.add(rule)
 
     def change_catalogue(
         self,
@@ -194,8 +273,23 @@ class Sandbox(Server):
         await asyncio.wrap_future(future)
 
     @property
+    def now(self) -> datetime:
+        """The time of the sandbox's clock, in UTC."""
+        return datetime.fromtimestamp(self._running().now(), UTC)
+
+    @property
     def _catalogue(self) -> Catalogue:
-        return self._context.catalogue if self._context else self._initial_catalogue
+        return self._context.catalogue if self._context else self._catalogue_of(self._options)
+
+    @property
+    def _current(self) -> Options:
+        return self._context.options if self._context else self._options
+
+
+def _checked(options: Options) -> Options:
+    for fault in options.faults:
+        check_fault(fault)
+    return options
 
 
 def _refuse_to_block(blocking: str, awaited: str) -> None:

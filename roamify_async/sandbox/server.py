@@ -5,7 +5,7 @@ import socket
 import threading
 from concurrent.futures import Future
 from contextlib import suppress
-from functools import cached_property, partial
+from functools import partial
 from types import TracebackType
 from typing import Final, Self
 
@@ -29,6 +29,7 @@ class Server:
     def __init__(self, options: Options) -> None:
         """Create a server; nothing runs yet."""
         self._options = options
+        self._catalogues: dict[tuple[int, int], Catalogue] = {}
         self._context: Context | None = None
         self._runner: web.ServerRunner | None = None
         self._delivery: asyncio.Task[None] | None = None
@@ -76,9 +77,12 @@ class Server:
             self._thread.join()
             self._thread = None
 
-    @cached_property
-    def _initial_catalogue(self) -> Catalogue:
-        return Catalogue(generate(self._options.seed, self._options.packages))
+    def _catalogue_of(self, options: Options) -> Catalogue:
+        """Return the catalogue that a sandbox with these options starts with; each is generated once."""
+        key = options.seed, options.packages
+        if key not in self._catalogues:
+            self._catalogues[key] = Catalogue(generate(*key))
+        return self._catalogues[key]
 
     def _running(self) -> Context:
         if self._context is None:
@@ -108,7 +112,7 @@ class Server:
         options = self._options
         catalogue = f"seed={options.seed} packages={options.packages}"
         store = Store(options.db, Clock(), catalogue=catalogue, balance=options.balance)
-        self._context = Context(options, self._initial_catalogue, store, Faults(options.seed, options.faults))
+        self._context = Context(options, self._catalogue_of(options), store, Faults(options.seed, options.faults))
         server = web.Server(partial(handle, self._context), access_log=None)
         self._runner = web.ServerRunner(server, handle_signals=False, shutdown_timeout=_SHUTDOWN_TIMEOUT)
         try:

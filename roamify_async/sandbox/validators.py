@@ -1,7 +1,8 @@
 """attrs validators with error messages that say what is allowed."""
 
+import difflib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from attrs import Attribute
@@ -11,6 +12,24 @@ Validator = Callable[[Any, "Attribute[Any]", Any], Any]
 
 integer: Validator = and_(instance_of(int), not_(instance_of(bool)))
 finite_number: Validator = and_(instance_of((int, float)), not_(instance_of(bool)), lt(math.inf))
+
+
+def nearest(value: object, known: Iterable[str]) -> str:
+    """Return a question that ends a message, with the known text that is most similar to *value*."""
+    return f": did you mean {difflib.get_close_matches(str(value), [*known], n=1, cutoff=0)[0]!r}?"
+
+
+def one_of_many(known: Iterable[str]) -> Validator:
+    """Return a validator for one of many words, whose error message names the most similar one too."""
+    words = [*known]
+
+    def validate(_instance: object, attribute: "Attribute[Any]", value: object) -> None:
+        if value not in words:
+            raise ValueError(
+                f"{attribute.name} must be one of {', '.join(words)}, not {value!r}{nearest(value, words)}"
+            )
+
+    return validate
 
 
 def must_be(description: str, *validators: Validator) -> Validator:

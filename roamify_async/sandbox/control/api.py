@@ -20,7 +20,7 @@ from roamify_async.sandbox.http.responses import Response, bare
 from roamify_async.sandbox.lifecycle import move, simulate
 from roamify_async.sandbox.notifications import add_balance, affiliate_order
 from roamify_async.sandbox.options import parse_receiver
-from roamify_async.sandbox.routes import carry_out_due, exclusive
+from roamify_async.sandbox.routes import carry_out_due, check_fault, exclusive
 from roamify_async.sandbox.state.clock import parse_duration
 from roamify_async.sandbox.state.records import Esim
 from roamify_async.sandbox.state.store import STATUSES
@@ -72,7 +72,7 @@ def _state(context: Context, _given: Json) -> Json:
 
 def _reset(context: Context, _given: Json) -> Json:
     """Restore the initial state."""
-    context.reset()
+    context.reset(*context.initial)
     return snapshot(context)
 
 
@@ -83,6 +83,7 @@ def _list_faults(context: Context, _given: Json) -> Json:
 
 def _add_fault(context: Context, given: Json) -> Json:
     """Script a fault; see below."""
+    check_fault(given)
     context.faults.add(given)
     return _list_faults(context, given)
 

@@ -9,7 +9,7 @@ from attrs.validators import and_, deep_mapping, ge, in_, instance_of, matches_r
 
 from roamify_async.sandbox.state.records import OrderStatus
 from roamify_async.sandbox.state.request_log import METHODS
-from roamify_async.sandbox.validators import integer, must_be, number_between
+from roamify_async.sandbox.validators import integer, must_be, number_between, one_of_many
 
 FAULTS: Final = {
     "drop": "close the connection without a response",
@@ -117,9 +117,7 @@ class FaultRule:
             deep_mapping(instance_of(str), instance_of(str)),
         ),
     )
-    fault: str = field(
-        default="", converter=_underscored, validator=must_be(f"one of {', '.join(FAULTS)}", in_(FAULTS))
-    )
+    fault: str = field(default="", converter=_underscored, validator=one_of_many(FAULTS))
     when: str = field(default="before", validator=must_be("one of before, after", in_(("before", "after"))))
     times: int | None = field(
         default=1, validator=must_be("an integer of 1 or more, or null for all", optional(and_(integer, ge(1))))
@@ -128,6 +126,12 @@ class FaultRule:
     seconds: float = field(default=0.0, validator=number_between(0, _LONGEST))
     _seed: str = field(default="", alias="seed")
     _matched: int = field(default=0, init=False)
+    _hits: int = field(default=0, init=False)
+
+    @property
+    def is_unused(self) -> bool:
+        """Whether no request was hit; with a probability below 1, whether no request matched."""
+        return not (self._hits if self.probability == 1 else self._matched)
 
     @classmethod
     def from_json(cls, given: Mapping[str, Any], seed: str = "") -> "FaultRule":
@@ -149,6 +153,10 @@ class FaultRule:
         """Return the random generator for the next matching request, independent of all other requests."""
         self._matched += 1
         return Random(f"{self._seed}/{self._matched}")
+
+    def count_hit(self) -> None:
+        """Count a request that is hit."""
+        self._hits += 1
 
 
 @frozen
@@ -193,11 +201,6 @@ class Faults:
     _added: int = field(default=0, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.reset()
-
-    def reset(self) -> None:
-        """Restore the rules of the start."""
-        self.clear()
         for given in self._initial:
             self.add(given)
 
@@ -225,7 +228,12 @@ class Faults:
         """Return the rules that are not used up."""
         return [rule.to_json() for rule in self._rules]
 
+    def unused(self) -> list[FaultRule]:
+        """Return the rules that have hit no request."""
+        return [rule for rule in self._rules if rule.is_unused]
+
     def _use(self, rule: FaultRule) -> None:
+        rule.count_hit()
         if rule.times == 1:
             self._rules.remove(rule)
         elif rule.times is not None:

@@ -1,6 +1,7 @@
 """The requests that were received: how many of each kind, the latest ones, and waiting for further ones."""
 
 from collections import Counter, deque
+from collections.abc import Mapping
 from concurrent.futures import Future
 from typing import Final
 
@@ -9,8 +10,11 @@ from attrs import define, field
 METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE")
 IN_PROGRESS: Final = "in progress"
 
-_KEPT: Final = 50
+KEPT: Final = 1_000
+"""The number of requests that the log has."""
+
 _LONGEST_PATH: Final = 120  # characters
+_LONGEST_BODY: Final = 2**16  # bytes
 
 
 def parse_endpoint(name: str) -> str:
@@ -29,6 +33,9 @@ class LoggedRequest:
     path: str
     at: float
     fault: str
+    query: dict[str, str] = field(factory=dict[str, str])
+    body: bytes = b""
+    """The body; empty if it is very long."""
     status: int | str = IN_PROGRESS
 
 
@@ -38,8 +45,8 @@ class RequestLog:
 
     counts: Counter[str] = field(factory=Counter[str], init=False)
     """The number of requests, by endpoint name."""
-    recent: "deque[LoggedRequest]" = field(factory=lambda: deque[LoggedRequest](maxlen=_KEPT), init=False)
-    faulty: "deque[LoggedRequest]" = field(factory=lambda: deque[LoggedRequest](maxlen=_KEPT), init=False)
+    recent: "deque[LoggedRequest]" = field(factory=lambda: deque[LoggedRequest](maxlen=KEPT), init=False)
+    faulty: "deque[LoggedRequest]" = field(factory=lambda: deque[LoggedRequest](maxlen=KEPT), init=False)
     """The latest requests that a fault was injected into."""
     _waiters: list[tuple[str, int, "Future[None]"]] = field(factory=list[tuple[str, int, "Future[None]"]], init=False)
 
@@ -48,10 +55,13 @@ class RequestLog:
         self.counts[endpoint] += 1
         self._wake()
 
-    def add(self, method: str, path: str, at: float, fault: str) -> LoggedRequest:
+    def add(
+        self, method: str, path: str, at: float, fault: str, *, query: Mapping[str, str], body: bytes
+    ) -> LoggedRequest:
         """Log a request and return its entry, whose status is set when it is answered."""
         shortened = path if len(path) <= _LONGEST_PATH else path[: _LONGEST_PATH - 1] + "…"
-        entry = LoggedRequest(method, shortened, at, fault)
+        kept = body if len(body) <= _LONGEST_BODY else b""
+        entry = LoggedRequest(method, shortened, at, fault, dict(query), kept)
         self.recent.append(entry)
         if fault:
             self.faulty.append(entry)

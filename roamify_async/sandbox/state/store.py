@@ -48,7 +48,6 @@ class Store:
         """Open a file, or a database in memory for None; raises ValueError if the file has another catalogue."""
         self._clock = clock
         self.db: Database = Database(path, catalogue=catalogue, balance=balance)
-        self._opening_balance = balance
         self._as_of: float | None = None
         self._lag = 0.0
         self._restore_clock()
@@ -57,9 +56,9 @@ class Store:
         """Close the database."""
         self.db.close()
 
-    def reset(self) -> None:
-        """Delete all orders, eSIMs and delayed requests, and restore the balance and the time."""
-        self.db.clear(self._opening_balance)
+    def reset(self, balance: int) -> None:
+        """Delete all orders, eSIMs and delayed requests, restore the time, and set the balance in cents."""
+        self.db.clear(balance)
         self._restore_clock()
 
     def dry_run(self) -> AbstractContextManager[None]:

@@ -16,12 +16,12 @@ async def test_times_path_and_method_choose_the_requests(sandbox, session):
             return response.status
 
     sandbox.fail("GET", BALANCE, "503", times=2)
-    sandbox.fail("POST", BALANCE, "500")
+    sandbox.fail("POST", "/api/esim/apply", "500")
     sandbox.fail("*", "*", "502")
     assert [await status(BALANCE) for _ in range(4)] == [503, 503, 502, 200]
-    async with session.post(BALANCE) as response:
+    async with session.post("/api/esim/apply") as response:
         assert response.status == 500
-    assert sandbox.state()["requests"] == {f"GET {BALANCE}": 4, f"POST {BALANCE}": 1}
+    assert sandbox.state()["requests"] == {f"GET {BALANCE}": 4, "POST /api/esim/apply": 1}
 
 
 async def test_a_query_chooses_the_requests(sandbox, session):
