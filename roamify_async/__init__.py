@@ -256,7 +256,7 @@ _MODULES: Final = {
     "capture_responses": "_http.capture",
 }
 """The module of each public name."""
-_SUBPACKAGES: Final = ("errors", "models", "purchasing", "sandbox", "webhooks")
+_SUBPACKAGES: Final = ("errors", "models", "purchasing", "sandbox", "testing", "webhooks")
 
 
 if not TYPE_CHECKING:  # Type checkers read the imports above, and would take any name for one that __getattr__ knows.

@@ -10,6 +10,7 @@ import anyio
 import attrs
 from anyio.lowlevel import checkpoint_if_cancelled
 
+from roamify_async._http import hosts
 from roamify_async._http.capture import record
 from roamify_async._http.messages import AttemptResult, HttpRequest, HttpResponse, NoResponse, SendState
 from roamify_async._http.transport import Transport
@@ -131,6 +132,8 @@ class Engine:
         of the last attempt.
         """
         settings = self.settings
+        if hosts.check is not None:
+            hosts.check(self.transport.credentials.base_url)
         self.transport.open()
         message = encode(request, endpoint.method, endpoint.path)
         if etag is not None:

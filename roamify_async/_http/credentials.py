@@ -106,12 +106,13 @@ def _url_problem(url: object, allow_http: bool) -> str | None:  # noqa: FBT001, 
         return "must have no query and no fragment"
     if any(character.isspace() or not character.isprintable() for character in url.strip()):
         return "must not contain whitespace or control characters"
-    if parts.scheme == "http" and not allow_http and not _is_loopback(host):
+    if parts.scheme == "http" and not allow_http and not is_loopback(host):
         return "is plain http, which would expose the token in transit: use https, or Settings(allow_http=True)"
     return None
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Return whether a host is this machine."""
     if host == "localhost" or host.endswith(".localhost"):
         return True
     try:

@@ -101,6 +101,12 @@ class Sandbox(Server):
                 if method.upper() in {"*", entry.method} and path in {"*", entry.path}
             )
 
+    def last_requests(self, count: int) -> tuple[ReceivedRequest, ...]:
+        """Return the last requests, at most *count*, oldest first."""
+        context = self._running()
+        with context.lock:
+            return tuple(ReceivedRequest.of(entry) for entry in [*context.requests.recent][-count:])
+
     @property
     def catalogue(self) -> list[Json]:
         """The destinations with their packages on sale, as the API serves them now."""
@@ -131,7 +137,7 @@ class Sandbox(Server):
         *changes* are options that are changed until the next reset, such as `reset(packages=200, balance="0.50")`. The
         address and the file of a running sandbox, and the catalogue in a file, cannot be changed.
         """
-        fixed = {"allow_remote", "host", "port", "db"} | ({"packages", "seed"} if self._options.db else set())
+        fixed = {"allow_remote", "host", "port", "db", *(("packages", "seed") if self._options.db else ())}
         if refused := sorted(fixed & changes.keys()):
             raise ValueError(f"{', '.join(refused)} cannot be changed while the sandbox runs")
         given: OptionsKw = {**self._given}

@@ -13,7 +13,7 @@ import attrs
 import pytest
 
 import roamify_async
-from roamify_async import RoamifyError, errors
+from roamify_async import RoamifyError, errors, testing
 
 SOURCE = ast.parse(Path(roamify_async.__file__).read_text("utf-8"))
 
@@ -56,8 +56,16 @@ def test_names_are_those_of_their_modules():
 
 def test_subpackages_are_imported_at_first_use():
     """The subpackages can be reached from the package."""
-    for name in ("errors", "models", "purchasing", "sandbox", "webhooks", "client"):
+    for name in ("errors", "models", "purchasing", "sandbox", "testing", "webhooks", "client"):
         assert getattr(roamify_async, name) is import_module(f"roamify_async.{name}"), name
+
+
+def test_names_of_testing_are_imported_at_first_use():
+    """The types of the pytest plugin's fixtures can be imported, and nothing comes with the package itself."""
+    for name in testing.__all__:
+        assert inspect.isclass(getattr(testing, name)), name
+    with pytest.raises(AttributeError, match="has no attribute 'Inbox'"):
+        testing.Inbox  # type: ignore[attr-defined]  # noqa: B018
 
 
 def test_unknown_names():
@@ -73,6 +81,7 @@ def test_unknown_names():
     [
         ("import roamify_async", "aiohttp attrs roamify_async.client"),
         ("from roamify_async import NotFoundError", "aiohttp roamify_async.client"),
+        ("import roamify_async.testing.plugin", "aiohttp anyio attrs roamify_async.client roamify_async.sandbox"),
         ("import roamify_async.webhooks", "aiohttp roamify_async.client roamify_async.api.orders"),
         ("from roamify_async import AsyncRoamify", "roamify_async.webhooks roamify_async.sandbox"),
         (
@@ -83,7 +92,7 @@ def test_unknown_names():
             "aiohttp anyio cattrs msgspec roamify_async.api roamify_async._core roamify_async._http",
         ),
     ],
-    ids=["package", "error", "webhooks", "client", "models"],
+    ids=["package", "error", "plugin", "webhooks", "client", "models"],
 )
 def test_nothing_else_is_imported(statement, absent):
     """Errors, models, webhooks and clients do not import one another's dependencies."""
