@@ -81,6 +81,7 @@ def test_fixtures(run, monkeypatch, tmp_path):
     run(SYNC).assert_outcomes(passed=12)
 
 
+@pytest.mark.long
 def test_xdist(run):
     """The plugin works in several processes, each with a server of its own."""
     result = run(SYNC, "-p", "xdist.plugin", "-p", "xdist.looponfail", "-n", "2")
@@ -137,6 +138,7 @@ def test_in_a_loop_of_the_test(async_roamify):
 """
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("plugins", "marks", "mark", "fixture"),
     [
@@ -170,6 +172,7 @@ def test_asynchronous_clients(run, plugins, marks, mark, fixture):
     run(source, "-p", *plugins).assert_outcomes(passed=7)
 
 
+@pytest.mark.long
 def test_an_unclosed_client_is_a_warning(run):
     """The control of the test above: a client that nothing closes makes such a run fail."""
     source = """
@@ -188,6 +191,7 @@ def test_left_open(roamify_sandbox):
     result.stdout.fnmatch_lines(["*ResourceWarning: this AsyncRoamify was dropped unclosed*"])
 
 
+@pytest.mark.long
 def test_real_hosts(run):
     """A call to a real host fails at once, and fails the test also if the error is caught; other hosts do not."""
     source = """
@@ -239,6 +243,7 @@ def test_this_machine(roamify_sandbox, roamify_settings):
     assert "secret-token" not in result.stdout.str().replace('Roamify("secret-token', "")
 
 
+@pytest.mark.long
 def test_allowed_hosts(run):
     """A host can be allowed, here one that does not exist."""
     source = """
@@ -253,6 +258,7 @@ def test_read(roamify_settings):
     run(source, "-oroamify_allow_hosts=Roamify.invalid").assert_outcomes(passed=1)
 
 
+@pytest.mark.long
 def test_failures(run):
     """A fault that hits nothing fails a test that passed; the report of a failure has the last requests."""
     source = """
@@ -314,6 +320,7 @@ def test_no_sandbox():
     assert sum("roamify_sandbox: last" in line for line in lines) == 4
 
 
+@pytest.mark.long
 def test_what_cannot_be_meant(run):
     """An unknown option, fault or path is a ``ValueError`` with the most similar one."""
     source = """
@@ -351,6 +358,7 @@ def test_positional(): pass
     )
 
 
+@pytest.mark.long
 def test_webhooks_and_the_clock(run):
     """Events arrive as values and as signed deliveries; waiting for too many of them is an error that lists them."""
     source = """
@@ -396,6 +404,7 @@ def test_without_a_receiver(roamify, roamify_clock, roamify_sandbox):
     run(source).assert_outcomes(passed=4)
 
 
+@pytest.mark.long
 def test_other_kinds_of_tests(run):
     """The marker serves the methods of a ``unittest.TestCase`` too; doctests are left alone."""
     source = '''
@@ -416,6 +425,7 @@ class TestShop(unittest.TestCase):
     run(source, "--doctest-modules").assert_outcomes(passed=2)
 
 
+@pytest.mark.long
 def test_nothing_is_imported_at_the_start(run, pytester):
     """Pytest starts and collects without aiohttp, the client and the sandbox; a test that uses them imports them."""
     source = """
