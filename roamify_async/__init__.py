@@ -49,12 +49,20 @@ if TYPE_CHECKING:
         UnprocessableError as UnprocessableError,
         WebhookError as WebhookError,
     )
+    from .models._html import (
+        load_ipython_extension as load_ipython_extension,
+    )
     from .models.account import (
         Balance as Balance,
     )
     from .models.affiliates import (
         AffiliateDestination as AffiliateDestination,
         AffiliatePackage as AffiliatePackage,
+    )
+    from .models.catalogue import (
+        Catalogue as Catalogue,
+        CatalogueDiff as CatalogueDiff,
+        PriceChange as PriceChange,
     )
     from .models.common import (
         Apn as Apn,
@@ -101,7 +109,6 @@ if TYPE_CHECKING:
         RepeatedOrder as RepeatedOrder,
     )
     from .models.packages import (
-        Catalogue as Catalogue,
         Destination as Destination,
         Package as Package,
         PackagePage as PackagePage,
@@ -117,6 +124,9 @@ if TYPE_CHECKING:
         IssuedPolicy as IssuedPolicy,
         Policy as Policy,
         PolicyStatus as PolicyStatus,
+    )
+    from .models.qr import (
+        QrCode as QrCode,
     )
     from .models.refunds import (
         Refund as Refund,
@@ -172,8 +182,9 @@ _MODULES: Final = {
     "BulkLine": "purchasing.report",
     "BulkReport": "purchasing.report",
     "CallAllowance": "models.common",
-    "Catalogue": "models.packages",
+    "Catalogue": "models.catalogue",
     "CatalogueChangedError": "errors",
+    "CatalogueDiff": "models.catalogue",
     "ConfigurationError": "errors",
     "ConflictError": "errors",
     "ConnectError": "errors",
@@ -222,9 +233,11 @@ _MODULES: Final = {
     "Policy": "models.policies",
     "PolicyStatus": "models.policies",
     "Profile": "models.esims",
+    "PriceChange": "models.catalogue",
     "Progress": "purchasing.bulk",
     "PurchaseFailedError": "errors",
     "PurchaseInDoubtError": "errors",
+    "QrCode": "models.qr",
     "RateLimitError": "errors",
     "RawResponse": "_http.capture",
     "Refund": "models.refunds",
@@ -254,9 +267,10 @@ _MODULES: Final = {
     "VoucherStatus": "models.vouchers",
     "WebhookError": "errors",
     "capture_responses": "_http.capture",
+    "load_ipython_extension": "models._html",
 }
 """The module of each public name."""
-_SUBPACKAGES: Final = ("errors", "models", "purchasing", "sandbox", "testing", "webhooks")
+_SUBPACKAGES: Final = ("errors", "lpa", "models", "purchasing", "sandbox", "testing", "webhooks")
 
 
 if not TYPE_CHECKING:  # Type checkers read the imports above, and would take any name for one that __getattr__ knows.

@@ -191,6 +191,7 @@ SCALARS: Final[Mapping[Any, Any]] = {
     str | None: _optional_text,
     int | None: read_optional_integer,
     Decimal | None: _optional_number,
+    float | Decimal | None: _optional_number,
     datetime | None: read_time,
     date | None: read_date,
     date: _required_date,

@@ -26,12 +26,10 @@ from roamify_async._http.messages import HttpResponse
 from roamify_async._serde.envelope import decode
 from roamify_async._validation import check, flag, whole_number
 from roamify_async.errors import PackageNotFoundError, RoamifyError
+from roamify_async.models.catalogue import Catalogue, CatalogueSource
 from roamify_async.models.countries import Country, ListCountries
 from roamify_async.models.country_names import Place
 from roamify_async.models.packages import (
-    Catalogue,
-    CatalogueSource,
-    Destination,
     Filters,
     GetPackage,
     ListPackages,
@@ -283,7 +281,7 @@ class Packages(Resource[Mode]):
         """
         check("consistent", consistent, flag)
         request = await self._search(page_size, concurrency, filters)
-        return await self._read(request, (), concurrency, consistent=consistent)
+        return await self._read(CatalogueSource(request, ()), concurrency, consistent=consistent)
 
     @dual_method
     async def refresh(
@@ -295,14 +293,15 @@ class Packages(Resource[Mode]):
         are the same objects in both catalogues.
 
         Args:
-            catalogue: The result of ``list`` or ``refresh``, whose filters and page size are used.
+            catalogue: The result of ``list`` or ``refresh``, whose filters and page size are used, or what
+                ``Catalogue.filter`` or ``Catalogue.load`` made of it. The result is filtered in the same way.
             concurrency: Maximum number of pages that are requested at once; by default that of the settings.
             consistent: As for ``list``.
 
         Raises:
             CatalogueChangedError: The catalogue changed again and again, so that packages may be missing.
             RoamifyError: A page could not be read. ``page`` has its number.
-            ValueError: The catalogue was not read by ``list`` or ``refresh``.
+            ValueError: The catalogue was not read by ``list`` or ``refresh``, or it is a slice of one.
 
         See: https://docs.getroamify.com/esims/packages/
         """
@@ -312,20 +311,20 @@ class Packages(Resource[Mode]):
         source = catalogue.source
         if source is None:
             raise ValueError(
-                "the catalogue was not read by packages.list() or refresh(), so that its search is unknown"
+                "the catalogue was not read by packages.list() or refresh(), or it is a slice, so that its search is"
+                " unknown: refresh the whole catalogue"
             )
-        return await self._read(source.request, source.pages, concurrency, consistent=consistent)
+        return await self._read(source, concurrency, consistent=consistent)
 
     async def _read(
         self: "Packages[Async]",
-        request: ListPackages,
-        known: tuple[PackagePage, ...],
+        source: CatalogueSource,
         concurrency: int | None,
         *,
         consistent: bool,
     ) -> Catalogue:
-        pages = await read_pages(partial(self._pages, request, concurrency), known, consistent=consistent)
-        return _merge(request, pages)
+        pages = await read_pages(partial(self._pages, source.request, concurrency), source.pages, consistent=consistent)
+        return Catalogue.of_pages(attrs.evolve(source, pages=pages))
 
     async def _search(
         self: "Packages[Async]", page_size: int, concurrency: int | None, filters: Filters
@@ -371,15 +370,3 @@ _PAGE: Final = Endpoint(
     decode=_decode_page,
 )
 """A page with its ETag, or ``None`` in response to the ETag of the current version."""
-
-
-def _merge(request: ListPackages, pages: tuple[PackagePage, ...]) -> Catalogue:
-    """Return the catalogue of all pages. A destination that is split over several pages becomes one."""
-    packages: dict[str, Package] = {}
-    destinations: dict[str, Destination] = {}
-    for group in (group for page in pages for group in page.groups):
-        group.destination = destinations.setdefault(group.destination.id, group.destination)
-        for package in group.packages:
-            package.destination = group.destination
-            packages.setdefault(package.package_id, package)
-    return Catalogue(tuple(packages.values()), CatalogueSource(request, pages))

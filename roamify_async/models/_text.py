@@ -1,5 +1,6 @@
 """Short texts about values, for people: amounts of money and data, and one-line summaries."""
 
+from datetime import datetime
 from decimal import Decimal
 from typing import Final
 
@@ -31,6 +32,11 @@ def data(amount: Decimal | None, unit: str, *, is_unlimited: bool = False) -> st
 def count(number: int | None, noun: str) -> str:
     """Return a number with its noun, such as ``30 days``; ``""`` if it is not known."""
     return "" if number is None else f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def moment(time: datetime | None) -> str:
+    """Return a time to the minute, such as ``2026-07-01 12:00 UTC``; ``""`` if it is not known."""
+    return "" if time is None else f"{time:%Y-%m-%d %H:%M} UTC"
 
 
 def summary(value: object, head: object, *facts: object) -> str:

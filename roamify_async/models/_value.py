@@ -65,6 +65,16 @@ class Value:
                 parts.append(f"{field.name}={field.repr(value) if callable(field.repr) else repr(value)}")
         return f"{cls.__name__}({', '.join(parts)})"
 
+    def _html_cells(self) -> Mapping[str, object]:
+        """Return what a notebook shows of the value, by label; nothing if it shows the ``repr``."""
+        return {}
+
+    def _repr_html_(self) -> str | None:
+        """Return a table for a notebook, or ``None`` if it shows the ``repr``."""
+        from ._html import card
+
+        return card(self)
+
     # ---------------------------------------------------------------- JSON
 
     def to_dict(self) -> dict[str, Any]:

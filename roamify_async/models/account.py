@@ -1,5 +1,6 @@
 """The balance of the account."""
 
+from collections.abc import Mapping
 from decimal import Decimal
 
 import attrs
@@ -24,6 +25,9 @@ class Balance(Value):
     """The exact amount in major units of the currency, such as dollars."""
     currency: str = "USD"
     """ISO 4217 code."""
+
+    def _html_cells(self) -> Mapping[str, object]:
+        return {"balance": money(self.balance, self.currency)}
 
     def __repr__(self) -> str:
         """Return one line."""

@@ -1,6 +1,8 @@
 """eSIMs and their profiles."""
 
 import datetime as dt
+from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime
 
 import attrs
@@ -14,9 +16,10 @@ from roamify_async._validation import (
     whole_number,
 )
 
-from ._text import summary
+from ._text import data, moment, summary
 from ._value import Value
 from .common import Apn, CallAllowance, DataAllowance, SmsAllowance
+from .qr import QrCode
 
 
 class EsimStatus(State):
@@ -158,6 +161,33 @@ class Esim(Value):
         return self.esim.lpa_code is not None and self.status not in {
             EsimStatus.NEW, EsimStatus.REVOKED, EsimStatus.EXPIRED
         }  # fmt: skip
+
+    def qr(self) -> QrCode:
+        """Return the QR code that a phone scans to install the eSIM. Drawing it needs the extra ``qr``.
+
+        Raises:
+            ValueError: The eSIM has no activation code.
+        """
+        if self.esim.lpa_code is None:
+            raise ValueError(f"eSIM {self.id} has no activation code yet: esims.apply() generates it")
+        return QrCode(self.esim.lpa_code)
+
+    def _html_cells(self) -> Mapping[str, object]:
+        return {
+            "eSIM": self.id,
+            "ICCID": self.iccid,
+            "status": self.status,
+            "data": data(self.data.data_amount, self.data.data_unit, is_unlimited=self.data.is_unlimited),
+            "created": moment(self.created_at),
+        }
+
+    def _repr_html_(self) -> str | None:
+        """Return a table, with the QR code if the eSIM can be installed and the extra ``qr`` is."""
+        picture = ""
+        if self.is_installable:
+            with suppress(ImportError):
+                picture = self.qr().svg()
+        return f"{super()._repr_html_() or ''}{picture}"
 
     def __repr__(self) -> str:
         """Return one line."""

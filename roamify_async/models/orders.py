@@ -10,7 +10,7 @@ import attrs
 from roamify_async._serde.fields import State, json_name
 from roamify_async._validation import exactly_one, optional, reference, text, whole_number
 
-from ._text import count, money, summary
+from ._text import count, moment, money, summary
 from ._value import Value
 from .common import Match
 from .esims import Esim
@@ -211,6 +211,14 @@ class OrderLine(Value):
     created_at: datetime | None = None
     updated_at: datetime | None = None
 
+    def _html_cells(self) -> Mapping[str, object]:
+        return {
+            "package": self.package_id,
+            "eSIM": self.esim_id,
+            "price": money(self.price, self.currency),
+            "created": moment(self.created_at),
+        }
+
     def __repr__(self) -> str:
         """Return one line."""
         return summary(self, self.package_id, self.esim_id, money(self.price, self.currency))
@@ -261,6 +269,16 @@ class Order(Value):
         """Return whether the order contains only a part of some packages."""
         return falls_short([item.package_id for item in self.items] or ["" for _ in self.esims], packages)
 
+    def _html_cells(self) -> Mapping[str, object]:
+        return {
+            "order": self.id,
+            "reference": self.reference_id,
+            "status": self.status,
+            "items": count(len(self.items) or len(self.esims), "item"),
+            "total": money(self.total, self.currency),
+            "created": moment(self.created_at),
+        }
+
     def __repr__(self) -> str:
         """Return one line."""
         return summary(
@@ -307,6 +325,16 @@ class InstantOrder(Value):
     def falls_short(self, packages: Mapping[str, int]) -> bool:
         """Return whether the order has fewer eSIMs than requested."""
         return len(self.esims) < sum(packages.values())
+
+    def _html_cells(self) -> Mapping[str, object]:
+        return {
+            "order": self.id,
+            "reference": self.reference_id,
+            "status": self.status,
+            "eSIMs": count(len(self.esims), "eSIM"),
+            "total": money(self.total, self.currency),
+            "created": moment(self.created_at),
+        }
 
     def __repr__(self) -> str:
         """Return one line."""

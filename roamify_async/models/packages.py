@@ -1,6 +1,6 @@
 """The catalogue: packages, destinations and pages."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import TypedDict
 
@@ -186,6 +186,15 @@ class Package(Value):
     destination: Destination = attrs.field(factory=Destination, metadata=json_name(None))
     """The destination of the package."""
 
+    def _html_cells(self) -> Mapping[str, object]:
+        return {
+            "package": self.package_id,
+            "destination": self.destination.country_name,
+            "data": data(self.data_amount, self.data_unit, is_unlimited=self.is_unlimited),
+            "validity": count(self.day, "day"),
+            "price": money(self.price),
+        }
+
     def __repr__(self) -> str:
         """Return one line."""
         return summary(
@@ -291,39 +300,8 @@ class PackagePage(Value):
         """Return one line."""
         return summary(self, self.page or "", count(len(self), "package"))
 
+    def _repr_html_(self) -> str:
+        """Return a table of the first packages."""
+        from ._html import table
 
-@attrs.frozen
-class CatalogueSource:
-    """The search that a catalogue is the result of, and the pages that were read."""
-
-    request: ListPackages
-    """The search, with the page size."""
-    pages: tuple[PackagePage, ...] = attrs.field(repr=lambda pages: f"<{len(pages)}>")
-    """The pages, with their ETags."""
-
-
-@attrs.define(eq=False, repr=False)
-class Catalogue(Value):
-    """All packages of a search, each once. Iteration and ``len()`` refer to its packages."""
-
-    packages: tuple[Package, ...] = attrs.field(default=(), repr=lambda packages: f"<{len(packages)}>")
-    """The packages, in the server's order."""
-    source: CatalogueSource | None = attrs.field(default=None, repr=False, eq=False, metadata=INTERNAL)
-    """The search and its pages, for ``packages.refresh``; ``None`` if the catalogue was not read by a client."""
-
-    @property
-    def destinations(self) -> tuple[Destination, ...]:
-        """The destinations of the packages, each once."""
-        return tuple({package.destination.id: package.destination for package in self.packages}.values())
-
-    def __len__(self) -> int:
-        """Return the number of packages."""
-        return len(self.packages)
-
-    def __iter__(self) -> Iterator[Package]:
-        """Iterate over the packages."""
-        return iter(self.packages)
-
-    def __repr__(self) -> str:
-        """Return one line."""
-        return summary(self, count(len(self), "package"))
+        return table(repr(self), self.packages)

@@ -1,6 +1,7 @@
 """Usage of an eSIM: data, calls and text messages."""
 
 import datetime as dt
+from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
 
@@ -10,7 +11,7 @@ from roamify_async._validation import (
     text,
 )
 
-from ._text import summary
+from ._text import moment, summary
 from ._value import Value
 from .esims import EsimStatus
 
@@ -49,6 +50,10 @@ def _amount(number: Decimal | None) -> str:
     return "?" if number is None else f"{number:f}"
 
 
+def _left(remaining: Decimal | None, allowed: Decimal | None) -> str:
+    return f"{_amount(remaining)} of {_amount(allowed)}"
+
+
 @attrs.define(kw_only=True, eq=False, repr=False)
 class Usage(Value):
     """Allowance and remaining amounts of an eSIM.
@@ -74,6 +79,16 @@ class Usage(Value):
     """Call allowance, in minutes or seconds."""
     remaining_voice: Decimal | None = None
 
+    def _html_cells(self) -> Mapping[str, object]:
+        kinds = {
+            "data": (self.remaining_data, self.allowed_data),
+            "SMS": (self.remaining_sms, self.allowed_sms),
+            "calls": (self.remaining_voice, self.allowed_voice),
+        }
+        left = {f"{kind} left": None if pair == (None, None) else _left(*pair) for kind, pair in kinds.items()}
+        ends = {"started": moment(self.started_at), "ends": moment(self.expired_at)}
+        return {"ICCID": self.iccid, "status": self.status, **left, **ends}
+
     def __repr__(self) -> str:
         """Return one line."""
         return summary(
@@ -82,8 +97,8 @@ class Usage(Value):
             self.status,
             None
             if self.remaining_data is None and self.allowed_data is None
-            else f"{_amount(self.remaining_data)} of {_amount(self.allowed_data)} data left",
-            self.expired_at and f"until {self.expired_at:%Y-%m-%d %H:%M} UTC",
+            else f"{_left(self.remaining_data, self.allowed_data)} data left",
+            self.expired_at and f"until {moment(self.expired_at)}",
         )
 
 

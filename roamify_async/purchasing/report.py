@@ -17,6 +17,7 @@ from cattrs.strategies import configure_tagged_union
 from roamify_async import errors
 from roamify_async._serde.converter import structure, unstructure
 from roamify_async.errors import PurchaseInDoubtError, RoamifyError
+from roamify_async.models._text import money
 from roamify_async.models.esims import Esim
 from roamify_async.models.orders import CreateOrder, Order
 
@@ -275,7 +276,7 @@ class BulkReport:
 
 
 def _row(line: BulkLine) -> str:
-    cost = "" if line.order is None else str(line.order.total)
+    cost = "" if line.order is None else money(line.order.total, line.order.currency)
     cells = (str(line.position), line.status.replace("_", " "), line.reference_id, cost, str(line.error or ""))
     return f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in cells)}</tr>"
 

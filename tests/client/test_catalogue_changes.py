@@ -21,8 +21,7 @@ from roamify_async import (
     capture_responses,
 )
 from roamify_async._core import pagination
-from roamify_async.api import packages as api
-from roamify_async.models.packages import Package, PackagePage
+from roamify_async.models.packages import Destination, DestinationGroup, Package, PackagePage
 from roamify_async.sandbox import Sandbox, app
 from roamify_async.sandbox.http.errors import failed
 
@@ -398,10 +397,8 @@ def prefetch(fetch: Callable):
 
 def page_of(*ids: str) -> PackagePage:
     """Return a page."""
-    from roamify_async.models.packages import DestinationGroup
-
     group = DestinationGroup(
-        destination=api.Destination(id="d"), packages=tuple(Package(package_id=one, price=1) for one in ids)
+        destination=Destination(id="d"), packages=tuple(Package(package_id=one, price=1) for one in ids)
     )
     return PackagePage(groups=(group,) if ids else ())
 
