@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from datetime import date, datetime
 from decimal import Decimal
 from functools import cache
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, TypeVar, cast, get_args
 
 import attrs
 import cattrs
@@ -21,12 +21,12 @@ T = TypeVar("T")
 _MICROSECOND: Final = Decimal("0.000001")
 
 
-def _write_object(target: type[Any], converter: cattrs.Converter) -> Any:
+def _write_object(target: type[Any], converter: cattrs.Converter, without: tuple[str, ...] = ()) -> Any:
     """Return the unstructure hook of an attrs class. A field of the same object is merged into it."""
     names, fields = json_names(target, is_whole=True), attrs.fields_dict(target)
     overrides = {
         name: override(omit=True)
-        if key is None
+        if key is None or key in without
         else override(rename=key, unstruct_hook=date_writer(fields[name]) or _without_writer(fields[name], converter))
         for name, key in names.items()
     }
@@ -45,12 +45,10 @@ def _write_object(target: type[Any], converter: cattrs.Converter) -> Any:
 def _without_writer(field: "attrs.Attribute[Any]", converter: cattrs.Converter) -> Any:
     """Return the unstructure hook of a field whose objects are written without some keys, or ``None``."""
     keys: tuple[str, ...] = field.metadata.get("without", ())
-
-    def write(values: Any) -> list[Any]:
-        written: list[dict[str, Any]] = [converter.unstructure(value) for value in values]
-        return [{key: item for key, item in value.items() if key not in keys} for value in written]
-
-    return write if keys else None
+    if not keys:
+        return None
+    write = _write_object(get_args(field.type)[0], converter, keys)
+    return lambda values: [write(value) for value in values]
 
 
 def _write_time(moment: datetime) -> int | Decimal:
@@ -63,7 +61,7 @@ def _write_time(moment: datetime) -> int | Decimal:
 @cache
 def _writer() -> cattrs.Converter:
     converter = cattrs.Converter()
-    converter.register_unstructure_hook_factory(attrs.has, _write_object)
+    converter.register_unstructure_hook_factory(attrs.has, lambda target: _write_object(target, converter))
     converter.register_unstructure_hook_func(
         lambda target: getattr(target, "__origin__", target) is tuple,
         lambda values: [converter.unstructure(value) for value in values],
