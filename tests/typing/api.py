@@ -11,6 +11,7 @@ from roamify_async import (
     Balance,
     BulkReport,
     Catalogue,
+    CatalogueDiff,
     Country,
     CreateOrder,
     Device,
@@ -29,6 +30,8 @@ from roamify_async import (
     Package,
     PackagePage,
     Policy,
+    PriceChange,
+    QrCode,
     RawResponse,
     Refund,
     Roamify,
@@ -42,6 +45,7 @@ from roamify_async import (
     VoucherBatch,
     VoucherRevocation,
     capture_responses,
+    lpa,
 )
 
 
@@ -183,3 +187,21 @@ def mistakes(roamify: Roamify) -> None:
     roamify.request("GET", "/api/x", body=1)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
     roamify.request("GET", "/api/x", response_type=1)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue,reportArgumentType]
     roamify.packages.teleport()  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def catalogues(catalogue: Catalogue, esim: Esim) -> None:
+    """Each part of a catalogue has its type, and so has each code."""
+    assert_type(catalogue[0], Package)
+    assert_type(catalogue[1:3], Catalogue)
+    assert_type(list(catalogue), list[Package])
+    assert_type(max(catalogue, key=lambda package: package.price), Package)
+    assert_type(catalogue.filter(country="gr", max_price=Decimal(5), gbs=0.5, unlimited=False), Catalogue)
+    assert_type(catalogue.cheapest(by="country"), Catalogue)
+    assert_type(Catalogue.load("catalogue.roamify"), Catalogue)
+    assert_type(catalogue.diff(catalogue), CatalogueDiff)
+    assert_type(catalogue.diff(catalogue).repriced, tuple[PriceChange, ...])
+    assert_type(esim.qr(), QrCode)
+    assert_type(esim.qr().svg(), str)
+    assert_type(lpa.parse("LPA:1$smdp.example.com$CODE"), lpa.ActivationCode)
+    assert_type(lpa.install_links("LPA:1$smdp.example.com$CODE").apple, str)
+    assert_type(lpa.luhn_ok("8944500102198304826"), bool)
