@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from datetime import date, datetime
 from decimal import Decimal
-from functools import cache
+from functools import cache, partial
 from typing import Any, Final, TypeVar, cast, get_args
 
 import attrs
@@ -48,7 +48,11 @@ def _without_writer(field: "attrs.Attribute[Any]", converter: cattrs.Converter) 
     if not keys:
         return None
     write = _write_object(get_args(field.type)[0], converter, keys)
-    return lambda values: [write(value) for value in values]
+
+    def hook(values: Any) -> list[Any]:
+        return [write(value) for value in values]
+
+    return hook
 
 
 def _write_time(moment: datetime) -> int | Decimal:
@@ -61,7 +65,7 @@ def _write_time(moment: datetime) -> int | Decimal:
 @cache
 def _writer() -> cattrs.Converter:
     converter = cattrs.Converter()
-    converter.register_unstructure_hook_factory(attrs.has, lambda target: _write_object(target, converter))
+    converter.register_unstructure_hook_factory(attrs.has, partial(_write_object, converter=converter))
     converter.register_unstructure_hook_func(
         lambda target: getattr(target, "__origin__", target) is tuple,
         lambda values: [converter.unstructure(value) for value in values],
