@@ -318,11 +318,9 @@ class Transport:
             return
         if self._loop.is_running():
             asyncio.run_coroutine_threadsafe(_close(connector), self._loop)
-        else:  # The loop has ended, and there is nothing left to wait for, so that one step is enough.
-            closing = _close(connector)
-            with suppress(StopIteration, RuntimeError):
-                closing.send(None)
-            closing.close()
+        else:  # The loop has ended: nothing can be waited for, and the coroutine would leave a task in it.
+            with suppress(RuntimeError):
+                connector._close()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
 
 
 def _new_socket(sockets: "weakref.WeakSet[socket.socket]", address: tuple[Any, Any, Any, Any, Any]) -> socket.socket:
