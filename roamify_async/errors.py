@@ -280,6 +280,9 @@ class PackageNotFoundError(NotFoundError):
 class ConflictError(APIStatusError):
     """409: the request conflicts with the current state. The reference exists, or the balance is insufficient."""
 
+    is_under_way: bool = False
+    """Whether another call or process is making the purchase, so that the same call may succeed later."""
+
 
 class UnprocessableError(APIStatusError):
     """422: the request is well-formed, but was refused."""

@@ -95,7 +95,7 @@ class Claims:
                     status=409,
                     sent="no",
                     reference_id=reference,
-                )
+                ).with_facts(is_under_way=True)
             try:
                 yield was_held
             finally:

@@ -353,6 +353,8 @@ def status_of(error: RoamifyError) -> Status:
     if isinstance(error, PurchaseFailedError):
         return "refused"
     outcome = classify(error)
+    if isinstance(error, ConflictError) and error.is_under_way:
+        return "not_sent"
     if isinstance(error, ConflictError | PackageNotFoundError):
         return "refused"
     if error.sent == "no" or outcome in {Outcome.NOT_SENT, Outcome.RATE_LIMITED}:

@@ -242,7 +242,8 @@ async def _claim(ledger: PurchaseLedger, wanted: Wanted, patience: float) -> Cla
             return claim
         left = end - anyio.current_time()
         if left <= 0:
-            raise _conflict(wanted, "a purchase with the reference {!r} is under way elsewhere; nothing was sent")
+            text = "a purchase with the reference {!r} is under way elsewhere; nothing was sent"
+            raise _conflict(wanted, text).with_facts(is_under_way=True)
         await anyio.sleep(min(pause, left))
         pause = min(2 * pause, LONGEST_PAUSE)
 

@@ -34,6 +34,7 @@ from roamify_async import (
     Roamify,
     RoamifyError,
     ServerError,
+    Timeouts,
 )
 from roamify_async._core import concurrency
 from roamify_async.purchasing import Journal, machine
@@ -190,6 +191,20 @@ async def test_one_reference_is_one_purchase(client, sandbox, concurrency):
     report = await client.orders.bulk(requests, concurrency=concurrency)
     assert statuses(report) == ["ordered", "refused", "ordered", "refused", "ordered"]
     assert booked(sandbox).count("r") == 1
+
+
+async def test_under_way_elsewhere(client, sandbox, tmp_path):
+    """A line whose reference another call holds for too long is not sent, and the next run of the journal buys it."""
+    hasty = client.with_settings(timeouts=Timeouts(total=0.1), reconcile_window=0.05)
+    async with client._engine.memory.claims.hold("r-0", 0):
+        with await hasty.orders.bulk(several(2), journal=tmp_path / "j.db") as report:
+            assert statuses(report) == ["not_sent", "ordered"]
+            assert isinstance(report.lines[0].error, ConflictError)
+            assert report.lines[0].error.is_under_way
+    assert posts(sandbox) == 1
+    with await client.orders.bulk(several(2), journal=tmp_path / "j.db") as report:
+        assert statuses(report) == ["ordered", "ordered"]
+    assert sorted(booked(sandbox)) == ["r-0", "r-1"]
 
 
 async def test_errors_name_their_purchase(client, sandbox):
