@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from copy import copy
 from functools import cached_property
 from http import HTTPStatus
 from typing import Any, Final, Protocol, TypeVar
@@ -25,6 +26,7 @@ from roamify_async.errors import (
     Sent,
     TransportError,
 )
+from roamify_async.ledger.protocol import PurchaseLedger
 from roamify_async.settings import DEFAULT_TIMEOUTS, Settings, Timeouts
 
 from .concurrency import Limiter
@@ -88,6 +90,12 @@ class Engine:
     def view(self, settings: Settings, limiter: Limiter | None = None) -> "Engine":
         """Return an engine with other settings, and optionally another limiter, that shares everything else."""
         return Engine(self.transport, settings, self._purchase, limiter=limiter or self._limiter, memory=self.memory)
+
+    def with_ledger(self, ledger: PurchaseLedger) -> "Engine":
+        """Return an engine that claims purchases in a ledger, and shares everything else."""
+        memory = copy(self.memory)
+        memory.ledger = ledger
+        return Engine(self.transport, self.settings, self._purchase, limiter=self._limiter, memory=memory)
 
     async def send(self, endpoint: Endpoint[..., T], request: object, /) -> T:
         """Send a request, and return its response. A purchase is made exactly once."""

@@ -13,6 +13,7 @@ from roamify_async._core.engine import Engine
 from roamify_async._http.messages import SendState
 from roamify_async._validation import check, whole_number
 from roamify_async.errors import EsimsNotReadyError, NotFoundError, PurchaseInDoubtError, RoamifyError
+from roamify_async.ledger.protocol import PurchaseLedger
 from roamify_async.models.account import GetBalance
 from roamify_async.models.esims import Esim, ListEsims
 from roamify_async.models.orders import (
@@ -156,7 +157,8 @@ class Orders(Resource[Mode]):
         self: "Orders[Async]",
         requests: Iterable[CreateOrder] | AsyncIterable[CreateOrder],
         *,
-        journal: str | Path | None = None,
+        journal: str | Path | PurchaseLedger | None = None,
+        batch: str | None = None,
         concurrency: int | None = None,
         rate: float | None = None,
         max_spend: Decimal | int | str | None = None,
@@ -174,25 +176,34 @@ class Orders(Resource[Mode]):
                 other value in it is refused: in a list with ``TypeError`` before anything is sent, else as a line.
             journal: Path of a file to which each line is written before it is sent, and again when its outcome is
                 known. A call with the same file and requests continues, also after a crash: lines that were ordered are
-                not sent again. Further requests at the end are allowed.
+                not sent again. Further requests at the end are allowed. With *batch* it is a ``SqliteLedger`` or
+                ``PostgresLedger``; by default that of the client.
+            batch: Name of the bulk order in a ledger. Several processes that call with the same ledger, name and
+                requests share the lines: each is bought once, and the report of each process has all of them. Lines of
+                a process that was killed are taken over after the lease of the ledger. All requests are read and
+                compared before the first is sent.
             concurrency: Maximum number of orders in flight; by default that of the settings.
             rate: Maximum number of requests per second; by default that of the settings.
-            max_spend: Maximum amount in USD, such as ``Decimal("50")`` or ``"50"``, over all runs of the journal. Lines
-                that would exceed it are not sent.
-            apply: Also generate the profiles of the eSIMs, which are then in ``line.esims``.
+            max_spend: Maximum amount in USD, such as ``Decimal("50")`` or ``"50"``, over all runs of the journal, and
+                over all processes of the batch. Lines that would exceed it are not sent.
+            apply: Also generate the profiles of the eSIMs, which are then in ``line.esims``. Not with *batch*, since a
+                ledger holds no activation codes.
             on_progress: Called in the caller's thread with a ``Progress`` after lines have an outcome. An exception in
                 it, or in *requests*, stops the reading of requests and is raised at the end.
 
         Raises:
             ValueError: Nothing was sent: an argument is invalid.
             BudgetError: Nothing was sent: all lines together are known to cost more than *max_spend* or the balance.
-            JournalError: The journal belongs to other requests or another host, is in use, is damaged, or cannot be
-                written. Nothing was sent, unless this happened during the run; then the exception has a note.
+            LedgerError: Nothing was sent: the ledger of the batch cannot be reached, or belongs to another host.
+            JournalError: The journal or the batch belongs to other requests or another host, is in use, is damaged, or
+                cannot be written. Nothing was sent, unless this happened during the run; then the exception has a note.
 
         See: https://docs.getroamify.com/esims/orders/
         """
         if concurrency is not None:
             check("concurrency", concurrency, whole_number)
+        if apply and batch is not None:
+            raise ValueError("apply=True needs a journal of its own: a ledger holds no activation codes")
         engine = self.engine
 
         async def price(package_id: str) -> Decimal:
@@ -229,6 +240,7 @@ class Orders(Resource[Mode]):
             adapter,
             requests,
             journal=journal,
+            batch=batch,
             concurrency=concurrency,
             rate=rate,
             max_spend=max_spend,

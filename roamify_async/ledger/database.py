@@ -14,7 +14,7 @@ from .statements import MIGRATIONS, VERSION
 
 T = TypeVar("T")
 
-_PARAMETER: Final = re.compile(r":([a-z_]+)")
+_PARAMETER: Final = re.compile(r":([a-z_][a-z_0-9]*)")
 
 
 @attrs.frozen
@@ -29,6 +29,8 @@ class Dialect:
     """Query of the texts in the JSON list that is the parameter ``tokens``."""
     has_table: str
     """Query that returns a row if the table ``facts`` exists."""
+    skip_locked: str = ""
+    """Clause of a query that locks its rows, and skips those that others have locked."""
     table: str = ""
     """Prefix of the tables."""
     parameter: str = r":\1"
@@ -39,7 +41,8 @@ class Dialect:
 def spell(statement: str, dialect: Dialect) -> str:
     """Return a statement as a database spells it."""
     text = statement.format(
-        now=dialect.now, greatest=dialect.greatest, tokens=dialect.tokens, table=dialect.table
+        now=dialect.now, greatest=dialect.greatest, tokens=dialect.tokens, table=dialect.table,
+        skip_locked=dialect.skip_locked,
     )  # fmt: skip
     return _PARAMETER.sub(dialect.parameter, text)
 

@@ -89,7 +89,8 @@ def _spend(session: Session, account: str, limit: Decimal, amount: int, price: D
 
 def renew_rows(session: Session, *, tokens: Collection[str], seconds: float) -> frozenset[str]:
     """Renew claims. Return those that are still held."""
-    rows = session.rows(sql.RENEW, tokens=json.dumps([*tokens]), lease=seconds)
+    facts: dict[str, Any] = {"tokens": json.dumps([*tokens]), "lease": seconds}
+    rows = session.rows(sql.RENEW, **facts) + session.rows(sql.RENEW_LINES, **facts)
     return frozenset(token for (token,) in rows)
 
 

@@ -108,6 +108,7 @@ class PostgresDatabase:
             greatest="greatest",
             tokens="SELECT jsonb_array_elements_text(CAST(:tokens AS jsonb))",
             has_table=f"SELECT 1 WHERE to_regclass('{schema}.facts') IS NOT NULL",
+            skip_locked="FOR UPDATE SKIP LOCKED",
             table=f"{schema}.",
             parameter=r"%(\1)s",
         )

@@ -52,6 +52,46 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         )
         """,
     ),
+    (
+        """
+        CREATE TABLE {table}batches (
+            name TEXT PRIMARY KEY,
+            id TEXT NOT NULL,
+            digest TEXT NOT NULL,
+            spent BIGINT NOT NULL DEFAULT 0,
+            created DOUBLE PRECISION NOT NULL
+        )
+        """,
+        """
+        CREATE TABLE {table}lines (
+            batch TEXT NOT NULL,
+            position INTEGER NOT NULL,
+            digest TEXT NOT NULL,
+            request TEXT NOT NULL,
+            reference TEXT NOT NULL,
+            status TEXT NOT NULL,
+            final SMALLINT NOT NULL DEFAULT 0,
+            first_sent TEXT,
+            looked_first SMALLINT NOT NULL DEFAULT 0,
+            resent SMALLINT NOT NULL DEFAULT 0,
+            order_id TEXT,
+            total TEXT,
+            was_found SMALLINT NOT NULL DEFAULT 0,
+            answer TEXT,
+            esims TEXT,
+            error TEXT,
+            counted BIGINT NOT NULL DEFAULT 0,
+            owner TEXT,
+            lease_until DOUBLE PRECISION NOT NULL DEFAULT 0,
+            tries INTEGER NOT NULL DEFAULT 0,
+            ended DOUBLE PRECISION,
+            PRIMARY KEY (batch, position)
+        )
+        """,
+        "CREATE INDEX lines_by_owner ON {table}lines (owner) WHERE owner IS NOT NULL",
+        "CREATE INDEX lines_open ON {table}lines (batch, position) WHERE final = 0",
+        "CREATE INDEX lines_by_reference ON {table}lines (batch, reference)",
+    ),
 )
 """The statements that lead from each version of the schema to the next."""
 VERSION: Final = len(MIGRATIONS)
@@ -95,6 +135,9 @@ TAKE: Final = f"""
     WHERE {_IS_UNCHANGED}
     RETURNING reference
 """  # noqa: S608
+RENEW_LINES: Final = """
+    UPDATE {table}lines SET lease_until = {now} + :lease WHERE owner IN ({tokens}) RETURNING owner
+"""
 _IS_MINE: Final = "reference = :reference AND action = :action AND owner = :token"
 START: Final = f"""
     UPDATE {{table}}purchases
@@ -134,6 +177,18 @@ PURGE: Final = """
         AND (owner IS NULL OR lease_until < {now})
     RETURNING reference
 """
+
+_IS_OLD: Final = """
+    created < {now} - :seconds AND NOT EXISTS (
+        SELECT 1 FROM {table}lines WHERE batch = {table}batches.id AND (
+            status IN ('sending', 'in_doubt') OR (owner IS NOT NULL AND lease_until >= {now})
+        )
+    )
+"""
+PURGE_LINES: Final = f"""
+    DELETE FROM {{table}}lines WHERE batch IN (SELECT id FROM {{table}}batches WHERE {_IS_OLD})
+"""  # noqa: S608
+PURGE_BATCHES: Final = f"DELETE FROM {{table}}batches WHERE {_IS_OLD}"  # noqa: S608
 
 ADD_ACCOUNT: Final = "INSERT INTO {table}limits (account) VALUES (:account) ON CONFLICT (account) DO NOTHING"
 SPEND: Final = """

@@ -51,9 +51,9 @@ class Handle:
         """Return a unique name of a claim."""
         return f"{self._name}-{next(self._numbers)}"
 
-    def ask_now(self, work: Callable[[Session], T]) -> T:
+    def ask_now(self, work: Callable[[Session], T], *, is_atomic: bool = False) -> T:
         """Run *work*, and block until it is done."""
-        future = self.database.submit(work, is_atomic=False)
+        future = self.database.submit(work, is_atomic=is_atomic)
         try:
             return future.result(self._timeout)
         except TimeoutError:
@@ -225,6 +225,31 @@ class SqlLedger:
         facts = {"reference": reference, "order_id": order_id, "total": text_of(total)}
         return bool(await self._ask(lambda session: session.rows(sql.RESOLVE, **facts), is_atomic=False))
 
+    # ---------------------------------------------------------------- batches
+
+    async def bind(self, base_url: str) -> None:
+        """Bind the ledger to a host. Raises ``LedgerError`` if it belongs to another host."""
+        await self._bind(self._handle, base_url)
+
+    async def run(self, work: Callable[[Session], T], *, must_run: bool = False) -> T:
+        """Run *work* in a transaction. If the caller leaves before, it does not run, unless it must."""
+        return await self._ask(work, must_run=must_run)
+
+    def read(self, work: Callable[[Session], T]) -> T:
+        """Run a query. Blocks."""
+        return self._handle.ask_now(work)
+
+    def hold_lines(self) -> Lease:
+        """Return a lease for lines of a batch, which is renewed until they are dropped."""
+        handle = self._handle
+        lease = Lease(reference="", action="buy", token=handle.new_token(), until=clock() + self.lease)
+        handle.renewal.add(lease)
+        return lease
+
+    def drop_lines(self, lease: Lease) -> None:
+        """Renew the lease of lines no longer."""
+        self._handle.renewal.discard(lease)
+
     # ---------------------------------------------------------------- shared limits
 
     async def turn(self) -> float:
@@ -270,9 +295,16 @@ class SqlLedger:
     def purge(self, seconds: float) -> int:
         """Delete the purchases that are not in doubt and that ended more than some seconds ago. Return their number.
 
-        Their references can be bought again where the server does not show them any more.
+        Their references can be bought again where the server does not show them any more. So can the batches that were
+        begun before and have no line in doubt.
         """
-        return len(self._handle.ask_now(lambda session: session.rows(sql.PURGE, seconds=seconds)))
+
+        def delete(session: Session) -> int:
+            session.rows(sql.PURGE_LINES, seconds=seconds)
+            session.rows(sql.PURGE_BATCHES, seconds=seconds)
+            return len(session.rows(sql.PURGE, seconds=seconds))
+
+        return self._handle.ask_now(delete, is_atomic=True)
 
 
 # ---------------------------------------------------------------- callers that left

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from decimal import Decimal
 from typing import Final
 
@@ -50,6 +51,11 @@ class Budget:
         for package_id, quantity in request.packages().items():
             total += quantity * await self._price_of(package_id)
         return total
+
+    async def read_balance(self) -> None:
+        """Read the balance, if it can be read."""
+        with suppress(RoamifyError):
+            await self._result(BALANCE, self._balance)
 
     async def quote(self, wanted: Mapping[str, int]) -> Decimal:
         """Return the total cost of so many of each package, as far as their prices are known."""

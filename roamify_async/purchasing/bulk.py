@@ -3,13 +3,16 @@
 import asyncio
 import itertools
 import logging
-from collections.abc import AsyncIterable, Callable, Iterable, Iterator
+import math
+import os
+from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any, Final, cast
 
 import anyio
+import anyio.to_thread
 import attrs
 from anyio import CancelScope
 from anyio.abc import TaskGroup
@@ -17,10 +20,14 @@ from anyio.abc import TaskGroup
 from roamify_async._core.callbacks import run_in_caller
 from roamify_async._core.concurrency import Limiter, gather, raise_first
 from roamify_async._core.engine import Engine
-from roamify_async._validation import check, rate as rate_limit
-from roamify_async.errors import BudgetError, ConfigurationError, JournalError, RoamifyError
+from roamify_async._validation import check, rate as rate_limit, text
+from roamify_async.errors import BudgetError, ConfigurationError, JournalError, LedgerError, RoamifyError
+from roamify_async.ledger.protocol import PurchaseLedger
+from roamify_async.ledger.store import SqlLedger
 from roamify_async.models.orders import CreateOrder
 
+from .batch import Batch
+from .batch_source import BatchSource, open_batch
 from .budget import Budget
 from .journal import JournalFile
 from .journal_rows import Entry
@@ -30,6 +37,8 @@ from .source import Source
 
 log: logging.Logger = logging.getLogger("roamify_async")
 
+PROGRESS_PAUSE: Final = 1.0
+"""Seconds between two readings of the progress of a batch, which counts all of its lines."""
 BATCH_SIZE: Final = 64
 """Number of lines that are checked again at a time."""
 
@@ -55,7 +64,10 @@ class Run:
     """One run of a bulk order."""
 
     def __init__(
-        self, processor: LineProcessor, source: Source, on_progress: Callable[[Progress], object] | None
+        self,
+        processor: LineProcessor,
+        source: Source | BatchSource,
+        on_progress: Callable[[Progress], object] | None,
     ) -> None:
         self.processor = processor
         self.source = source
@@ -70,6 +82,8 @@ class Run:
         self.has_begun: bool = False
         """Whether lines may have been sent."""
         self._left: Iterator[Entry] = iter(())
+        self._reported: float = -math.inf
+        """When the progress of a batch was last read."""
 
     def resume(self) -> None:
         """Start with the lines that an earlier run left open."""
@@ -112,18 +126,41 @@ class Run:
             raise_first(await gather(processor.recheck, some))
 
     async def _next(self) -> tuple[Entry, Any] | None:
+        file = self.processor.file
+        if isinstance(self.source, BatchSource):
+            return await self._take(self.source)
         if not self.source.is_stopped:
             for entry in self._left:
                 return entry, request_of(entry)
         taken = await self.source.next()
-        return None if taken is None else (new_entry(self.processor.file, *taken), taken[1])
+        return None if taken is None else (new_entry(file, *taken), taken[1])
+
+    async def _take(self, source: BatchSource) -> tuple[Entry, Any] | None:
+        """Take a line of a batch. A ledger that cannot be reached ends the run."""
+        try:
+            return await source.next()
+        except LedgerError as error:
+            source.stop(JournalError(f"no more lines can be taken: {error}"))
+            return None
 
     def _count(self, entry: Entry) -> None:
         self.counts[entry.status] += 1
         if entry.status == "ordered" and entry.total is not None:
             self.spent += Decimal(entry.total)
 
+    async def report_all(self) -> None:
+        """Report the progress of a batch at its end, with the lines of all processes."""
+        self._reported = -math.inf
+        if self.on_progress is not None and isinstance(self.processor.file, Batch):
+            await self._report(self.on_progress)
+
     async def _report(self, on_progress: Callable[[Progress], object]) -> None:
+        file = self.processor.file
+        if isinstance(file, Batch) and self._reported + PROGRESS_PAUSE <= anyio.current_time():
+            self._reported = anyio.current_time()
+            with suppress(LedgerError):
+                counts, self.spent = await file.done()
+                self.counts = dict.fromkeys(self.counts, 0) | counts
         progress = Progress(
             done=sum(self.counts.values()), total=self.total, counts=dict(self.counts), spent=self.spent
         )
@@ -138,7 +175,8 @@ async def bulk(
     adapter: BulkAdapter,
     requests: Iterable[Any] | AsyncIterable[Any],
     *,
-    journal: str | Path | None,
+    journal: str | Path | PurchaseLedger | None,
+    batch: str | None,
     concurrency: int | None,
     rate: float | None,
     max_spend: Decimal | int | str | None,
@@ -151,7 +189,11 @@ async def bulk(
     slots = concurrency or engine.settings.concurrency
     engine = engine.view(engine.settings, Limiter(slots, rate or engine.settings.rate, is_adaptive=True))
     source = Source(requests, CreateOrder)
-    file = JournalFile.temporary() if journal is None else JournalFile(Path(journal))
+    ledger = _ledger(engine, journal, batch)
+    if batch is not None and ledger is not None:
+        return await _share(engine.with_ledger(ledger), adapter, source, ledger, batch, slots, limit, on_progress)
+    path = cast("str | Path | None", journal)
+    file = JournalFile.temporary() if path is None else JournalFile(Path(path))
     run: Run | None = None
     try:
         file.bind(engine.transport.credentials)
@@ -161,7 +203,7 @@ async def bulk(
         run = Run(LineProcessor(engine, adapter, file, budget), source, on_progress)
         run.resume()
         run.total = await source.total()
-        await _refuse_excess(run)
+        await _refuse_excess(budget, await source.packages(_done(file)))
         await _run(engine, run, slots)
     except BaseException as error:
         if run is not None and run.has_begun:
@@ -171,6 +213,57 @@ async def bulk(
     # Released, so that holding the report does not block the next run.
     file.close()
     return BulkReport(JournalFile(file.path, run=False), is_own=journal is None)
+
+
+async def _share(
+    engine: Engine,
+    adapter: BulkAdapter,
+    source: Source,
+    ledger: SqlLedger,
+    name: str,
+    slots: int,
+    limit: Decimal | None,
+    on_progress: Callable[[Progress], object] | None,
+) -> BulkReport:
+    """Make purchases of a batch, whose lines this process shares with others."""
+    base_url = engine.transport.credentials.base_url
+    batch = await open_batch(ledger, name, base_url, source, max_spend=limit)
+    run: Run | None = None
+    try:
+        budget = Budget(adapter.price, adapter.balance, max_spend=limit, spent=await batch.reserved())
+        lines = BatchSource(batch)
+        run = Run(LineProcessor(engine, adapter, batch, budget), lines, on_progress)
+        run.counts |= (await batch.done())[0]
+        run.total = await anyio.to_thread.run_sync(batch.count)
+        await budget.read_balance()  # Before the lines are, which others buy meanwhile.
+        await _refuse_excess(budget, await lines.packages())
+        await _run(engine, run, slots)
+        await run.report_all()
+    except BaseException as error:
+        if run is not None and run.has_begun:
+            _add_summary(error, run)
+        raise
+    finally:
+        await batch.end()
+    return BulkReport(batch, is_own=False)
+
+
+def _ledger(engine: Engine, journal: str | Path | PurchaseLedger | None, batch: str | None) -> SqlLedger | None:
+    """Return the ledger of a batch, and ``None`` if the lines are in a file."""
+    own = engine.memory.ledger
+    if batch is None:
+        if journal is not None and not isinstance(journal, str | os.PathLike):
+            raise ValueError("a ledger as journal needs batch=, the name of the bulk order")
+        return None
+    check("batch", batch, text)
+    ledger = own if journal is None else journal
+    if not isinstance(ledger, SqlLedger):
+        raise ValueError(  # noqa: TRY004 -- both arguments together
+            "batch= needs a SqliteLedger or PostgresLedger: pass it as journal, or to the client"
+        )
+    if own is not None and own is not ledger and repr(own) != repr(ledger):
+        raise ValueError(f"the client has another ledger than the batch: {own!r}, not {ledger!r}")
+    return ledger
 
 
 def _money(value: Decimal | int | str | None) -> Decimal | None:
@@ -208,11 +301,12 @@ async def _compare(file: JournalFile, source: Source) -> None:
         await file.put(line)
 
 
-async def _refuse_excess(run: Run) -> None:
-    """Raise if all lines that are to be sent are known to cost too much."""
-    budget = run.processor.budget
-    done = {entry.position for entry in run.processor.file.entries() if entry.final or entry.first_sent is not None}
-    wanted = await run.source.packages(done)
+def _done(file: JournalFile) -> set[int]:
+    return {entry.position for entry in file.entries() if entry.final or entry.first_sent is not None}
+
+
+async def _refuse_excess(budget: Budget, wanted: Mapping[str, int]) -> None:
+    """Raise if the packages of all lines that are to be sent are known to cost too much."""
     if wanted and (cost := await budget.quote(wanted)):
         try:
             await budget.refuse(cost, "all lines")
@@ -273,7 +367,10 @@ def _add_summary(error: BaseException, run: Run) -> None:
 
 def _summary(run: Run) -> str:
     file = run.processor.file
-    in_doubt = [entry.reference for entry in itertools.islice(file.entries("sending", "in_doubt"), 50)]
+    doubts = (
+        entry for entry in file.entries("sending", "in_doubt") if entry.status == "in_doubt" or file.is_own(entry)
+    )
+    in_doubt = [entry.reference for entry in itertools.islice(doubts, 50)]
     text = f"the bulk order was interrupted after {sum(run.counts.values())} lines"
     text += f"; in doubt: {' '.join(in_doubt)}" if in_doubt else "; no line is in doubt"
     if file.is_kept:

@@ -246,6 +246,14 @@ class JournalFile:
     def _namespace(self) -> UUID:
         return UUID(self.id)
 
+    def is_first(self, _: Entry) -> bool:
+        """Return whether no earlier run can have sent a line."""
+        return self.is_new
+
+    def is_own(self, _: Entry) -> bool:
+        """Return whether a line is one of this run."""
+        return True
+
     def _note_reference(self, reference: str) -> None:
         index, bit = divmod(hash(reference) % REFERENCE_BITS, 8)
         self._known_references[index] |= 1 << bit

@@ -1,13 +1,14 @@
-"""The row of a purchase on disk: what a journal knows of a line, in columns that a shared ledger can have too."""
+"""The row of a line on disk: what a journal, or a batch in a ledger, knows of it."""
 
 import json
 import zlib
 from collections.abc import Sequence
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final, get_args
 
 import attrs
 
-Status = Literal["sending", "ordered", "refused", "in_doubt", "not_sent"]
+from roamify_async.ledger.rows import Status
+
 STATUSES: Final = frozenset(get_args(Status))
 
 

@@ -28,13 +28,15 @@ from roamify_async.errors import (
     PurchaseInDoubtError,
     RoamifyError,
 )
+from roamify_async.ledger.rows import Status
 from roamify_async.models.esims import Esim
 from roamify_async.models.orders import CreateOrder, Order
 
+from .batch import Batch
 from .budget import Budget
 from .classify import Outcome, classify
 from .journal import JournalFile
-from .journal_rows import Entry, Status
+from .journal_rows import Entry
 from .machine import doubt
 from .report import NO_REQUEST, line_of, request_of, write_error
 from .source import WrongItem
@@ -82,7 +84,11 @@ class BulkAdapter:
     """Prepares the eSIMs of an order that was bought."""
 
 
-def new_entry(file: JournalFile, position: int, request: CreateOrder | WrongItem) -> Entry:
+LineFile = JournalFile | Batch
+"""Where the lines of a bulk order are."""
+
+
+def new_entry(file: LineFile, position: int, request: CreateOrder | WrongItem) -> Entry:
     """Return the entry of a new line. Its reference is created here if the caller gave none."""
     if isinstance(request, WrongItem):
         return _refused_entry(file, position, request)
@@ -92,7 +98,7 @@ def new_entry(file: JournalFile, position: int, request: CreateOrder | WrongItem
     return Entry(position=position, digest=digest, request=text, reference=reference, status="not_sent")
 
 
-def _refused_entry(file: JournalFile, position: int, item: WrongItem) -> Entry:
+def _refused_entry(file: LineFile, position: int, item: WrongItem) -> Entry:
     """Return the entry of a value that is not a request. A later run may have a request in its place."""
     reference = file.reference_for(position, NO_REQUEST)
     error = BadRequestError(item.message, status=400, sent="no", reference_id=reference)
@@ -105,7 +111,7 @@ def _refused_entry(file: JournalFile, position: int, item: WrongItem) -> Entry:
 class LineProcessor:
     """Processes lines. A failed line does not affect the others."""
 
-    def __init__(self, engine: Engine, adapter: BulkAdapter, file: JournalFile, budget: Budget) -> None:
+    def __init__(self, engine: Engine, adapter: BulkAdapter, file: LineFile, budget: Budget) -> None:
         self.engine = engine
         self.adapter = adapter
         self.file = file
@@ -256,12 +262,12 @@ class _Purchase:
 
     async def _buy(self, *, was_held: bool) -> Order:
         await self._limit_policy()
-        file = self.processor.file
+        is_first = self.processor.file.is_first(self.entry)
         line = Line(
             request=attrs.evolve(self.request, reference_id=self.entry.reference),
             send_state=self.send_state,
-            is_new=self.request.reference_id is None and file.is_new,
-            must_look=was_held or not file.is_new,
+            is_new=self.request.reference_id is None and is_first,
+            must_look=was_held or not is_first,
             check=self._check,
             before_send=self._before_send,
             on_doubt=self._release,

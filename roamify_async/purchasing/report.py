@@ -18,11 +18,13 @@ from roamify_async import errors
 from roamify_async._serde.converter import structure, unstructure
 from roamify_async.errors import PurchaseInDoubtError, RoamifyError
 from roamify_async.models._text import money
+from roamify_async.ledger.rows import Status
 from roamify_async.models.esims import Esim
 from roamify_async.models.orders import CreateOrder, Order
 
+from .batch import Batch
 from .journal import JournalFile
-from .journal_rows import Entry, Status
+from .journal_rows import Entry
 
 OUTCOMES: Final[tuple[Status, ...]] = ("ordered", "refused", "in_doubt", "not_sent")
 """The possible outcomes of a line."""
@@ -156,7 +158,7 @@ def _unpack(value: Any) -> Any:
 class Lines:
     """Lines of a bulk order, read from disk when accessed."""
 
-    def __init__(self, report: "BulkReport", file: JournalFile, *statuses: Status) -> None:
+    def __init__(self, report: "BulkReport", file: JournalFile | Batch, *statuses: Status) -> None:
         self._report = report  # The file is released with the report.
         self._file = file
         self._statuses = statuses
@@ -195,7 +197,7 @@ class Lines:
 class BulkReport:
     """The outcome of a bulk order. Its lines are on disk, so that memory does not grow with them."""
 
-    def __init__(self, file: JournalFile, *, is_own: bool) -> None:
+    def __init__(self, file: JournalFile | Batch, *, is_own: bool) -> None:
         self._file = file
         self._finalizer = weakref.finalize(self, file.discard if is_own else file.close)
 
