@@ -141,6 +141,39 @@ async def test_four_processes_without_a_ledger(worker, sandbox):
     assert len(sandbox.state()["orders"]) > 20
 
 
+# ---------------------------------------------------------------- the shared rate
+
+RATE = 4
+
+
+async def _busiest(worker: Start, sandbox: Sandbox, rate: float | None) -> int:
+    """Let three processes buy as fast as they may; return the greatest number of orders received in any second."""
+    workers = [
+        await worker(references=[f"r-{number}-{place}" for place in range(5)], waits_at_start=True, rate=rate)
+        for number in range(3)
+    ]
+    for one in workers:
+        await one.reach("ready")
+    for one in workers:
+        one.go_on()
+    for one in workers:
+        for _ in range(5):
+            assert "order" in await one.read()
+    times = [entry.at for entry in sandbox._running().requests.recent if (entry.method, entry.path) == ("POST", ORDER)]
+    assert len(times) == 15
+    return max(sum(start <= at < start + 1 for at in times) for start in times)
+
+
+async def test_shared_rate(worker, sandbox):
+    """Three processes send at most one purchase more than the rate in any second, counted at the server."""
+    assert await _busiest(worker, sandbox, RATE) <= RATE + 1
+
+
+async def test_without_a_shared_rate(worker, sandbox):
+    """Control: without the limit they send more."""
+    assert await _busiest(worker, sandbox, None) > RATE + 1
+
+
 # ---------------------------------------------------------------- killed
 
 

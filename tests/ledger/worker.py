@@ -15,7 +15,7 @@ from contextlib import closing
 from typing import Any
 
 from roamify_async import AsyncRoamify, OrderItem, Roamify, RoamifyError, Settings
-from roamify_async.ledger import Lease, SqliteLedger
+from roamify_async.ledger import Lease, SharedLimits, SqliteLedger
 from tests.support.ledgers import Wrapped
 
 PACKAGE = "esim-greece-30days-1gb-all"
@@ -40,12 +40,13 @@ def open_ledger(plan: Mapping[str, Any]) -> Any:
     """Open the ledger of the plan, which waits where the plan says."""
     if plan["ledger"] is None:
         return None
+    limits = SharedLimits(rate=plan["rate"]) if plan.get("rate") else None
     if "path" in plan["ledger"]:
-        ledger: Any = SqliteLedger(**plan["ledger"])
+        ledger: Any = SqliteLedger(**plan["ledger"], limits=limits)
     else:
         from roamify_async.ledger import PostgresLedger
 
-        ledger = PostgresLedger(**plan["ledger"])
+        ledger = PostgresLedger(**plan["ledger"], limits=limits)
 
     async def claim(inner: Any, *args: Any) -> Any:
         await asyncio.to_thread(wait, "before the claim")
