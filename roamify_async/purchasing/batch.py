@@ -41,7 +41,9 @@ class Batch:
         self._max_spend = max_spend
         self._lease: Lease | None = None
         self._tries: dict[int, int] = {}
-        """Number of each line's attempt that is this process's, until it has ended."""
+        """Number of each line's attempt that is this process's. Those that may be booked twice are kept to the end."""
+        self._open: set[int] = set()
+        """Lines that this process has taken, and that have not ended."""
 
     @property
     def path(self) -> SqlLedger:
@@ -68,6 +70,7 @@ class Batch:
             return None
         for entry, tries in taken:
             self._tries[entry.position] = tries
+            self._open.add(entry.position)
         return [entry for entry, _ in taken]
 
     async def end(self) -> None:
@@ -90,7 +93,7 @@ class Batch:
 
     def is_own(self, entry: Entry) -> bool:
         """Return whether a line is one that this process has taken, and that has not ended."""
-        return entry.position in self._tries
+        return entry.position in self._open
 
     async def put(self, entry: Entry) -> None:
         """Write a line, unless another process has taken it over.
@@ -112,8 +115,21 @@ class Batch:
             raise JournalError(f"the batch {self.name!r} cannot be written: {error}") from None
         if not is_mine:
             log.warning("line %d of the batch %r was taken over by another process", entry.position, self.name)
+        if not is_mine or is_ended:
+            self._open.discard(entry.position)
         if not is_mine or (is_ended and not entry.resent):
             self._tries.pop(entry.position, None)
+
+    async def finish(self, entry: Entry) -> None:
+        """End the work on a line that was not written, such as one that was only checked again."""
+        if entry.position not in self._open:
+            return
+        self._open.discard(entry.position)
+        key = {"batch": self.id, "position": entry.position, "tries": self._tries.get(entry.position, 0)}
+        try:
+            await self.ledger.run(lambda session: session.rows(sql.END, **key), must_run=True)
+        except LedgerError as error:
+            raise JournalError(f"the batch {self.name!r} cannot be written: {error}") from None
 
     # ---------------------------------------------------------------- reading
 

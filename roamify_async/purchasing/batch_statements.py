@@ -66,6 +66,7 @@ PUT: Final = f"""
         ended = CASE WHEN :is_ended = 1 THEN {{now}} ELSE ended END
     WHERE {_IS_MINE}
 """  # noqa: S608
+END: Final = f"UPDATE {{table}}lines SET owner = NULL, ended = {{now}} WHERE {_IS_MINE}"  # noqa: S608
 SPEND: Final = """
     UPDATE {table}batches SET spent = spent + :amount
     WHERE id = :batch AND (:is_limited = 0 OR spent + :amount <= :max_spend)

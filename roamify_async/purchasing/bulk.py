@@ -103,6 +103,7 @@ class Run:
             self.in_flight.add(finished)
             try:
                 await self.processor.line(entry, request)
+                await self.processor.file.finish(entry)
                 self._count(entry)
             except JournalError as error:  # What cannot be journaled is not sent; lines in flight are finished.
                 self.source.stop(error)

@@ -254,6 +254,9 @@ class JournalFile:
         """Return whether a line is one of this run."""
         return True
 
+    async def finish(self, _: Entry) -> None:
+        """Do nothing: nobody else waits for a line of a file."""
+
     def _note_reference(self, reference: str) -> None:
         index, bit = divmod(hash(reference) % REFERENCE_BITS, 8)
         self._known_references[index] |= 1 << bit

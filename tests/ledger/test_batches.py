@@ -231,6 +231,25 @@ async def test_line_that_was_taken_over(open_ledger):
     await other.end()
 
 
+async def test_line_that_is_only_checked_again(open_ledger):
+    """A line that a run checks again without writing it ends, so that nobody waits for it."""
+    ledger = open_ledger()
+    await _fill(ledger, 1)
+    first, second = [Batch(ledger, "night", "b", max_spend=None) for _ in range(2)]
+    await first.begin()
+    (entry,) = await first.take(1) or []
+    entry.status, entry.resent = "ordered", True
+    await first.put(entry)
+    await first.finish(entry)
+    await first.end()
+    await second.begin()
+    (again,) = await second.take(1) or []
+    assert await second.take(1) == []
+    await second.finish(again)
+    assert await second.take(1) is None
+    await second.end()
+
+
 async def test_taken_before_the_connection_was_lost(open_ledger):
     """Lines that were taken in a transaction whose result was lost are taken again by the same process."""
     ledger = open_ledger()
