@@ -17,8 +17,8 @@ from cattrs.strategies import configure_tagged_union
 from roamify_async import errors
 from roamify_async._serde.converter import structure, unstructure
 from roamify_async.errors import PurchaseInDoubtError, RoamifyError
-from roamify_async.models._text import money
 from roamify_async.ledger.rows import Status
+from roamify_async.models._text import money
 from roamify_async.models.esims import Esim
 from roamify_async.models.orders import CreateOrder, Order
 
