@@ -17,7 +17,7 @@ from roamify_async.models.orders import CreateOrder, Order
 
 from .attempt import add_note
 from .purchase import make_purchase, patience, with_reference
-from .shared import Hold, holding
+from .shared import Hold, holding, release
 
 log: logging.Logger = logging.getLogger("roamify_async")
 
@@ -44,6 +44,8 @@ async def buy_esims(
         )
         async with _reference_reported(order):
             esims = await prepare_esims(engine, get, apply, order, start_date, count=sum(request.packages().values()))
+            if hold is not None:
+                await release(engine, hold)
         note_purchase(order.reference_id or "")
         return esims
 

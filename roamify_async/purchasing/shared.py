@@ -59,13 +59,19 @@ class Hold:
 @asynccontextmanager
 async def holding(engine: Engine) -> AsyncGenerator[Hold, None]:
     """Hold the reference of a purchase in the ledger until the end of the block."""
-    hold, ledger = Hold(), engine.memory.ledger
+    hold = Hold()
     try:
         yield hold
     finally:
-        if ledger is not None and hold.lease is not None:
-            with CancelScope(shield=True):
-                await _or_later(ledger.release(hold.lease), hold.lease.reference)
+        await release(engine, hold)
+
+
+async def release(engine: Engine, hold: Hold) -> None:
+    """Release a reference in the ledger, if it is held. Releasing twice does nothing."""
+    ledger, lease, hold.lease = engine.memory.ledger, hold.lease, None
+    if ledger is not None and lease is not None:
+        with CancelScope(shield=True):
+            await _or_later(ledger.release(lease), lease.reference)
 
 
 class SharedClaim:

@@ -497,6 +497,26 @@ async def test_new_references_are_in_the_ledger(replica, open_ledger, sandbox):
         assert (await one.orders.create(ITEMS, reference_id=order.reference_id)).id == order.id
 
 
+async def test_buy_is_cut_off_while_its_reference_is_released(sandbox, ledger):
+    """Whoever cuts a paid purchase off learns its reference, also when only the ledger is waited for."""
+    is_released = asyncio.Event()
+
+    async def release(_: object, __: object) -> None:
+        is_released.set()
+        await asyncio.Event().wait()
+
+    wrapped: Any = Wrapped(ledger, release=release)
+    async with AsyncRoamify(sandbox.token, base_url=sandbox.url, settings=QUICK, ledger=wrapped) as roamify:
+        buying = asyncio.create_task(roamify.esims.buy(PLAIN, reference_id="r"))
+        await is_released.wait()
+        buying.cancel()
+        with pytest.raises(asyncio.CancelledError) as caught:
+            await buying
+    assert getattr(caught.value, "reference_id", None) == "r"
+    assert "booked and paid" in caught.value.__notes__[0]
+    assert len(under(sandbox)) == 1
+
+
 async def test_paid_without_its_esims(sandbox, replica, open_ledger):
     """An order that is paid, and whose eSIMs are not listed yet, is recorded as ordered, with what it cost."""
     ledger = open_ledger(limits=SharedLimits(max_spend=1000))
