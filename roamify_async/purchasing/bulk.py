@@ -240,6 +240,7 @@ async def _share(
         await _refuse_excess(budget, await lines.packages())
         await _run(engine, run, slots)
         await run.report_all()
+        await batch.end()
     except BaseException as error:
         if run is not None and run.has_begun:
             _add_summary(error, run)
@@ -358,7 +359,7 @@ def _add_summary(error: BaseException, run: Run) -> None:
         return
     try:
         note = _summary(run)
-    except JournalError as damage:
+    except (JournalError, LedgerError) as damage:
         note = f"the bulk order was interrupted after {sum(run.counts.values())} lines; its journal: {damage}"
     error.add_note(note)
     with suppress(AttributeError):  # Some exceptions are frozen.

@@ -306,6 +306,23 @@ async def test_cancelled(sandbox, open_ledger):
     assert len(sandbox.state()["orders"]) == came(sandbox, SENT) == 8
 
 
+async def test_cancelled_while_the_ledger_is_away(sandbox, ledger, monkeypatch):
+    """A ledger that cannot be read any more does not replace the cancellation, which says so."""
+    sandbox.fail("POST", ORDER, "slow", when="after", seconds=LATENCY, times=2)
+
+    def away(*_: object, **__: object) -> None:
+        raise LedgerError("the ledger did not respond")
+
+    async with AsyncRoamify(sandbox.token, base_url=sandbox.url, settings=QUICK) as roamify:
+        run = asyncio.create_task(roamify.orders.bulk(lines(4), journal=ledger, batch="night", concurrency=2))
+        await sandbox.arrived(SENT)
+        monkeypatch.setattr(Batch, "entries", away)
+        run.cancel()
+        with pytest.raises(asyncio.CancelledError) as caught:
+            await run
+    assert "the ledger did not respond" in caught.value.__notes__[-1]
+
+
 async def test_wrong_arguments(client, sandbox, ledger, tmp_path):
     """A ledger needs the name of a batch, a batch needs a ledger, and neither prepares eSIMs."""
     with pytest.raises(ValueError, match="needs batch="):
