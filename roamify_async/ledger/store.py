@@ -111,6 +111,11 @@ class SqlLedger:
                 handle = self._opened
                 if handle is None:
                     self._opened = handle = Handle(self._connect(), self.lease, self._timeout)
+        if handle.pid != os.getpid():
+            raise LedgerError(
+                "the ledger was open when this process was forked without Python's hooks, and belongs to the parent: "
+                "open it, and make the client, in each process; nothing was sent"
+            )
         return handle
 
     def leave_to_parent(self) -> list[object]:

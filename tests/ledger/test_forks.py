@@ -7,6 +7,7 @@ import warnings
 import pytest
 from support.ledgers import wanted
 
+from roamify_async import LedgerError
 from roamify_async.ledger import LeaseLostError, Outcome, Start, Verdict
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="the system does not fork")
@@ -49,6 +50,17 @@ def test_fork_while_it_is_open(open_ledger):
     lease.check()
     assert asyncio.run(ledger.settle(lease, Outcome(status="ordered", order_id="o2")))
     assert ledger.counts() == {"ordered": 2}
+
+
+def test_fork_without_hooks(open_ledger, monkeypatch):
+    """An open ledger is refused in a process that was forked without Python's hooks, which share its connections."""
+    ledger = open_ledger()
+    asyncio.run(ledger.claim(wanted()))
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "getpid", lambda: -1)
+        with pytest.raises(LedgerError, match="in each process; nothing was sent"):
+            asyncio.run(ledger.claim(wanted("child")))
+    assert ledger.get("child") is None
 
 
 def test_fork_before_it_is_open(open_ledger):
