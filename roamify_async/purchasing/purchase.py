@@ -173,8 +173,16 @@ async def _make(
 
 
 async def _give_back(claim: SharedClaim | None, attempt: "Attempt[ResponseT, Booked]", error: BaseException) -> None:
-    if claim is not None:
-        await claim.fail(error, is_in_doubt=attempt.reference in attempt.engine.memory.doubts)
+    """Record a failure in the ledger. Whoever cuts that off learns of a doubt, as from the purchase itself."""
+    if claim is None:
+        return
+    is_in_doubt = attempt.reference in attempt.engine.memory.doubts
+    try:
+        await claim.fail(error, is_in_doubt=is_in_doubt)
+    except BaseException as cancelled:
+        if is_in_doubt:
+            attempt.leave_note(cancelled)
+        raise
 
 
 def _refuse_other(engine: Engine, request: PurchaseRequest) -> None:

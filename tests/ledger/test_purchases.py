@@ -497,6 +497,28 @@ async def test_new_references_are_in_the_ledger(replica, open_ledger, sandbox):
         assert (await one.orders.create(ITEMS, reference_id=order.reference_id)).id == order.id
 
 
+async def test_doubt_is_cut_off_while_it_is_recorded(sandbox, ledger):
+    """Whoever cuts a purchase in doubt off learns its reference, also when only the ledger is waited for."""
+    is_recorded = asyncio.Event()
+
+    async def settle(*_: object, **__: object) -> bool:
+        is_recorded.set()
+        return await asyncio.Event().wait()
+
+    sandbox.fail("POST", ORDER, "drop", when="after")
+    settings = QUICK.changed(on_doubt="raise")
+    wrapped: Any = Wrapped(ledger, settle=settle)
+    async with AsyncRoamify(sandbox.token, base_url=sandbox.url, settings=settings, ledger=wrapped) as roamify:
+        buying = asyncio.create_task(roamify.orders.create(ITEMS))
+        await is_recorded.wait()
+        buying.cancel()
+        with pytest.raises(asyncio.CancelledError) as caught:
+            await buying
+    (order,) = sandbox.state()["orders"]
+    assert getattr(caught.value, "reference_id", None) == order["referenceId"]
+    assert "may have been booked" in caught.value.__notes__[0]
+
+
 async def test_buy_is_cut_off_while_its_reference_is_released(sandbox, ledger):
     """Whoever cuts a paid purchase off learns its reference, also when only the ledger is waited for."""
     is_released = asyncio.Event()
