@@ -155,7 +155,7 @@ class Memory:
         self.doubts.pop(reference, None)
 
     def add_bought(self, reference: str, request: object = None) -> None:
-        """Remember that a purchase was booked, kept or not. It is in doubt no longer."""
+        """Remember that a purchase was booked, kept or not. It is no longer in doubt."""
         doubt = self.doubts.pop(reference, None)
         known = self.bought.get(reference) if doubt is None else doubt.request
         self.bought.remember(reference, known if request is None else request)

@@ -38,7 +38,7 @@ MAX_STALE: Final = 16
 MAX_ROUNDS: Final = 3
 """Maximum number of times that a list is read again until two readings agree."""
 MIN_RECENT: Final = 20_000
-"""Minimum number of ids in which repeated ones are recognized, if so many were read."""
+"""Minimum number of ids that must be read before repeated ones are recognized."""
 PAST_THE_END: Final = (BadRequestError, NotFoundError, UnprocessableError)
 """Errors with which a server may refuse a page after the last one."""
 

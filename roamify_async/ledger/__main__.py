@@ -28,7 +28,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     reconcile.add_argument("--window", type=float, help="seconds for which each is looked up; 30 by default")
     purge = commands.add_parser("purge", parents=[shared], help="delete old purchases that are not in doubt")
-    purge.add_argument("--days", type=float, required=True, help="delete what ended more than so many days ago")
+    purge.add_argument("--days", type=float, required=True, help="delete what ended more than this number of days ago")
     return parser
 
 

@@ -24,7 +24,7 @@ class LeaseLostError(LedgerError):
 
 
 def clock() -> float:
-    """Return a time in seconds that goes on while the process is stopped or, where the system can tell, suspended."""
+    """Return a time in seconds that advances while the process is stopped and, if the system supports it, suspended."""
     if hasattr(time, "CLOCK_BOOTTIME"):
         return time.clock_gettime(time.CLOCK_BOOTTIME)
     return time.monotonic()
@@ -78,7 +78,7 @@ class Renewal:
                 self._thread.start()
 
     def discard(self, lease: Lease) -> None:
-        """Renew a lease no longer."""
+        """Stop renewing a lease."""
         with self._changed:
             self._leases.discard(lease)
 
@@ -103,4 +103,4 @@ class Renewal:
             try:
                 self._renew(leases)
             except LedgerError as error:
-                log.warning("%d leases could not be renewed: %s", len(leases), error)
+                log.warning("leases that could not be renewed: %d: %s", len(leases), error)

@@ -252,7 +252,7 @@ class SqlLedger:
         return lease
 
     def drop_lines(self, lease: Lease) -> None:
-        """Renew the lease of lines no longer."""
+        """Stop renewing the lease of lines."""
         self._handle.renewal.discard(lease)
 
     # ---------------------------------------------------------------- shared limits

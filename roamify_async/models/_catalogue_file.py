@@ -64,7 +64,7 @@ def _groups(packages: tuple[Package, ...]) -> tuple[DestinationGroup, ...]:
 
 
 def _write(path: Path, content: bytes) -> None:
-    """Replace a file at once, or not at all."""
+    """Replace a file atomically."""
     target = path.resolve()
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
     try:

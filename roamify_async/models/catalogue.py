@@ -272,7 +272,7 @@ class Catalogue(Value):
     # ---------------------------------------------------------------- files
 
     def save(self, path: str | PathLike[str]) -> None:
-        """Write a file that ``load`` reads. It replaces an existing one at once, or not at all.
+        """Write a file that ``load`` reads. It replaces an existing one atomically.
 
         What ``packages.refresh`` needs is written as well; of a filtered catalogue only its search and its filters, so
         that a refresh transfers all pages.

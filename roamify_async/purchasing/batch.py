@@ -58,7 +58,7 @@ class Batch:
         self._lease = self.ledger.hold_lines()
 
     async def take(self, number: int) -> list[Entry] | None:
-        """Take at most so many lines. Return ``None`` if no line is left, also not with another process."""
+        """Take at most *number* lines. Return ``None`` if all lines of all processes have ended."""
         if self._lease is None:
             return None
         work = partial(

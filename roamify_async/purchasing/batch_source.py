@@ -92,7 +92,7 @@ async def _add(batch: Batch, chunk: list[Entry], *, writes: bool) -> None:
 
 
 class BatchSource:
-    """The lines of a batch that this process takes. It ends when no line is left, also not with another process."""
+    """The lines of a batch that this process takes. It ends when all lines of all processes have ended."""
 
     def __init__(self, batch: Batch) -> None:
         self._batch = batch

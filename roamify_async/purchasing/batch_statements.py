@@ -106,7 +106,7 @@ def add_lines(session: Session, *, batch: str, entries: Sequence[Entry]) -> None
 
 
 def publish(session: Session, *, batch: str, name: str, digest: str, twin_error: str) -> bool:
-    """Give a batch its name. Return whether it has it; if another process was first, the lines are dropped."""
+    """Publish a batch under its name. Return ``False``, and drop its lines, if another process was first."""
     if session.rows(PUBLISH, id=batch, name=name, digest=digest):
         session.rows(REFUSE_TWINS, id=batch, error=twin_error)
         session.rows(DROP_DRAFT, id=batch)

@@ -78,7 +78,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """Let a test with the marker have a sandbox, before its own fixtures."""
+    """Start a sandbox for a test with the marker, before its own fixtures."""
     if item.get_closest_marker("roamify") and isinstance(item, pytest.Function):
         if "roamify_sandbox" in item.fixturenames:
             item.fixturenames.remove("roamify_sandbox")
