@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Final
+from typing import Final, Protocol
 
 CENT: Final = Decimal("0.01")
 GIGABYTE: Final = (1024, 1000)
@@ -37,6 +37,25 @@ def count(number: int | None, noun: str) -> str:
 def moment(time: datetime | None) -> str:
     """Return a time to the minute, such as ``2026-07-01 12:00 UTC``; ``""`` if it is not known."""
     return "" if time is None else f"{time:%Y-%m-%d %H:%M} UTC"
+
+
+class OrderHead(Protocol):
+    """What all orders have."""
+
+    id: str
+    reference_id: str | None
+    total: Decimal
+    currency: str
+
+    @property
+    def status(self) -> object:
+        """State of the order."""
+        ...
+
+
+def order_summary(order: OrderHead, items: str) -> str:
+    """Return one line about an order, with the number of its *items*."""
+    return summary(order, order.id, order.reference_id, order.status, items, money(order.total, order.currency))
 
 
 def summary(value: object, head: object, *facts: object) -> str:

@@ -10,7 +10,7 @@ import attrs
 from roamify_async._serde.fields import json_name
 from roamify_async._validation import exactly_one, geography, optional, reference, text, to_geography, whole_number
 
-from ._text import count, money, summary
+from ._text import count, money, order_summary, summary
 from ._value import Value
 from .common import Match
 from .orders import OrderItem, OrderStatus, count_packages, falls_short, is_kept, match_items, order_items
@@ -301,11 +301,4 @@ class InsuranceOrder(Value):
 
     def __repr__(self) -> str:
         """Return one line."""
-        return summary(
-            self,
-            self.id,
-            self.reference_id,
-            self.status,
-            count(len(self.items), "item"),
-            money(self.total, self.currency),
-        )
+        return order_summary(self, count(len(self.items), "item"))

@@ -10,7 +10,7 @@ import attrs
 from roamify_async._serde.fields import State, json_name
 from roamify_async._validation import exactly_one, optional, reference, text, whole_number
 
-from ._text import count, moment, money, summary
+from ._text import count, moment, money, order_summary, summary
 from ._value import Value
 from .common import Match
 from .esims import Esim
@@ -281,14 +281,7 @@ class Order(Value):
 
     def __repr__(self) -> str:
         """Return one line."""
-        return summary(
-            self,
-            self.id,
-            self.reference_id,
-            self.status,
-            count(len(self.items) or len(self.esims), "item"),
-            money(self.total, self.currency),
-        )
+        return order_summary(self, count(len(self.items) or len(self.esims), "item"))
 
 
 @attrs.define(kw_only=True, eq=False, repr=False)
@@ -338,14 +331,7 @@ class InstantOrder(Value):
 
     def __repr__(self) -> str:
         """Return one line."""
-        return summary(
-            self,
-            self.id,
-            self.reference_id,
-            self.status,
-            count(len(self.esims), "eSIM"),
-            money(self.total, self.currency),
-        )
+        return order_summary(self, count(len(self.esims), "eSIM"))
 
 
 @attrs.define(kw_only=True, eq=False, repr=False)

@@ -24,13 +24,7 @@ from roamify_async.errors import (
     ServerError,
 )
 
-from .classify import (
-    Booked,
-    BookedT,
-    LookUpResult,
-    PurchaseRequest,
-    ids,
-)
+from .classify import Booked, BookedT, LookUpResult, PurchaseRequest, ids
 from .look_up import LookUp
 from .machine import (
     Fail,
@@ -48,13 +42,9 @@ from .machine import (
 )
 from .shared import SharedClaim, throttle
 
-T = TypeVar("T")
-
 log: logging.Logger = logging.getLogger("roamify_async")
 
-
 ResponseT = TypeVar("ResponseT", bound=Booked)
-RequestT = TypeVar("RequestT", bound=PurchaseRequest)
 
 
 class Attempt(Generic[ResponseT, BookedT]):

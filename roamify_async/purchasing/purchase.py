@@ -16,25 +16,17 @@ from roamify_async._core.callbacks import note_purchase
 from roamify_async._core.endpoint import Endpoint
 from roamify_async._core.engine import Engine
 from roamify_async._http.messages import SendState
-from roamify_async.errors import (
-    ConflictError,
-    RoamifyError,
-)
+from roamify_async.errors import ConflictError, RoamifyError
 from roamify_async.ledger.lease import LeaseLostError
 from roamify_async.settings import DEFAULT_TIMEOUTS
 
 from .attempt import Attempt
-from .classify import (
-    Booked,
-    PurchaseRequest,
-    is_same_kind,
-)
+from .classify import Booked, PurchaseRequest, is_same_kind
 from .shared import Hold, SharedClaim, claim_reference
 
 T = TypeVar("T")
 
 log: logging.Logger = logging.getLogger("roamify_async")
-
 
 ResponseT = TypeVar("ResponseT", bound=Booked)
 RequestT = TypeVar("RequestT", bound=PurchaseRequest)
