@@ -5,17 +5,15 @@
 One process buys all lines, in a ledger in SQLite and, where it is installed, in PostgreSQL.
 """
 
-import os
 import sys
 import tempfile
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 from typing import Any, Final
 
 from roamify_async.ledger import SqliteLedger
-from tests.support.postgres import Cluster, missing
+from tests.support.postgres import missing, new_cluster
 
 from . import measuring
 from .bulk import KINDS, LATENCY, PLACES, client, journaled, requests
@@ -49,13 +47,8 @@ def databases() -> Generator[dict[str, str], None, None]:
     if missing() is not None:
         yield {"sqlite": ""}
         return
-    with tempfile.TemporaryDirectory(prefix="roamify-pg-") as name:
-        folder = Path(name)
-        folder.chmod(0o755)
-        if os.geteuid() == 0:
-            os.chown(folder, 65534, 65534)
-        with Cluster(folder) as running:
-            yield {"sqlite": "", "postgres": running.url}
+    with new_cluster() as running:
+        yield {"sqlite": "", "postgres": running.url}
 
 
 def measure(server: Serving, scale: Scale) -> Iterator[Line]:

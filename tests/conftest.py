@@ -5,6 +5,7 @@ import logging
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any
 
 import aioresponses.core
@@ -13,8 +14,11 @@ import pytest
 from support.clients import QUICK, InThread, MockedResponse
 from support.leaks import TOKENS, Watch
 from support.partner import Partner, partner_of
+from support.purchases import PLAIN, top_up
 
 from roamify_async import AsyncRoamify, Roamify
+from roamify_async._core import concurrency
+from roamify_async.purchasing import look_up, machine, shared
 from roamify_async.sandbox import Sandbox
 
 for profile, examples in (("dev", 15), ("ci", 100), ("nightly", 2_000)):
@@ -77,6 +81,37 @@ async def opened(request: pytest.FixtureRequest) -> AsyncIterator[Callable[..., 
 async def either(sandbox: Sandbox, opened: Callable[..., Awaitable[Any]]) -> Any:
     """Open one client of the sandbox, then the other; the calls of both are awaited."""
     return await opened(sandbox.url, sandbox.token)
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Look again sooner than a real server, or a database, should be asked."""
+    monkeypatch.setattr(concurrency, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(look_up, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(machine, "MIN_RATE_LIMIT_DELAY", 0.01)
+    monkeypatch.setattr(shared, "FIRST_PAUSE", 0.01)
+
+
+@pytest.fixture
+async def iccid(request: pytest.FixtureRequest, sandbox: Sandbox) -> str:
+    """Buy an eSIM that can be topped up, for a test whose ``way`` needs one."""
+    if request.node.callspec.params.get("way", top_up) is not top_up:
+        return ""
+    async with AsyncRoamify(sandbox.token, base_url=sandbox.url) as roamify:
+        (esim,) = await roamify.esims.buy(PLAIN)
+        assert esim.iccid
+        return esim.iccid
+
+
+@pytest.fixture
+def configured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Sandbox]:
+    """Run a sandbox that clients without arguments use, in an empty folder."""
+    with Sandbox(packages=500) as running:
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setenv("ROAMIFY_TOKEN", running.token)
+        monkeypatch.setenv("ROAMIFY_BASE_URL", running.url)
+        monkeypatch.setenv("ROAMIFY_WEBHOOK_SECRET", running.webhook_secret)
+        yield running
 
 
 @pytest.fixture(autouse=True)

@@ -11,7 +11,6 @@ reference and buy, with a journal each.
 import argparse
 import asyncio
 import json
-import os
 import sys
 import tempfile
 import time
@@ -25,7 +24,7 @@ from typing import Any, Final
 from roamify_async import AsyncRoamify, CreateOrder, OrderItem, Settings
 from roamify_async.ledger import SqliteLedger
 from roamify_async.sandbox import Sandbox
-from tests.support.postgres import Cluster, missing
+from tests.support.postgres import missing, new_cluster
 
 ROOT: Final = Path(__file__).parents[2]
 PACKAGE: Final = "esim-greece-30days-1gb-all"
@@ -183,13 +182,8 @@ def _on_postgres(options: argparse.Namespace, folder: Path) -> list[str]:
     reason = missing()
     if reason is not None:
         return [reason]
-    with tempfile.TemporaryDirectory(prefix="roamify-pg-") as name:
-        place = Path(name)
-        place.chmod(0o755)
-        if os.geteuid() == 0:
-            os.chown(place, 65534, 65534)
-        with Cluster(place) as running:
-            return asyncio.run(campaign(options, folder, {"url": running.url}))
+    with new_cluster() as running:
+        return asyncio.run(campaign(options, folder, {"url": running.url}))
 
 
 if __name__ == "__main__":

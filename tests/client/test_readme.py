@@ -11,7 +11,6 @@ import pytest
 
 from roamify_async import AsyncRoamify, OrderItem, errors
 from roamify_async._core.endpoint import Endpoint, Resource, dual_iterator, dual_method
-from roamify_async.sandbox import Sandbox
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
@@ -23,25 +22,14 @@ BLOCKS = CODE.findall(TEXT)
 TABLE = re.compile(r"(?<=<!-- calls -->\n).*?(?=<!-- /calls -->)", re.DOTALL)
 
 
-@pytest.fixture
-def served(monkeypatch, tmp_path):
-    """Configure clients without a token and a base URL to use a sandbox."""
-    with Sandbox(packages=500) as sandbox:
-        monkeypatch.chdir(tmp_path)
-        monkeypatch.setenv("ROAMIFY_TOKEN", sandbox.token)
-        monkeypatch.setenv("ROAMIFY_BASE_URL", sandbox.url)
-        monkeypatch.setenv("ROAMIFY_WEBHOOK_SECRET", sandbox.webhook_secret)
-        yield sandbox
-
-
 @pytest.mark.parametrize("block", BLOCKS, ids=range(len(BLOCKS)))
-def test_blocks_run(block, served):
+def test_blocks_run(block, configured):
     """Each block of code in the README runs by itself."""
     exec(compile(block, "README.md", "exec"), {"__name__": "readme"})
 
 
 @pytest.mark.parametrize("page", EXPLANATIONS, ids=[page.stem for page in EXPLANATIONS])
-def test_blocks_of_explanations_run(page, served):
+def test_blocks_of_explanations_run(page, configured):
     """Each block of code in these pages runs by itself."""
     blocks = CODE.findall(page.read_text("utf-8"))
     assert blocks
@@ -49,7 +37,7 @@ def test_blocks_of_explanations_run(page, served):
         exec(compile(block, page.name, "exec"), {"__name__": page.stem})
 
 
-async def test_fastapi(served):
+async def test_fastapi(configured):
     """The README's FastAPI app returns the usage of an eSIM."""
     scope: dict[str, Any] = {"__name__": "readme"}
     exec(next(block for block in BLOCKS if "FastAPI" in block), scope)

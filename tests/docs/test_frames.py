@@ -5,8 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from roamify_async.sandbox import Sandbox
-
 PAGE = Path(__file__).parents[2] / "docs" / "howto" / "frames.md"
 BLOCKS: list[str] = re.findall(r"```python\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
 NEEDS = {
@@ -20,18 +18,8 @@ NEEDS = {
 """The optional packages of a block, by what it contains."""
 
 
-@pytest.fixture
-def served(monkeypatch, tmp_path):
-    """Configure clients without arguments to use a sandbox."""
-    with Sandbox(packages=500) as sandbox:
-        monkeypatch.chdir(tmp_path)
-        monkeypatch.setenv("ROAMIFY_TOKEN", sandbox.token)
-        monkeypatch.setenv("ROAMIFY_BASE_URL", sandbox.url)
-        yield sandbox
-
-
 @pytest.mark.parametrize("block", BLOCKS, ids=range(len(BLOCKS)))
-def test_blocks_run(block, served, capsys):
+def test_blocks_run(block, configured, capsys):
     """Each block of code runs by itself, twice in the same folder, and prints something."""
     for text, package in NEEDS.items():
         if text in block:

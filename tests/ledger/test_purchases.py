@@ -47,36 +47,16 @@ from roamify_async import (
     Retries,
     Roamify,
 )
-from roamify_async._core import concurrency
 from roamify_async.ledger import LeaseLostError, SharedLimits, SqliteLedger
-from roamify_async.purchasing import look_up, machine, shared
 from roamify_async.sandbox import Sandbox
+
+pytestmark = pytest.mark.usefixtures("impatient")
 
 SENT = f"POST {ORDER}"
 LATENCY = 0.5
 ITEMS = [OrderItem(PLAIN)]
 AGAIN = [create, create_instant, top_up, buy, bulk]
 """Ways under whose references the sandbox books as often as it is asked to."""
-
-
-@pytest.fixture(autouse=True)
-def impatient(monkeypatch) -> None:
-    """Look again sooner than one would ask a real server, or a database."""
-    monkeypatch.setattr(concurrency, "FIRST_PAUSE", 0.01)
-    monkeypatch.setattr(look_up, "FIRST_PAUSE", 0.01)
-    monkeypatch.setattr(machine, "MIN_RATE_LIMIT_DELAY", 0.01)
-    monkeypatch.setattr(shared, "FIRST_PAUSE", 0.01)
-
-
-@pytest.fixture
-async def iccid(request, sandbox) -> str:
-    """Have an eSIM that can be topped up, for what needs one."""
-    if request.node.callspec.params.get("way", top_up) is not top_up:
-        return ""
-    async with AsyncRoamify(sandbox.token, base_url=sandbox.url) as roamify:
-        (esim,) = await roamify.esims.buy(PLAIN)
-        assert esim.iccid
-        return esim.iccid
 
 
 def name(value: Any) -> str:

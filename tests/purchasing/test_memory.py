@@ -4,7 +4,6 @@ Orders are counted at the server. A control beside each test shows a client that
 """
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -13,31 +12,11 @@ from support.purchases import INSURANCE, OTHER, PLAIN, came, refill, under
 from support.shop import Shop, booked, told
 
 from roamify_async import AsyncRoamify, ConflictError, CreateOrder, OrderItem, PurchaseInDoubtError
-from roamify_async._core import concurrency
-from roamify_async.purchasing import look_up
+
+pytestmark = pytest.mark.usefixtures("impatient")
 
 PAIR = [OrderItem(PLAIN, 2)]
 RESENDING = QUICK.changed(on_doubt="look_up_then_resend")
-
-
-@pytest.fixture(autouse=True)
-def impatient(monkeypatch) -> None:
-    """Look again sooner than one would ask a real server."""
-    monkeypatch.setattr(concurrency, "FIRST_PAUSE", 0.01)
-    monkeypatch.setattr(look_up, "FIRST_PAUSE", 0.01)
-
-
-@pytest.fixture
-async def shop() -> AsyncIterator[Shop]:
-    """Run a server that misbehaves as the test says."""
-    async with Shop() as running:
-        yield running
-
-
-@pytest.fixture
-async def shopper(shop, opened) -> Any:
-    """Open one client of the shop, then the other."""
-    return await opened(shop.url)
 
 
 # ---------------------------------------------------------------- a list that lags

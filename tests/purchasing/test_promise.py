@@ -8,7 +8,6 @@ import logging
 import signal
 import threading
 import time
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -55,10 +54,11 @@ from roamify_async import (
     ServerError,
     Timeouts,
 )
-from roamify_async._core import concurrency, memory
+from roamify_async._core import memory
 from roamify_async._core.callbacks import CallbackQueue
-from roamify_async.purchasing import look_up, machine
 from roamify_async.sandbox import Sandbox
+
+pytestmark = pytest.mark.usefixtures("impatient")
 
 SENT = f"POST {ORDER}"
 PAIR = [OrderItem(PLAIN, 2)]
@@ -67,38 +67,6 @@ PAIR = [OrderItem(PLAIN, 2)]
 def name(value: Any) -> str:
     """Name a case by its function."""
     return str(getattr(value, "__name__", value))
-
-
-@pytest.fixture(autouse=True)
-def impatient(monkeypatch) -> None:
-    """Look again sooner than one would ask a real server."""
-    monkeypatch.setattr(concurrency, "FIRST_PAUSE", 0.01)
-    monkeypatch.setattr(look_up, "FIRST_PAUSE", 0.01)
-    monkeypatch.setattr(machine, "MIN_RATE_LIMIT_DELAY", 0.01)
-
-
-@pytest.fixture
-async def shop() -> AsyncIterator[Shop]:
-    """Run a server that misbehaves as the test says."""
-    async with Shop() as running:
-        yield running
-
-
-@pytest.fixture
-async def shopper(shop, opened) -> Any:
-    """Open one client of the shop, then the other."""
-    return await opened(shop.url)
-
-
-@pytest.fixture
-async def iccid(request, sandbox) -> str:
-    """Have an eSIM that can be topped up, for what needs one."""
-    if request.node.callspec.params.get("way", top_up) is not top_up:
-        return ""
-    async with AsyncRoamify(sandbox.token, base_url=sandbox.url) as roamify:
-        (esim,) = await roamify.esims.buy(PLAIN)
-        assert esim.iccid
-        return esim.iccid
 
 
 # ---------------------------------------------------------------- the same reference again

@@ -47,18 +47,10 @@ from roamify_async import (
     PurchaseInDoubtError,
     Timeouts,
 )
-from roamify_async._core import concurrency
 from roamify_async.api.topups import TopUps
-from roamify_async.purchasing import look_up, machine
 from roamify_async.sandbox import Sandbox
 
-
-@pytest.fixture(autouse=True)
-def impatient(monkeypatch) -> None:
-    """Look up again sooner than a real server should be asked."""
-    monkeypatch.setattr(concurrency, "FIRST_PAUSE", 0.01)
-    monkeypatch.setattr(look_up, "FIRST_PAUSE", 0.01)
-    monkeypatch.setattr(machine, "MIN_RATE_LIMIT_DELAY", 0.01)
+pytestmark = pytest.mark.usefixtures("impatient")
 
 
 @pytest.fixture
@@ -137,17 +129,6 @@ MISHAPS = [
     Mishap("book_refunded", when="booked", ends=PurchaseFailedError, is_booked=True, not_for=(mint,)),
     Mishap("book_failed", when="booked", ends=PurchaseFailedError, is_booked=True, not_for=(mint,)),
 ]
-
-
-@pytest.fixture
-async def iccid(request, sandbox) -> str:
-    """Have an eSIM that can be topped up, for what needs one."""
-    if request.node.callspec.params.get("way", top_up) is not top_up:
-        return ""
-    async with AsyncRoamify(sandbox.token, base_url=sandbox.url) as roamify:
-        (esim,) = await roamify.esims.buy(PLAIN)
-        assert esim.iccid
-        return esim.iccid
 
 
 @pytest.mark.parametrize(

@@ -88,11 +88,8 @@ def _as_user() -> list[str]:
 
 
 @contextmanager
-def cluster() -> Iterator[Cluster]:
-    """Run a server, or skip the test if there can be none."""
-    reason = missing()
-    if reason is not None:
-        pytest.skip(reason)
+def new_cluster() -> Iterator[Cluster]:
+    """Run a server in a folder of its own, which is removed at the end."""
     with tempfile.TemporaryDirectory(prefix="roamify-pg-") as name:
         folder = Path(name)
         folder.chmod(0o755)
@@ -100,3 +97,13 @@ def cluster() -> Iterator[Cluster]:
             os.chown(folder, 65534, 65534)
         with Cluster(folder) as running:
             yield running
+
+
+@contextmanager
+def cluster() -> Iterator[Cluster]:
+    """Run a server, or skip the test if there can be none."""
+    reason = missing()
+    if reason is not None:
+        pytest.skip(reason)
+    with new_cluster() as running:
+        yield running
