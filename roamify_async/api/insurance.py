@@ -60,11 +60,9 @@ async def _check(engine: Engine, request: OrderInsurance) -> None:
 
 def _undecided_states(failure: RoamifyError) -> frozenset[PolicyStatus]:
     """Return the states in which a policy may still be issued after a failed ``apply``."""
-    if is_already_issued(failure):
-        return frozenset()
-    if isinstance(failure, ConflictError) and not is_being_issued(failure):
-        return frozenset({PolicyStatus.PENDING})
-    return frozenset({PolicyStatus.NEW, PolicyStatus.PENDING, PolicyStatus.UNKNOWN})
+    if is_being_issued(failure) or not isinstance(failure, ConflictError):
+        return frozenset({PolicyStatus.NEW, PolicyStatus.PENDING, PolicyStatus.UNKNOWN})
+    return frozenset() if is_already_issued(failure) else frozenset({PolicyStatus.PENDING})
 
 
 async def _price(engine: Engine, request: OrderInsurance) -> Decimal:

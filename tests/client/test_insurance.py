@@ -369,6 +369,7 @@ LOST = {
     "503": failed(503),
     "504": failed(504),
     "being issued": failed(409, "The policy is currently being issued"),
+    "being issued already": failed(409, "The policy is already being issued"),
 }
 
 
