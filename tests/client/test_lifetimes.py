@@ -683,7 +683,7 @@ EXITS = {
 def test_exit(name, served):
     """However a program leaves its client, it exits at once and without messages."""
     served.fail("GET", "/api/compatible-devices", "slow", seconds=600)
-    ended = run_program(HEAD + textwrap.dedent(EXITS[name]), served)
+    ended = run_program(HEAD + textwrap.dedent(EXITS[name]), served, timeout=30)  # It starts and ends promptly.
     assert (ended.code, ended.lines, ended.err) == (0, ["1000"], "")
 
 

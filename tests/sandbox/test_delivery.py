@@ -201,7 +201,7 @@ async def test_what_is_never_acknowledged_is_given_up():
 
 async def test_a_receiver_that_is_too_slow_has_not_acknowledged():
     """Without a response in time, or without a listener, there is no status."""
-    async with listened(silent, webhook_timeout=0.02) as (partner, receiver):
+    async with listened(silent, webhook_timeout=0.2) as (partner, receiver):
         await move(partner, await partner.applied(PLAIN), status="INSTALLED")
         await partner.sandbox.delivered()
         with nobody() as url:
@@ -210,7 +210,7 @@ async def test_a_receiver_that_is_too_slow_has_not_acknowledged():
             await partner.sandbox.delivered()
         seen = [(d["tries"], d["status"], d["state"]) for d in partner.sandbox.deliveries()]
         assert seen == [(3, None, "given up")] * 2
-        assert len(receiver.requests) <= 3  # the time may have passed before a request was read
+        assert len(receiver.requests) == 3
 
 
 async def tried(partner, times):
