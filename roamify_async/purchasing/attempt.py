@@ -25,6 +25,7 @@ from roamify_async.errors import (
 )
 
 from .classify import Booked, BookedT, LookUpResult, PurchaseRequest, ids
+from .failures import doubt
 from .look_up import LookUp
 from .machine import (
     Fail,
@@ -38,7 +39,6 @@ from .machine import (
     Send,
     Step,
     Wait,
-    doubt,
 )
 from .shared import SharedClaim, throttle
 

@@ -35,9 +35,9 @@ from roamify_async.models.orders import CreateOrder, Order
 from .batch import Batch
 from .budget import Budget
 from .classify import Outcome, classify
+from .failures import doubt
 from .journal import JournalFile
 from .journal_rows import Entry
-from .machine import doubt
 from .report import NO_REQUEST, line_of, request_of, write_error
 from .source import WrongItem
 

@@ -24,7 +24,7 @@ from .classify import (
     judge_found,
     judge_response,
 )
-from .machine import booked_twice
+from .failures import booked_twice
 
 ResponseT = TypeVar("ResponseT", bound=Booked)
 

@@ -15,7 +15,6 @@ import attrs
 
 from roamify_async._core.server_messages import is_insufficient_balance
 from roamify_async.errors import (
-    APIStatusError,
     ConflictError,
     DecodeError,
     PurchaseFailedError,
@@ -26,6 +25,7 @@ from roamify_async.errors import (
 from roamify_async.settings import OnDoubt
 
 from .classify import Booked, BookedT, LookUpResult, Outcome, PurchaseRequest, Verdict, classify, ids, judge_response
+from .failures import booked_twice, differs, doubt, not_looked_up, with_orders
 
 ResponseT = TypeVar("ResponseT", bound=Booked)
 
@@ -167,7 +167,7 @@ class Machine(Generic[ResponseT, BookedT]):
         if result is not None and (result.foreign or result.evidence):
             return Fail(self._conflict(result))
         if result is not None and result.failure is not None:
-            return Fail(_not_looked_up(result.failure))
+            return Fail(not_looked_up(result.failure))
         return Send()
 
     def on_read(self, booked: BookedT | None) -> Step[ResponseT, BookedT]:
@@ -194,7 +194,7 @@ class Machine(Generic[ResponseT, BookedT]):
         if verdict is Verdict.INCOMPLETE:
             return self._refresh(response)
         self.seen += (response,)
-        return self._on_unknown(DecodeError(_differs(response, self.request), ids=(response.id,)))
+        return self._on_unknown(DecodeError(differs(response, self.request), ids=(response.id,)))
 
     def on_veto(self, error: RoamifyError) -> Step[ResponseT, BookedT]:
         """Decide after the caller refused a send, whatever the error: not one byte of it left."""
@@ -267,7 +267,7 @@ class Machine(Generic[ResponseT, BookedT]):
         outcome = None if failure is None else classify(failure)
         if failure is not None and result.failure is None and not self.may_be_booked:
             if outcome is Outcome.CONFLICT:
-                return Fail(_with_orders(failure, result))
+                return Fail(with_orders(failure, result))
             if result.is_empty and self.sends >= self.max_sends:
                 return Fail(failure)  # Rate limited to the end.
         # Whatever a response holds, the server says that something was bought.
@@ -338,67 +338,3 @@ class Machine(Generic[ResponseT, BookedT]):
             status=409,
             sent="no",
         )
-
-
-def doubt(
-    request: PurchaseRequest,
-    reason: RoamifyError | None,
-    found: tuple[object, ...] = (),
-    message: str = "",
-    *,
-    look_up_error: RoamifyError | None = None,
-) -> PurchaseInDoubtError:
-    """Return the error of a purchase of which it is not known whether it was booked once."""
-    reference, packages = request.reference_id, tuple(request.packages())
-    advice = f"Look it up with {request.look_up.format(reference)} before buying again"
-    seen = f"; under its reference there are {ids(found)}" if found else ""
-    failed = "" if look_up_error is None else f"; it could not be looked up: {_brief(look_up_error)}"
-    cause = "it was started before, and was not found" if reason is None else _brief(reason)
-    error = PurchaseInDoubtError(
-        message or f"the purchase may have been booked: {cause}{seen}{failed}. {advice}",
-        request=request,
-        reason=reason,
-        found=found,
-        look_up_error=look_up_error,
-        reference_id=reference,
-        package_ids=packages,
-    )
-    if reason is None:
-        return error
-    reason.with_facts(reference_id=reference, package_ids=packages)
-    return error.with_facts(sent=reason.sent, method=reason.method, path=reason.path, request_id=reason.request_id)
-
-
-def booked_twice(
-    request: PurchaseRequest, booked: tuple[object, ...], reason: RoamifyError | None
-) -> PurchaseInDoubtError:
-    """Return the error of a purchase that was booked more than once."""
-    message = f"the purchase was booked {len(booked)} times, as {ids(booked)}: ask Roamify to refund all but one"
-    return doubt(request, reason, booked, message)
-
-
-def _brief(error: RoamifyError) -> str:
-    status = f" {error.status}" if isinstance(error, APIStatusError) else ""
-    return f"{type(error).__name__}{status}: {error.args[0] if error.args else ''}"
-
-
-def _differs(response: Booked, request: PurchaseRequest) -> str:
-    if not response.id:
-        return "the response carries no id"
-    if response.reference_id not in {None, request.reference_id}:
-        return f"the response carries another reference: {response.reference_id}"
-    return f"the response holds other items than were ordered: {response.id}"
-
-
-def _with_orders(failure: RoamifyError, result: LookUpResult[BookedT]) -> RoamifyError:
-    """Add the ids of other orders under the reference to a refusal."""
-    seen = result.booked + result.evidence
-    if seen:
-        failure.args = (f"{failure.args[0]}; there are other orders under this reference: {ids(seen)}",)
-    return failure
-
-
-def _not_looked_up(failure: RoamifyError) -> RoamifyError:
-    message = f"the reference could not be looked up before sending, and nothing was sent: {failure.args[0]}"
-    failure.args = (f"{message}. Settings(look_first=False) sends without looking it up",)
-    return failure.with_facts(sent="no")

@@ -49,7 +49,7 @@ from roamify_async.purchasing.classify import (
     judge_found,
     judge_response,
 )
-from roamify_async.purchasing.machine import doubt
+from roamify_async.purchasing.failures import doubt
 
 SENT = datetime(2027, 7, 1, 12, 0, 0, tzinfo=UTC)
 REQUEST = CreateOrder([OrderItem("esim-a", 2), OrderItem("esim-b")], reference_id="my-ref")
