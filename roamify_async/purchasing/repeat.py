@@ -1,7 +1,8 @@
 """Ordering by a reference that was used before: a call whose effect is disputed, made visible by counting orders."""
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import contextmanager
 
 from roamify_async._core.endpoint import Endpoint
 from roamify_async._core.engine import Engine
@@ -36,24 +37,35 @@ async def repeat_order(
                 await _continue(engine, find, request, before, claim)
         _refuse_unless_one(before, reference)
         once = engine.view(engine.settings.changed(retries=Retries(tries=1)))
-        try:
-            order = await once.exchange(endpoint, request, state)
-        except RoamifyError as error:
-            if classify(error) in {Outcome.NOT_SENT, Outcome.REFUSED}:
-                raise error.with_facts(reference_id=reference) from None
-            raise await _in_doubt(engine, find, request, error.with_traceback(None), before) from None
-        except BaseException as cancelled:
-            if state.first_sent_at is not None:
-                note = (
-                    f"the repetition of the order with reference {reference} was cancelled and may have ordered again: "
-                    f"see {request.look_up.format(reference)}"
-                )
-                log.warning("%s", note)
-                add_note(cancelled, note, reference)
-            raise
-        if claim is not None:
-            await claim.settle(order)
+        with _reference_reported(request, state):
+            try:
+                order = await once.exchange(endpoint, request, state)
+            except RoamifyError as error:
+                if classify(error) in {Outcome.NOT_SENT, Outcome.REFUSED}:
+                    raise error.with_facts(reference_id=reference) from None
+                raise await _in_doubt(engine, find, request, error.with_traceback(None), before) from None
+            if claim is not None:
+                await claim.settle(order)
         return RepeatedOrder(order=order, is_new=order.id not in {known.id for known in before})
+
+
+@contextmanager
+def _reference_reported(request: RepeatOrder, state: SendState) -> Generator[None, None, None]:
+    """Report the reference with whatever cancels the block once the request may have left."""
+    try:
+        yield
+    except RoamifyError:
+        raise
+    except BaseException as cancelled:
+        if state.first_sent_at is not None:
+            reference = request.reference_id
+            note = (
+                f"the repetition of the order with reference {reference} was cancelled and may have ordered again: "
+                f"see {request.look_up.format(reference)}"
+            )
+            log.warning("%s", note)
+            add_note(cancelled, note, reference)
+        raise
 
 
 def _refuse_unless_one(orders: tuple[Order, ...], reference: str) -> None:

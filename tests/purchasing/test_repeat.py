@@ -1,6 +1,7 @@
 """``orders.repeat``: sent once, and told apart by the orders under the reference."""
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 from support.purchases import ORDER, PLAIN, came, under
 
 from roamify_async import BadRequestError, ConflictError, NotFoundError, OrderItem, PurchaseInDoubtError
+from roamify_async.purchasing import repeat
 from roamify_async.sandbox import Sandbox
 
 SENT = f"POST {ORDER}"
@@ -85,6 +87,28 @@ async def test_lost_answer(opened, ordering, fault, when):
     assert {order.id for order in caught.value.found} == booked
     assert len(booked) == (when == "after")
     assert came(ordering, SENT) == 2
+
+
+async def test_cut_off_while_it_is_looked_up(client, sandbox, monkeypatch):
+    """Whoever cuts the look-up after a lost answer off learns that it may have been ordered again."""
+    await client.orders.create([OrderItem(PLAIN)], reference_id="r")
+    is_looking, count, find = asyncio.Event(), itertools.count(), repeat._orders
+
+    async def orders(*arguments: Any) -> Any:
+        if next(count):
+            is_looking.set()
+            await asyncio.Event().wait()
+        return await find(*arguments)
+
+    monkeypatch.setattr(repeat, "_orders", orders)
+    sandbox.fail("POST", ORDER, "drop")
+    repeating = asyncio.create_task(client.orders.repeat("r"))
+    await is_looking.wait()
+    repeating.cancel()
+    with pytest.raises(asyncio.CancelledError) as caught:
+        await repeating
+    assert getattr(caught.value, "reference_id", None) == "r"
+    assert "may have ordered again" in caught.value.__notes__[0]
 
 
 async def test_two_at_once(opened, ordering):
