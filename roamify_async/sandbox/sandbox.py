@@ -12,7 +12,7 @@ from attrs import fields
 from .booked import BookedOrder, ReceivedRequest
 from .control.api import advance
 from .control.snapshot import snapshot
-from .data.catalogue import Catalogue
+from .data.catalogue import Catalogue, initial_catalogue
 from .data.currencies import to_cents, to_decimal
 from .data.encoding import Json
 from .notifications import add_balance
@@ -143,7 +143,7 @@ class Sandbox(Server):
         given: OptionsKw = {**self._given}
         given.update(changes)
         options = _checked(Options(**given))
-        context, catalogue = self._running(), self._catalogue_of(options)
+        context, catalogue = self._running(), initial_catalogue(options.seed, options.packages)
         context.reset(options, catalogue)
 
     def unused_faults(self) -> tuple[str, ...]:
@@ -285,7 +285,9 @@ class Sandbox(Server):
 
     @property
     def _catalogue(self) -> Catalogue:
-        return self._context.catalogue if self._context else self._catalogue_of(self._options)
+        if self._context:
+            return self._context.catalogue
+        return initial_catalogue(self._options.seed, self._options.packages)
 
     @property
     def _current(self) -> Options:

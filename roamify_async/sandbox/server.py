@@ -13,8 +13,7 @@ from aiohttp import web
 
 from .app import handle
 from .context import Context
-from .data.catalogue import Catalogue
-from .data.generator import generate
+from .data.catalogue import initial_catalogue
 from .faults.rules import Faults
 from .options import Options
 from .state.clock import Clock
@@ -29,7 +28,6 @@ class Server:
     def __init__(self, options: Options) -> None:
         """Create a server; nothing runs yet."""
         self._options = options
-        self._catalogues: dict[tuple[int, int], Catalogue] = {}
         self._context: Context | None = None
         self._runner: web.ServerRunner | None = None
         self._delivery: asyncio.Task[None] | None = None
@@ -77,13 +75,6 @@ class Server:
             self._thread.join()
             self._thread = None
 
-    def _catalogue_of(self, options: Options) -> Catalogue:
-        """Return the catalogue that a sandbox with these options starts with; each is generated once."""
-        key = options.seed, options.packages
-        if key not in self._catalogues:
-            self._catalogues[key] = Catalogue(generate(*key))
-        return self._catalogues[key]
-
     def _running(self) -> Context:
         if self._context is None:
             raise RuntimeError("the sandbox is not running: use it inside its `with` or `async with` block")
@@ -110,9 +101,10 @@ class Server:
 
     async def _start(self) -> None:
         options = self._options
-        catalogue = f"seed={options.seed} packages={options.packages}"
-        store = Store(options.db, Clock(), catalogue=catalogue, balance=options.balance)
-        self._context = Context(options, self._catalogue_of(options), store, Faults(options.seed, options.faults))
+        catalogue = initial_catalogue(options.seed, options.packages)
+        origin = f"seed={options.seed} packages={options.packages}"
+        store = Store(options.db, Clock(), catalogue=origin, balance=options.balance)
+        self._context = Context(options, catalogue, store, Faults(options.seed, options.faults))
         server = web.Server(partial(handle, self._context), access_log=None)
         self._runner = web.ServerRunner(server, handle_signals=False, shutdown_timeout=_SHUTDOWN_TIMEOUT)
         try:

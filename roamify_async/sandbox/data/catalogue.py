@@ -1,7 +1,7 @@
 """The catalogue: every destination and package, and the selections that readers ask for."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import groupby
 from operator import attrgetter
 from typing import Final
@@ -9,6 +9,7 @@ from typing import Final
 from attrs import define, frozen
 
 from .encoding import Json
+from .generator import generate
 from .packages import Destination, Package
 
 _CACHED_SELECTIONS: Final = 64  # a reader pages through one or two selections at a time
@@ -87,11 +88,12 @@ class Catalogue:
         if filter.package_id is not None:
             found = self.find_on_sale(filter.package_id)
             return Selection([found] if found else [])
-        if filter not in self._selections:
+        selection = self._selections.get(filter)
+        if selection is None:
             if len(self._selections) >= _CACHED_SELECTIONS:
                 self._selections.clear()
-            self._selections[filter] = Selection(list(self._matching(filter)))
-        return self._selections[filter]
+            selection = self._selections[filter] = Selection(list(self._matching(filter)))
+        return selection
 
     @cached_property
     def kinds(self) -> dict[str, list[str]]:
@@ -128,3 +130,9 @@ class Catalogue:
 
 def _geography(package: Package) -> str:
     return package.destination.place.geography
+
+
+@lru_cache(maxsize=2)
+def initial_catalogue(seed: int, size: int) -> Catalogue:
+    """Return the catalogue of this seed and size; sandboxes of one process share it."""
+    return Catalogue(generate(seed, size))
