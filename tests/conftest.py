@@ -22,7 +22,7 @@ from roamify_async._core import concurrency
 from roamify_async.purchasing import look_up, machine, shared
 from roamify_async.sandbox import Sandbox
 
-for profile, examples in (("dev", 15), ("ci", 100), ("nightly", 2_000)):
+for profile, examples in (("dev", 8), ("ci", 100), ("nightly", 2_000)):
     hypothesis.settings.register_profile(
         profile,
         max_examples=examples,

@@ -470,7 +470,7 @@ async def test_place_is_free_between_tries(monkeypatch):
 # ---------------------------------------------------------------- actions
 
 
-BRIEF = Retries(wait=0.001, longest_wait=0.001, deadline=0.3)
+BRIEF = Retries(wait=0.001, longest_wait=0.001, deadline=0.1)
 """Under these a call gives up soon."""
 
 

@@ -87,8 +87,8 @@ CLIENTS = {
 }
 
 
-@pytest.mark.parametrize("before", ["new", "open"])
-@pytest.mark.parametrize("name", CLIENTS)
+@pytest.mark.parametrize("before", [pytest.param("new", marks=pytest.mark.long), "open"])
+@pytest.mark.parametrize("name", ["sync view", "async", pytest.param("sync", marks=pytest.mark.long)])
 def test_fork(name, before, served):
     """A client opens anew in each child. However a child ends, the connections of its parent live on."""
     tail = """

@@ -138,7 +138,7 @@ def test_seen_ids_recalls():
 @pytest.mark.parametrize("page_counts", ["packages", "destinations"])
 async def test_complete(page_counts, past_end, totals):
     """The catalogue is complete and in order for every reading of the contract, with both clients."""
-    async with Sandbox(packages=400, page_counts=page_counts, past_end=past_end, totals=totals) as sandbox:
+    async with Sandbox(packages=150, page_counts=page_counts, past_end=past_end, totals=totals) as sandbox:
         wanted, size = served_ids(sandbox), 20 if page_counts == "packages" else 3
         async with AsyncRoamify(sandbox.token, base_url=sandbox.url, settings=QUICK) as roamify:
             catalogue = await roamify.packages.list(page_size=size)

@@ -21,7 +21,7 @@ TASKS = "TRY_AGAIN ="
 @pytest.fixture
 def served(monkeypatch, tmp_path):
     """Configure clients without arguments to use a sandbox and a ledger, and stand in for what may not be installed."""
-    with Sandbox(packages=300, latency={"POST /api/esim/order": 0.5}) as sandbox:
+    with Sandbox(packages=300, latency={"POST /api/esim/order": 0.1}) as sandbox:
         monkeypatch.chdir(tmp_path)
         monkeypatch.setenv("ROAMIFY_TOKEN", sandbox.token)
         monkeypatch.setenv("ROAMIFY_BASE_URL", sandbox.url)

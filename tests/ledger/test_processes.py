@@ -17,7 +17,10 @@ from support.purchases import ORDER, PLAIN, came, under
 from roamify_async import AsyncRoamify, OrderItem, PurchaseInDoubtError, Settings
 from roamify_async.sandbox import Sandbox
 
-pytestmark = pytest.mark.skipif(os.name != "posix", reason="processes are killed and stopped as POSIX does it")
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.skipif(os.name != "posix", reason="processes are killed and stopped as POSIX does it"),
+]
 
 ROOT = Path(__file__).parents[2]
 SENT = f"POST {ORDER}"
@@ -177,7 +180,6 @@ async def test_without_a_shared_rate(worker, sandbox):
 # ---------------------------------------------------------------- killed
 
 
-@pytest.mark.long
 async def test_killed_before_the_claim(worker, other, sandbox):
     """A process that is killed before its claim leaves nothing."""
     killed = await worker(waits=["claim"])
@@ -187,7 +189,6 @@ async def test_killed_before_the_claim(worker, other, sandbox):
     assert (len(under(sandbox)), came(sandbox, SENT)) == (1, 1)
 
 
-@pytest.mark.long
 async def test_killed_after_the_claim(worker, other, sandbox):
     """What a process claimed and did not send is bought after its lease, without a doubt."""
     sandbox.fail("GET", "/api/esim/orders", "hang")
@@ -198,7 +199,6 @@ async def test_killed_after_the_claim(worker, other, sandbox):
     assert (len(under(sandbox)), came(sandbox, SENT)) == (1, 1)
 
 
-@pytest.mark.long
 async def test_killed_with_bytes_out(worker, other, sandbox, open_ledger):
     """What a process may have sent is looked for after its lease, and sent again only if the settings say so."""
     sandbox.fail("POST", ORDER, "hang", when="before")
@@ -215,7 +215,6 @@ async def test_killed_with_bytes_out(worker, other, sandbox, open_ledger):
     assert other.doubts() == ()
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("settings", [PATIENT, RESENDING], ids=["look_up", "resend"])
 async def test_killed_when_booked(worker, sandbox, open_ledger, settings):
     """What was booked for a process that was killed before the answer came is found, and not sent again."""
@@ -228,7 +227,6 @@ async def test_killed_when_booked(worker, sandbox, open_ledger, settings):
     assert (order.was_found, len(under(sandbox)), came(sandbox, SENT)) == (True, 1, 1)
 
 
-@pytest.mark.long
 async def test_killed_when_answered(worker, other, sandbox):
     """What was bought and not written is found."""
     killed = await worker(lease=LEASE, waits=["settle"])
@@ -241,7 +239,6 @@ async def test_killed_when_answered(worker, other, sandbox):
 # ---------------------------------------------------------------- stopped for longer than the lease
 
 
-@pytest.mark.long
 async def test_stopped_before_the_claim(worker, other, sandbox):
     """A process that is stopped before its claim gets what another one bought meanwhile."""
     stopped = await worker(waits=["claim"], lease=LEASE)
@@ -254,7 +251,6 @@ async def test_stopped_before_the_claim(worker, other, sandbox):
     assert (len(under(sandbox)), came(sandbox, SENT)) == (1, 1)
 
 
-@pytest.mark.long
 async def test_stopped_after_the_claim(worker, other, sandbox):
     """A process that is stopped while it looks up gets what another one bought meanwhile."""
     sandbox.fail("GET", "/api/esim/orders", "slow", seconds=LATENCY)
@@ -267,7 +263,6 @@ async def test_stopped_after_the_claim(worker, other, sandbox):
     assert (len(under(sandbox)), came(sandbox, SENT)) == (1, 1)
 
 
-@pytest.mark.long
 async def test_stopped_before_the_first_byte(worker, sandbox, open_ledger):
     """A process that is stopped right before its first byte sends nothing when it goes on."""
     stopped = await worker(lease=LEASE, waits=["start"])
@@ -282,7 +277,6 @@ async def test_stopped_before_the_first_byte(worker, sandbox, open_ledger):
     assert (len(under(sandbox)), came(sandbox, SENT)) == (1, 1)
 
 
-@pytest.mark.long
 async def test_stopped_before_the_first_byte_without_a_veto(worker, sandbox, open_ledger):
     """Control: without the veto it sends, and the reference is bought twice."""
     stopped = await worker(lease=LEASE, waits=["start"], veto=False)
@@ -297,7 +291,6 @@ async def test_stopped_before_the_first_byte_without_a_veto(worker, sandbox, ope
     assert len(under(sandbox)) == 2
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("when", ["before", "after"])
 async def test_stopped_with_bytes_out(worker, other, sandbox, when, open_ledger):
     """While a process is stopped with bytes out, another one finds its order, and both return it."""
@@ -312,7 +305,6 @@ async def test_stopped_with_bytes_out(worker, other, sandbox, when, open_ledger)
     assert (len(under(sandbox)), came(sandbox, SENT)) == (1, 1)
 
 
-@pytest.mark.long
 async def test_stopped_when_answered(worker, other, sandbox, open_ledger):
     """A process that is stopped before it writes its outcome changes nothing afterwards."""
     stopped = await worker(lease=LEASE, waits=["settle"])
@@ -328,7 +320,6 @@ async def test_stopped_when_answered(worker, other, sandbox, open_ledger):
     assert (len(under(sandbox)), came(sandbox, SENT)) == (1, 1)
 
 
-@pytest.mark.long
 async def test_server_that_is_slower_than_the_lease(worker, other, sandbox):
     """A lease is renewed while its process waits for a slow server; the others wait for its order."""
     sandbox.fail("POST", ORDER, "slow", when="before", seconds=2 * LEASE)

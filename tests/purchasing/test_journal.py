@@ -417,7 +417,7 @@ async def test_doubt_is_looked_for_whatever_else_is_wrong(client, patient, sandb
 async def test_doubt_stays_a_doubt_whatever_else_is_wrong(client, patient, sandbox, path, monkeypatch, trouble):
     """A line in doubt that is not found and cannot be sent again now is never taken for one that was not sent."""
     monkeypatch.setattr(concurrency, "FIRST_PAUSE", 0.02)
-    sandbox.fail("POST", ORDER, "book_but_hide", seconds=1.5)
+    sandbox.fail("POST", ORDER, "book_but_hide", seconds=0.6)
     assert statuses(await client.orders.bulk(several(1), journal=path)) == ["in_doubt"]
     limit = None
     if trouble == "price":

@@ -65,7 +65,10 @@ def test_each_benchmark_runs(name, server, quickly):
     assert all(line.what and len(line.values) == 1 for line in found)
 
 
-@pytest.mark.parametrize("way", [ours.listed, peers.bare, peers.models, peers.structs, peers.sdk, peers.script])
+PEERS = [peers.bare, peers.models, peers.structs, peers.sdk, peers.script]
+
+
+@pytest.mark.parametrize("way", [ours.listed, *(pytest.param(way, marks=pytest.mark.long) for way in PEERS)])
 def test_all_clients_read_the_same(way, server):
     """Each client reads the whole catalogue, also if it is larger than what was rendered."""
     assert measuring.here(way, {"url": server.url(350), "pages": 350 // SIZE}).answer == 350
