@@ -141,10 +141,11 @@ ADDED = st.builds(Move, REQUESTS, st.integers(0, 12), st.integers(1, 25))
 REMOVED = st.builds(Move, REQUESTS, st.integers(0, 12))
 FAILING = st.frozensets(REQUESTS, max_size=4)
 BOTH = pytest.mark.parametrize("kind", ["awaiting", "blocking"])
+BOTH_AT_LENGTH = pytest.mark.parametrize("kind", ["awaiting", pytest.param("blocking", marks=pytest.mark.long)])
 CALLS = pytest.mark.parametrize("call", ["list", "iter"])
 
 
-@BOTH
+@BOTH_AT_LENGTH
 @CALLS
 @given(moves=st.lists(ADDED | REMOVED, max_size=4), failing=FAILING, concurrency=st.integers(1, 5))
 def test_consistent(moving, kind, call, moves, failing, concurrency):
@@ -157,7 +158,7 @@ def test_consistent(moving, kind, call, moves, failing, concurrency):
     check(found, is_whole=is_whole, always=before & set(moving.ids()), moves=moves)
 
 
-@BOTH
+@BOTH_AT_LENGTH
 @CALLS
 @given(moves=st.lists(ADDED, max_size=4), failing=FAILING, concurrency=st.integers(1, 5))
 def test_added(moving, kind, call, moves, failing, concurrency):

@@ -88,7 +88,9 @@ CLIENTS = {
 
 
 @pytest.mark.parametrize("before", [pytest.param("new", marks=pytest.mark.long), "open"])
-@pytest.mark.parametrize("name", ["sync view", "async", pytest.param("sync", marks=pytest.mark.long)])
+@pytest.mark.parametrize(
+    "name", ["sync view", *(pytest.param(name, marks=pytest.mark.long) for name in ("sync", "async"))]
+)
 def test_fork(name, before, served):
     """A client opens anew in each child. However a child ends, the connections of its parent live on."""
     tail = """

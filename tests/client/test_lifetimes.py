@@ -681,7 +681,9 @@ EXITS = {
 }
 
 
-@pytest.mark.parametrize("name", EXITS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if name == "call in flight" else pytest.mark.long) for name in EXITS]
+)
 def test_exit(name, served):
     """However a program leaves its client, it exits at once and without messages."""
     served.fail("GET", "/api/compatible-devices", "slow", seconds=600)

@@ -105,6 +105,7 @@ def test_missing_library(missing, monkeypatch, capsys):
     assert output.err == f"The tour needs {missing}: pip install 'roamify-async[tour]'\n"
 
 
+@pytest.mark.long
 @pytest.mark.skipif(sys.platform == "win32", reason="a signal is sent")
 def test_interrupted():
     """Ctrl-C in the middle of a step ends it with 130 and one word."""

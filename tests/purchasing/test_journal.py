@@ -501,6 +501,7 @@ async def killed(sandbox: Sandbox, process: subprocess.Popen[str], count: int = 
     process.communicate()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("when", ["before", "after"])
 async def test_killed_in_mid_run(client, patient, sandbox, path, when):
     """A run that is killed leaves its lines as being sent; the next ones settle them and buy nothing twice."""
@@ -521,6 +522,7 @@ async def test_killed_in_mid_run(client, patient, sandbox, path, when):
     assert booked(sandbox) == [f"r-{place}" for place in range(6)]
 
 
+@pytest.mark.long
 async def test_killed_while_a_line_waits_for_its_price(patient, sandbox, path):
     """A line that was taken and not written when its run was killed is sent by the next one, with all the others."""
     sandbox.fail("GET", "/api/esim/packages", "slow", query={"packageId": OTHER}, seconds=60)
@@ -631,6 +633,7 @@ RUNNING = """
 """
 
 
+@pytest.mark.long
 async def test_in_use_by_another_process(client, sandbox, path):
     """While one process runs it, another cannot, also where the first has tried to run it twice."""
     sandbox.fail("POST", ORDER, "hang", times=None)

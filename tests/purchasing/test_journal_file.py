@@ -164,6 +164,7 @@ print(len(seen) > 1)
 """
 
 
+@pytest.mark.long
 async def test_reading_from_another_process(client, sandbox, path, tmp_path):
     """Another process may read and copy the journal all the time; the run and its lock are not disturbed."""
     process = await asyncio.create_subprocess_exec(

@@ -58,6 +58,7 @@ def test_the_program_serves_until_it_is_signalled(number):
         assert process.returncode == 0
 
 
+@pytest.mark.long
 def test_a_killed_program_loses_nothing(tmp_path):
     """After SIGKILL, a restart on the same file has all records, and carries out the delayed orders that are due."""
     file = str(tmp_path / "sandbox.db")

@@ -444,6 +444,7 @@ def test_use(roamify):
     run(source).assert_outcomes(passed=2)
 
 
+@pytest.mark.long
 def test_entry_point(pytester, monkeypatch):
     """Pytest loads the plugin by the entry point of the package, and ``-p no:roamify`` turns it off."""
     monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)

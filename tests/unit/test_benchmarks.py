@@ -74,6 +74,7 @@ def test_all_clients_read_the_same(way, server):
     assert measuring.here(way, {"url": server.url(350), "pages": 350 // SIZE}).answer == 350
 
 
+@pytest.mark.long
 def test_process_of_its_own(server):
     """A measurement runs in a process of its own, which reports time and memory."""
     given = {"url": server.url(100), "uvloop": find_spec("uvloop") is not None}
@@ -109,6 +110,7 @@ def test_models_have_the_same_fields(make):
     assert {name: fields(make(getattr(models, name))) for name in ours_of} == ours_of
 
 
+@pytest.mark.long
 def test_rounds_alternate():
     """Rounds alternate in order, and ratios are those of one round."""
     order: list[str] = []

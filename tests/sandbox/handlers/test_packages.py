@@ -165,6 +165,7 @@ async def test_a_malformed_query_is_400(reader_of):
         assert await reader.get(status=400, **query) == {"error": message}
 
 
+@pytest.mark.long
 async def test_the_full_catalogue_is_read_page_by_page(reader_of):
     """28,000 packages in pages of 500 are 56 pages and nothing is missing."""
     reader = await reader_of(packages=28_000)
