@@ -24,6 +24,8 @@ MAX_EXPONENT: Final = 1_000
 terminate, and the digits of far smaller ones would fill the memory."""
 MAX_NUMBER: Final = 10**MAX_EXPONENT
 """Number from which an integer is refused."""
+MAX_DIGITS: Final = 10 * MAX_EXPONENT
+"""Length of the longest text that is read as a number, which is longer than what is written for any usual one."""
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 """Zero of Unix time."""
 
@@ -101,8 +103,8 @@ def read_number(value: Any, _: object) -> Decimal:
         return read_decimal(value)
     if value.__class__ is int and -MAX_NUMBER < value < MAX_NUMBER:
         return Decimal(value)
-    if isinstance(value, str) and re.fullmatch(r"-?\d{1,40}(\.\d{1,40})?", value, re.ASCII):
-        return Decimal(value)
+    if isinstance(value, str) and len(value) <= MAX_DIGITS and re.fullmatch(r"-?\d+(\.\d+)?", value, re.ASCII):
+        return read_decimal(Decimal(value))
     refuse(value, "a number")
 
 
