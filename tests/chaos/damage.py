@@ -152,7 +152,10 @@ class Result:
 
 async def resume(roamify: AsyncRoamify, sandbox: Sandbox, path: Path, name: str, result: Result) -> None:
     """Look into a damaged journal and resume it; note what is wrong."""
-    faulthandler.dump_traceback_later(2 * HANGS, exit=True)  # Ends also what blocks the event loop.
+    # This ends even what blocks the event loop.
+    faulthandler.dump_traceback_later(
+        2 * HANGS, exit=True, file=sys.__stderr__
+    )
     before = len(sandbox.state()["orders"])
     try:
         async with asyncio.timeout(HANGS):

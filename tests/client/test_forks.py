@@ -305,7 +305,7 @@ def test_iterator_does_not_outlive_a_fork(served):
 
 
 ASYNC = """
-    settings = Settings(timeouts=Timeouts(total=3), retries=Retries(tries=1))
+    settings = Settings(timeouts=Timeouts(total=8), retries=Retries(tries=1))
     client, loop = AsyncRoamify(settings=settings), asyncio.new_event_loop()
     def use():
         return loop.run_until_complete(client.account.balance()).balance

@@ -914,7 +914,7 @@ from roamify_async._http.messages import HttpResponse
 
 PACKAGE = "esim-greece-30days-1gb-all"
 
-async def answer(transport, request, timeouts, *, agent=None, proxy=None, send_state=None):
+async def answer(transport, request, timeouts, **options):
     await asyncio.sleep(0)
     if "balance" in request.path:
         data = {"balance": 1000000, "currency": "USD"}
