@@ -19,7 +19,7 @@
     │   └── ServerError               5xx
     ├── DecodeError                   the response is not as documented
     ├── CatalogueChangedError         the catalogue changed again and again while it was read
-    ├── PurchaseInDoubtError          money may have moved
+    ├── PurchaseInDoubtError          it may have been booked and paid
     ├── PurchaseFailedError           booked, and then cancelled, refunded or failed
     ├── EsimsNotReadyError            bought and paid, but not all eSIMs can be installed yet
     ├── BudgetError                   max_spend or the balance would be exceeded; nothing was sent

@@ -41,7 +41,7 @@ class Timeouts:
 
     Args:
         connect: For connecting, including TLS; 10 s by default.
-        read: Between two parts of a response; none by default.
+        read: Until the first part of a response, and between two parts; aiohttp's ``sock_read``. None by default.
         total: For the whole attempt, once it has left the client's limiter; 30 s by default. Slow endpoints have longer
             ones, such as 100 s for ``esims.apply``.
 
@@ -77,8 +77,8 @@ class Retries:
 
     Args:
         tries: Maximum number of attempts; ``1`` turns retries off.
-        wait: Seconds before the second attempt. It is doubled for each further one, and reduced by up to a half at
-            random.
+        wait: Seconds before the second attempt. Further attempts are delayed by exponential backoff with jitter: the
+            delay doubles each time, and is reduced by up to a half at random.
         longest_wait: Maximum of such a wait in seconds. A ``Retry-After`` of the server may be longer.
         deadline: Seconds for all attempts together, including waits; by default 120, or the timeout of one attempt if
             that is longer. The time in the client's limiter before the first attempt does not count.

@@ -29,15 +29,16 @@ class SharedLimits:
     """Limits of the purchases that several processes make from one account.
 
     Args:
-        account: Name of the account. All processes that share limits use the same one, and the same limits.
+        account: Label of the counters, of your choice. All processes that share limits use the same one, and the same
+            limits.
         rate: Maximum number of purchases sent per second by all processes together.
-        max_spend: Maximum amount in US dollars that may be spent under this account name, such as ``"500"``.
+        max_spend: Maximum amount in US dollars that may be spent under this label, such as ``"500"``.
 
     A response with status 429 to a purchase of one process pauses those of all.
     """
 
     account: str = attrs.field(default="main", validator=text)
-    """Name of the account."""
+    """Label of the counters."""
     rate: float | None = attrs.field(default=None, validator=optional(rate))
     """Maximum number of purchases sent per second; ``None`` means no limit."""
     max_spend: Decimal | None = attrs.field(default=None, converter=_amount, validator=_positive)

@@ -34,7 +34,7 @@ class PurchaseLedger(Protocol):
         ...
 
     async def claim(self, wanted: Wanted) -> Claim:
-        """Claim a reference, or return what stands in the way. Its lease is renewed until it is settled."""
+        """Claim a reference, or return the row that holds it. The lease is renewed until the purchase is settled."""
         ...
 
     def promise(self, wanted: Wanted) -> Lease:
@@ -64,7 +64,7 @@ class PurchaseLedger(Protocol):
         ...
 
     async def turn(self) -> float:
-        """Take a turn to send by the shared rate, and return the seconds until then."""
+        """Reserve the next send under the shared rate limit, and return the seconds until it may be made."""
         ...
 
     async def pause(self, seconds: float) -> None:

@@ -4,9 +4,9 @@ The file uses a write-ahead log. The processes of one machine share memory anywa
 On a file system without shared memory it is refused.
 
 What is recorded in a log that was removed is seen by nobody else. SQLite removes the log when the last process closes
-the file, as it tells by POSIX locks. A process loses them when it closes any descriptor of the file, as a copy does,
-and does not inherit them in a fork. So the file is opened through SQLite only, no connection is open during a fork,
-and each commit checks that the log is still there.
+the file, which it detects by POSIX locks. A process loses these locks when it closes any descriptor of the file, as a
+copy does, and does not inherit them in a fork. So the file is opened through SQLite only, no connection is open during
+a fork, and each commit checks that the log is still there.
 
 One thread of each process writes, and commits together what was submitted meanwhile.
 """
@@ -51,7 +51,7 @@ class SqliteLedger(SqlLedger):
         path: Path of the file, on a local disk. It is created readable by its owner only.
         limits: Limits that all processes share.
         lease: Seconds, after a process was killed, until another one may take over its purchases.
-        timeout: Seconds to wait for the database.
+        timeout: Seconds to wait for the database, before a purchase fails with ``LedgerError`` and nothing is sent.
     """
 
     def __init__(

@@ -93,7 +93,7 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         "CREATE INDEX lines_by_reference ON {table}lines (batch, reference)",
     ),
 )
-"""The statements that lead from each version of the schema to the next."""
+"""The statements that migrate each version of the schema to the next."""
 VERSION: Final = len(MIGRATIONS)
 """Version of the schema."""
 

@@ -85,7 +85,8 @@ def _few_policies(_: object, field: "attrs.Attribute[Any]", items: tuple[OrderIt
     for item in items:
         if not item.package_id.startswith(PREFIX):
             raise ValueError(
-                f"{item.package_id!r} is no insurance: ids come from insurance.packages() and begin with {PREFIX!r}"
+                f"{item.package_id!r} is not an insurance package: ids come from insurance.packages() and begin with "
+                f"{PREFIX!r}"
             )
     policies = sum(item.quantity for item in items)
     if policies > MAX_POLICIES:

@@ -73,7 +73,7 @@ def _alive(_: object, field: "attrs.Attribute[Any]", value: dt.date | None) -> N
 
 @attrs.frozen(eq=False, repr=False)
 class Insurer(Value):
-    """The insured traveller: a citizen or resident of Saudi Arabia.
+    """The insured traveller, whom the API calls the insurer: a citizen or resident of Saudi Arabia.
 
     The ``requirements`` of the package and of the policy say which of the optional fields are required; the server
     ignores the others. The ``repr`` shows only the nationality, and errors do not repeat the other values.

@@ -1,8 +1,8 @@
 """The lines of a bulk order in a ledger, which several processes share.
 
 They have the columns of a journal's lines, and an owner. A process takes a line with a lease that it renews while it
-lives; the money rests on the claim of its reference. The cost of a batch is reserved in the transaction that records
-that a line is about to be sent.
+lives; what prevents a second purchase is the claim of the line's reference. The cost of a batch is reserved in the
+transaction that records that a line is about to be sent.
 """
 
 import json

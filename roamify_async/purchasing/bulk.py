@@ -52,7 +52,9 @@ class Progress:
     total: int | None
     """Number of all lines, if it is known."""
     counts: dict[str, int]
+    """Number of lines by status."""
     spent: Decimal
+    """Cost of the ordered lines in US dollars."""
 
     def __str__(self) -> str:
         """Return a line of text."""

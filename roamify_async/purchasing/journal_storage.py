@@ -56,7 +56,7 @@ MIGRATIONS: Final = {
         "CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL)",
     ),
 }
-"""The statements that lead from each older version to the next."""
+"""The statements that migrate each older version to the next."""
 BUSY_TIMEOUT: Final = 5.0
 """Seconds for which a reader waits for a commit of the runner."""
 RUNNER_TIMEOUT: Final = 60.0
@@ -131,7 +131,7 @@ def connect(path: Path, mode: str = "rw", *, timeout: float | None = None) -> sq
 
 
 def open_reader(path: Path) -> sqlite3.Connection:
-    """Open a journal for reading, also while it is run.
+    """Open a journal for reading, even while it is run.
 
     A crash may have left a transaction half written. Then, if nobody runs the journal, it is rolled back first.
     """
@@ -163,7 +163,7 @@ def _roll_back(path: Path) -> None:
 
 
 def check(connection: sqlite3.Connection, path: Path) -> None:
-    """Refuse what is not a journal of this version; lead an older one to it."""
+    """Refuse what is not a journal; migrate one of an older version."""
     mark = connection.execute("PRAGMA application_id").fetchone()[0]
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     if mark == APPLICATION_ID and version in MIGRATIONS:

@@ -24,7 +24,7 @@ Find = Callable[[Engine, str], Awaitable[tuple[Order, ...]]]
 async def repeat_order(
     engine: Engine, endpoint: Endpoint[..., Order], request: RepeatOrder, find: Find
 ) -> RepeatedOrder:
-    """Send the reference of exactly one order, once, and tell by the orders before and after what happened."""
+    """Send the reference of exactly one order, once. The orders before and after show what happened."""
     reference, state, limit = request.reference_id, SendState(), patience(engine, endpoint.timeout)
     async with (
         engine.memory.claims.hold(reference, limit),

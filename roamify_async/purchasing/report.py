@@ -43,6 +43,7 @@ class BulkLine:
     request: CreateOrder
     """The request, with its reference. Without items if the caller's value was not a request; see ``error``."""
     status: Status
+    """``"ordered"``, ``"refused"``, ``"in_doubt"`` or ``"not_sent"``; ``"sending"`` while a run is sending the line."""
     reference_id: str
     order: Order | None = None
     esims: tuple[Esim, ...] = ()
@@ -290,6 +291,7 @@ class Journal(BulkReport):
     def open(cls, path: str | Path) -> Self:
         """Open a journal for reading.
 
-        Raises ``JournalError`` if it does not exist, is damaged, or is in use.
+        Raises ``JournalError`` if it does not exist or is damaged, and if a crash left it half written while another
+        process holds it.
         """
         return cls(JournalFile(Path(path), run=False), is_own=False)

@@ -90,7 +90,7 @@ class SharedClaim:
         self.had_row: bool = claim.row is not None
         """Whether somebody asked for the reference before."""
         self.booked_id: str | None = None
-        """Id of what was booked under the reference, kept or not."""
+        """Id of what was booked under the reference, even if it was cancelled, refunded or failed."""
         self._ledger = ledger
         self._wanted = wanted
         self._lease = claim.lease

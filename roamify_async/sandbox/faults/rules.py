@@ -56,7 +56,7 @@ FAULTS: Final = {
     "408": "respond that the request timed out, as JSON",
     "409": "respond that an order with the referenceId already exists",
     "422": "respond that the request cannot be processed",
-    "429": "respond that there are too many requests, with `seconds` as Retry-After, also if they are 0",
+    "429": "respond that there are too many requests, with `seconds` as Retry-After, even if they are 0",
     "429_bare": "respond that there are too many requests, without Retry-After",
     "429_date": "respond that there are too many requests, with an HTTP date in `seconds` as Retry-After",
     "429_past": "respond that there are too many requests, with an HTTP date `seconds` ago as Retry-After",
