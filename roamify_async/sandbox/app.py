@@ -15,7 +15,7 @@ from .faults.rules import Modifiers
 from .http.access import is_authorized, refuse
 from .http.errors import UNAUTHORIZED, failed
 from .http.responses import Response, openapi, to_aiohttp
-from .routes import PUBLIC, serve
+from .routes import PUBLIC, canonical_path, serve
 
 _UNREADABLE: Final = object()
 
@@ -46,16 +46,17 @@ async def handle(context: Context, request: web.BaseRequest) -> web.StreamRespon
 
 
 async def _api(context: Context, request: web.BaseRequest, body: bytes) -> Outcome:
-    endpoint = f"{request.method} {request.path}"
+    path = request.path if context.options.strict else canonical_path(request.path)
+    endpoint = f"{request.method} {path}"
     with context.lock:
         context.requests.count(endpoint)
-        hit = context.faults.take(request.method, request.path, set(request.query.items()))
+        hit = context.faults.take(request.method, path, set(request.query.items()))
         resets = context.resets
         fault = hit.rule.fault if hit else ""
-        entry = context.requests.add(request.method, request.path, context.now(), fault, query=request.query, body=body)
+        entry = context.requests.add(request.method, path, context.now(), fault, query=request.query, body=body)
     if latency := context.options.latency_of(endpoint):
         await asyncio.sleep(latency)
-    respond = partial(_respond, context, request, body, resets)
+    respond = partial(_respond, context, request, path, body, resets)
     response = (
         respond(Modifiers())
         if hit is None
@@ -65,15 +66,20 @@ async def _api(context: Context, request: web.BaseRequest, body: bytes) -> Outco
     return response
 
 
-def _respond(context: Context, request: web.BaseRequest, body: bytes, resets: int, modifiers: Modifiers) -> Response:
+def _respond(
+    context: Context, request: web.BaseRequest, path: str, body: bytes, resets: int, modifiers: Modifiers
+) -> Response:
     if context.resets != resets:
         return failed(503, "The sandbox was reset")
-    if request.path.startswith("/api/") and request.path not in PUBLIC and not is_authorized(context.options, request):
+    if path.startswith("/api/") and path not in PUBLIC and not is_authorized(context.options, request):
         return failed(401, UNAUTHORIZED)
     parsed = _parse_body(request, body)
     if parsed is _UNREADABLE:
         return failed(400, "Invalid JSON body")
-    return serve(context, request.method, request.path, Request(_parse_query(request), parsed, modifiers))
+    query = _parse_query(request)
+    if not context.options.strict:
+        query.pop("", None)
+    return serve(context, request.method, path, Request(query, parsed, modifiers))
 
 
 def _parse_query(request: web.BaseRequest) -> dict[str, object]:

@@ -14,7 +14,7 @@ from .data.generator import generate_destination
 from .data.packages import Package
 from .delivery import Webhooks
 from .faults.rules import Faults, Modifiers
-from .http.errors import esim_not_found
+from .http.errors import ApiError, error, esim_not_found, invalid
 from .http.responses import Response
 from .options import Options
 from .state.records import Esim, Kind, Link, Message, Order, Policy, Refund, Voucher
@@ -84,6 +84,15 @@ class Context:
         """Roll back all changes of the block, and send no webhooks for them."""
         with self.webhooks.muted(), self.store.dry_run():
             yield
+
+    def refusal(self, status: int, message: str) -> ApiError:
+        """Create the error with which vouchers and insurance refuse a request, in the shape of the options."""
+        return error(status, message) if self.options.refusal_key == "message" else invalid(message, status)
+
+    def check_status(self, status: object, allowed: Sequence[str]) -> None:
+        """Raise the 400 for a `status` that does not exist, if the options say so; undocumented."""
+        if self.options.unknown_status == "refused" and status is not None and status not in allowed:
+            raise invalid(f'"status" must be one of [{", ".join(allowed)}]')
 
     def change_catalogue(
         self,

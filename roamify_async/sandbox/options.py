@@ -36,6 +36,10 @@ UsageUnits = Literal["MB", "KB"]
 SmsAnswer = Literal["data", "message"]
 LinkAgain = Literal["same", "new"]
 RefundKey = Literal["refundId", "id"]
+UnknownCountry = Literal["empty", "refused", "code"]
+UnknownStatus = Literal["empty", "refused"]
+OrderEvents = Literal["first", "list"]
+RefusalKey = Literal["message", "error"]
 
 TOKEN: Final = "roamify_sandbox_not_a_real_token"  # noqa: S105 - accepted by sandboxes only
 WEBHOOK_SECRET: Final = "whsec_sandbox_not_a_real_secret"  # noqa: S105 - signs events of sandboxes only
@@ -234,6 +238,14 @@ class Options:
             parse=_parse_latency,
         ),
     )
+    strict: bool = field(
+        default=False,
+        validator=_BOOL,
+        metadata=_documented(
+            "Whether requests are refused that Express and Joi accept by default: paths in another case or with a"
+            " slash at the end, empty query keys, numbers in text, and booleans in another case."
+        ),
+    )
     page_counts: PageCounts = field(
         default="packages",
         validator=_one_of("packages", "destinations"),
@@ -252,6 +264,22 @@ class Options:
         default="empty",
         validator=_one_of("empty", "last", "not_found"),
         metadata=_documented("The response to a catalogue page after the last: an empty one, the last one, or 404."),
+    )
+    unknown_country: UnknownCountry = field(
+        default="empty",
+        validator=_one_of("empty", "refused", "code"),
+        metadata=_documented(
+            "The response to a `country` that is no country's name: an empty page, 400, or the packages of the country"
+            " with this code (which is what `country` meant until June 2026)."
+        ),
+    )
+    unknown_status: UnknownStatus = field(
+        default="empty",
+        validator=_one_of("empty", "refused"),
+        metadata=_documented(
+            "The response to a list of orders, eSIMs or policies with a `status` that does not exist, also in another"
+            " case: an empty list, or 400. (Vouchers always answer 400, as documented.)"
+        ),
     )
     db: Path | None = field(
         default=None,
@@ -338,6 +366,13 @@ class Options:
         validator=_BOOL,
         metadata=_documented("Whether eSIM events have the usual envelope."),
     )
+    order_events: OrderEvents = field(
+        default="first",
+        validator=_one_of("first", "list"),
+        metadata=_documented(
+            "The events of an order, by `referenceId`: those of its first eSIM, or a list with those of each eSIM."
+        ),
+    )
     usage_dates: UsageDates = field(
         default="YYYYMMDD",
         validator=_one_of("YYYYMMDD", "YYYY-MM-DD"),
@@ -396,6 +431,14 @@ class Options:
         validator=integer_between(1, 10),
         metadata=_documented(
             "The most vouchers that one request mints, 1 to 10; fewer give partial batches.", metavar="N"
+        ),
+    )
+    refusal_key: RefusalKey = field(
+        default="message",
+        validator=_one_of("message", "error"),
+        metadata=_documented(
+            "The key of the text with which vouchers and insurance refuse a valid request: `message`, with a `status`,"
+            " or `error`."
         ),
     )
     policy_takes: float = field(
@@ -463,10 +506,10 @@ class Options:
         metadata=_documented("Seconds within which a receiver must acknowledge an event.", metavar="SECONDS"),
     )
     webhook_retry_after: Sequence[float] = field(
-        default=(1.0, 5.0),
+        default=(1.0, 5.0, 25.0),
         validator=and_(must_be("a list of seconds such as (1, 5)", _LIST), deep_iterable(_SECONDS)),
         metadata=_documented(
-            "Seconds before each retry of an event, such as (1, 5) for two retries.",
+            "Seconds before each retry of an event that is not acknowledged, such as (1, 5) for two retries.",
             metavar="SECONDS,...",
             parse=_parse_delays,
         ),
@@ -507,9 +550,12 @@ class OptionsKw(TypedDict, total=False):
     host: str
     port: int
     latency: float | Mapping[str, float]
+    strict: bool
     page_counts: PageCounts
     totals: bool | int
     past_end: PastEnd
+    unknown_country: UnknownCountry
+    unknown_status: UnknownStatus
     db: str | PathLike[str] | None
     duplicate_reference: DuplicateReference
     credit_failures: bool
@@ -521,6 +567,7 @@ class OptionsKw(TypedDict, total=False):
     apply_needs_esim_id: bool
     event_path: EventPath
     event_envelope: bool
+    order_events: OrderEvents
     usage_dates: UsageDates
     usage_units: UsageUnits
     sms_answer: SmsAnswer
@@ -531,6 +578,7 @@ class OptionsKw(TypedDict, total=False):
     vouchers: bool
     voucher_packages: Sequence[str] | None
     voucher_mint_limit: int
+    refusal_key: RefusalKey
     policy_takes: float
     affiliate: str
     compress: bool

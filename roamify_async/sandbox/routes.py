@@ -26,8 +26,9 @@ from .handlers import (
     topups,
     vouchers,
 )
-from .http.errors import INSUFFICIENT_BALANCE, ApiError, error, failed
+from .http.errors import INSUFFICIENT_BALANCE, ApiError, failed, unknown_route
 from .http.responses import Response, success
+from .http.validation import validating
 from .notifications import balance_alerts
 from .state.request_log import METHODS
 from .state.store import InsufficientBalanceError
@@ -84,6 +85,21 @@ _PATTERNS: Final = {
     for (method, path), handler in ROUTES.items()
     if "{" in path
 }
+_LITERAL: Final = frozenset(path for _, path in ROUTES if "{" not in path)
+_TEMPLATES: Final = {
+    path: re.compile(re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", path), re.IGNORECASE) for _, path in ROUTES if "{" in path
+}
+
+
+def canonical_path(path: str) -> str:
+    """Return the path of the endpoint that Express takes this one for: in any case, and with a slash at the end."""
+    plain = path.removesuffix("/")
+    if plain.lower() in _LITERAL:
+        return plain.lower()
+    for template, pattern in _TEMPLATES.items():
+        if found := pattern.fullmatch(plain):
+            return template.format_map(found.groupdict())
+    return path
 
 
 def serve(context: Context, method: str, path: str, request: Request) -> Response:
@@ -108,7 +124,7 @@ def find_handler(method: str, path: str) -> tuple[Handler, dict[str, object]]:
     for (served, pattern), handler in _PATTERNS.items():
         if served == method and (found := pattern.fullmatch(path)):
             return handler, {**found.groupdict()}
-    raise error(404, f"Cannot {method} {path}")
+    raise unknown_route(method, path)
 
 
 def check_fault(given: Mapping[str, Any]) -> None:
@@ -155,7 +171,7 @@ def carry_out_due(context: Context) -> None:
 def _dispatch(context: Context, method: str, path: str, request: Request) -> Response:
     try:
         handler, parameters = find_handler(method, path)
-        with balance_alerts(context):
+        with validating(strict=context.options.strict), balance_alerts(context):
             return handler(context, evolve(request, path=parameters))
     except InsufficientBalanceError:
         return failed(409, INSUFFICIENT_BALANCE)

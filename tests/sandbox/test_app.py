@@ -6,6 +6,8 @@ import json
 import aiohttp
 import pytest
 from support.partner import partner_of
+from support.purchases import PLAIN
+from yarl import URL
 
 from roamify_async.sandbox import Sandbox
 
@@ -44,10 +46,63 @@ async def test_headers_are_those_of_the_real_server(partner):
     assert len(seen) == 2
 
 
-async def test_an_unknown_path_is_404_json(partner):
-    """A path or method that does not exist is answered 404 in the failed shape."""
-    assert (await partner.get("/api/esim/nothing", status=404))["status"] == "failed"
-    assert (await partner.post("/api/balance", {}, status=404))["status"] == "failed"
+async def test_an_unknown_path_is_a_page(partner):
+    """A path or method that does not exist is answered 404 with an HTML page, as Express does."""
+    assert "<pre>Cannot GET /api/esim/nothing</pre>" in await partner.get("/api/esim/nothing", status=404)
+    assert "<pre>Cannot POST /api/balance</pre>" in await partner.post("/api/balance", {}, status=404)
+    assert "<pre>Cannot GET /api/&lt;b&gt;</pre>" in await partner.get("/api/<b>", status=404)
+
+
+LOOSE = ["/API/Balance", "/api/balance/", "/api/balance?="]
+
+
+@pytest.mark.parametrize("path", LOOSE)
+async def test_paths_and_keys_that_express_accepts(path):
+    """A path in another case or with a slash at the end is served, and an empty key is dropped, unless it is strict."""
+    url = URL(path, encoded=True)
+    async with partner_of(packages=20) as partner:
+        assert (await partner.call("GET", url))["data"]["balance"] == 1000
+        assert partner.sandbox.state()["requests"] == {"GET /api/balance": 1}
+        partner.sandbox.fail("GET", "/api/balance", "503")
+        await partner.call("GET", url, status=503)
+    async with partner_of(packages=20, strict=True) as partner:
+        await partner.call("GET", url, status=400 if "?" in path else 404)
+
+
+async def test_names_in_paths_keep_their_case():
+    """Only the fixed parts of a path are in any case."""
+    async with partner_of(packages=20) as partner:
+        (voucher,) = (await partner.post("/api/esim/vouchers", {"packageId": PLAIN}, status=201))["data"]["vouchers"]
+        path = f"/API/eSIM/voucher/Code/{voucher['code'].lower()}/"
+        assert (await partner.get(path))["data"]["id"] == voucher["id"]
+    async with partner_of(packages=20, affiliate="Shop") as partner:
+        assert (await partner.get("/api/ESIM/Shop/packages"))["data"]["packages"]
+
+
+async def test_values_that_joi_converts():
+    """A number in text and a boolean in another case are converted, unless the sandbox is strict."""
+    order = {"items": [{"packageId": PLAIN, "quantity": "2"}]}
+    async with partner_of(packages=20) as partner:
+        assert len((await partner.post("/api/esim/order", order))["data"]["items"]) == 2
+        assert await partner.get("/api/esim/packages", isUnlimited="TRUE") == await partner.get(
+            "/api/esim/packages", isUnlimited="true"
+        )
+    async with partner_of(packages=20, strict=True) as partner:
+        refusal = await partner.post("/api/esim/order", order, status=400)
+        assert refusal == {"error": '"items[0].quantity" must be a number'}
+        refusal = await partner.get("/api/esim/packages", isUnlimited="TRUE", status=400)
+        assert refusal == {"error": '"isUnlimited" must be a boolean'}
+
+
+@pytest.mark.parametrize("path", ["/api/esim/orders", "/api/esims", "/api/insurance/orders", "/api/insurance/policies"])
+async def test_an_unknown_status_is_empty_or_refused(path):
+    """The case of a status counts; whether an unknown one is refused is not documented."""
+    asked = {"params": {"status": "completed"}}
+    async with partner_of(packages=20) as partner:
+        assert (await partner.call("GET", path, **asked))["data"] in ([], {"orders": []}, {"policies": []})
+    async with partner_of(packages=20, unknown_status="refused") as partner:
+        refusal = await partner.call("GET", path, status=400, **asked)
+        assert refusal["error"].startswith('"status" must be one of [')
 
 
 async def test_a_body_of_another_content_type_is_not_read(partner):

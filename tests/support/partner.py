@@ -17,11 +17,11 @@ class Partner:
         self.sandbox, self.session = sandbox, session
 
     async def call(self, method, path, *, status=200, **given: object):
-        """Send a request, insist on its status, and read the JSON with exact numbers."""
+        """Send a request, insist on its status, and read the JSON with exact numbers, or the text of a page."""
         async with self.session.request(method, path, **given) as response:
             text = await response.text()
             assert response.status == status, text
-            return json.loads(text, parse_float=Decimal)
+            return text if response.content_type == "text/html" else json.loads(text, parse_float=Decimal)
 
     async def get(self, path, *, status=200, **query: str):
         """Read something."""

@@ -91,7 +91,9 @@ def _signal(code: str, name: str, rng: Random) -> Json:
 
 
 def _package(destination: Destination, name: str, plan: Plan, cents: int, rng: Random) -> Package:
-    id = f"esim-{name}-{plan.slug}-all"
+    # The live catalogue has "aland-island" where the slug of the destination is "aland-islands".
+    place = name.removesuffix("s") if name.endswith("-islands") else name
+    id = f"esim-{place}-{plan.slug}-all"
     throttle = {
         "throttleSpeed": plan.throttle_kbps,
         "throttleSpeedUnit": "kbps",

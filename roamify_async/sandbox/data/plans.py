@@ -19,7 +19,10 @@ _THRESHOLDS: Final = (2, 0, 1, 5, 3, 10)  # gigabytes at full speed; 0 is never 
 _VOICE: Final = ((50, 10), (100, 60), (UNLIMITED, UNLIMITED))  # messages and minutes
 _VOICE_DAYS: Final = (30, 15, 7)
 _VOICE_GIGABYTES: Final = (100, 1, 20)
-_LEADING: Final = ("30days-1gb", "7days-un2gb", "7days-ungb", "7days-1gb", "30days-100gb-50sms-10min", "30days-3gb")
+_LEADING: Final = (
+    "30days-1gb", "7days-un2gb", "7days-ungb", "7days-1gb", "30days-100gb-50sms-10min", "30days-3gb", "365days-0gb",
+)  # fmt: skip
+_SAYS_ZERO: Final = (365, 1)  # days and gigabytes
 _KBPS: Final = {1: 512, 2: 128, 3: 384, 5: 512, 10: 1024}
 
 # Cents: the base price, per gigabyte, per day.
@@ -66,8 +69,12 @@ class Plan:
 
     @cached_property
     def slug(self) -> str:
-        """The middle part of a package id: `30days-1gb`, `7days-un2gb`, `30days-100gb-50sms-10min`."""
-        data = f"un{self.throttle_gb or ''}gb" if self.unlimited else f"{self.gigabytes}gb"
+        """The middle part of a package id: `30days-1gb`, `7days-un2gb`, `30days-100gb-50sms-10min`.
+
+        As in the live catalogue, the id of a package may say 0 GB, whatever it holds.
+        """
+        gigabytes = 0 if (self.days, self.gigabytes) == _SAYS_ZERO else self.gigabytes
+        data = f"un{self.throttle_gb or ''}gb" if self.unlimited else f"{gigabytes}gb"
         voice = f"-{_amount(self.messages)}sms-{_amount(self.minutes)}min" if self.voice else ""
         return f"{self.days}days-{data}{voice}"
 

@@ -8,21 +8,16 @@ from roamify_async.sandbox.context import Context, Request
 from roamify_async.sandbox.data.encoding import Json
 from roamify_async.sandbox.data.packages import Package
 from roamify_async.sandbox.data.plans import UNLIMITED
-from roamify_async.sandbox.http.errors import ESIM_PENDING, error, esim_not_found, invalid
-from roamify_async.sandbox.http.responses import Response, bare, html_page, success
+from roamify_async.sandbox.http.errors import ESIM_PENDING, error, esim_not_found, invalid, unknown_route
+from roamify_async.sandbox.http.responses import Response, bare, success
 from roamify_async.sandbox.http.serializers import esim as esim_json, order_item, usage as usage_json
-from roamify_async.sandbox.http.validation import Schema, count, enum, iso_date, text
+from roamify_async.sandbox.http.validation import Schema, count, iso_date, text
 from roamify_async.sandbox.state.records import Esim, EsimEvent
 
 _APPLY = Schema({"esimId": text, "referenceId": text, "startDate": iso_date}, any_of=("esimId", "referenceId"))
 _GET = Schema({"iccid": text, "esimId": text}, one_of=("iccid", "esimId"))
-_LIST = Schema(
-    {
-        "status": enum("NEW", "READY", "INSTALLED", "REVOKED", "EXPIRED", "UNKNOWN"),
-        "limit": count,
-        "referenceId": text,
-    }
-)
+_LIST = Schema({"status": text, "limit": count, "referenceId": text})
+_STATUSES: Final = ("NEW", "READY", "INSTALLED", "REVOKED", "EXPIRED", "UNKNOWN")
 _ICCID = Schema({"iccid": text}, required=frozenset({"iccid"}))
 _EVENT = Schema(
     {"iccid": text, "esimId": text, "referenceId": text},
@@ -65,6 +60,7 @@ def list_all(context: Context, request: Request) -> Response:
     """Return the eSIMs, newest first (undocumented)."""
     query = _LIST.parse(request.query)
     status = query.get("status")
+    context.check_status(status, _STATUSES)
     found = context.store.esims(reference_id=query.get("referenceId"), prefix=context.filters_by_prefix)
     esims = (esim for esim in found if status in {None, esim.status})
     return success([_to_json(context, esim) for esim in islice(esims, query.get("limit", 50))])
@@ -94,30 +90,35 @@ def history(context: Context, request: Request) -> Response:
 
 
 def event(context: Context, request: Request) -> Response:
-    """Return the events of an eSIM without envelope; undocumented: of several with one referenceId, the first's."""
+    """Return the events of an eSIM without envelope; undocumented: those of several with one referenceId."""
     if context.options.event_path == "events":
-        return html_page(404, "Cannot GET /api/esim/event")
+        raise unknown_route("GET", "/api/esim/event")
     return _events(context, request)
 
 
 def events(context: Context, request: Request) -> Response:
     """Return the events of an eSIM at the path of older documentation, if the option `event_path` says so."""
     if context.options.event_path == "event":
-        raise error(404, "Cannot GET /api/esim/events")
+        raise unknown_route("GET", "/api/esim/events")
     return _events(context, request)
 
 
 def _events(context: Context, request: Request) -> Response:
-    esim = _find_by_any_name(context, _EVENT.parse(request.query))
+    query = _EVENT.parse(request.query)
+    esims = _find_by_any_name(context, query)
+    body = [_events_of(context, esim) for esim in esims] if len(esims) > 1 else _events_of(context, esims[0])
+    return success(body) if context.options.event_envelope else bare(body)
+
+
+def _events_of(context: Context, esim: Esim) -> Json:
     eid = f"8904903200000000{int(esim.id[:8], 16):016}"
-    body = {
+    return {
         "iccid": esim.iccid,
         "esimId": esim.id,
         "referenceId": esim.reference_id,
         "events": [_event(esim, event, eid) for event in context.store.events(esim.id)],
         "locations": [],
     }
-    return success(body) if context.options.event_envelope else bare(body)
 
 
 def _event(esim: Esim, event: EsimEvent, eid: str) -> Json:
@@ -141,13 +142,13 @@ def _selected(context: Context, esim_id: str | None, reference_id: str | None) -
     return esims
 
 
-def _find_by_any_name(context: Context, query: dict[str, Any]) -> Esim:
+def _find_by_any_name(context: Context, query: dict[str, Any]) -> list[Esim]:
     if query.keys() == {"referenceId"}:
         esims = [*context.store.esims(reference_id=query["referenceId"])]
         if not esims:
             raise esim_not_found()
-        return esims[-1]
-    return context.find_esim(id=query.get("esimId"), iccid=query.get("iccid"))
+        return esims[::-1] if context.options.order_events == "list" else esims[-1:]
+    return [context.find_esim(id=query.get("esimId"), iccid=query.get("iccid"))]
 
 
 def _find_with_usage(context: Context, request: Request) -> Esim:

@@ -10,7 +10,7 @@ from roamify_async.sandbox.context import Context, Request
 from roamify_async.sandbox.data.currencies import to_number
 from roamify_async.sandbox.data.encoding import Json
 from roamify_async.sandbox.data.insurance import COVERS, PRODUCTS, Cover
-from roamify_async.sandbox.http.errors import POLICY_PENDING, error
+from roamify_async.sandbox.http.errors import POLICY_PENDING
 from roamify_async.sandbox.http.responses import Response, success
 from roamify_async.sandbox.http.serializers import order_head
 from roamify_async.sandbox.http.validation import (
@@ -27,7 +27,7 @@ from roamify_async.sandbox.http.validation import (
 )
 from roamify_async.sandbox.state.records import FAILURES, Order, Policy
 
-from .orders import as_created, refusing_duplicates
+from .orders import STATUSES, as_created, refusing_duplicates
 
 _GEOGRAPHY = enum_any_case("local", "regional", "global")
 _COUNTRIES = Schema({"geography": _GEOGRAPHY})
@@ -66,6 +66,7 @@ _APPLY = Schema(_APPLY_FIELDS, required=frozenset(_APPLY_FIELDS))
 _ID_NUMBER: Final = re.compile(r"[A-Za-z0-9]{5,20}")
 _POLICY = Schema({"policyId": text}, required=frozenset({"policyId"}))
 _POLICIES = Schema({"orderId": text, "status": text, "limit": count})
+_STATUSES: Final = ("NEW", "PENDING", "ISSUED", "ACTIVE", "EXPIRED", "CANCELLED", "REQUIRE_ACTION", "UNKNOWN")
 _HIGHEST_AGE: Final = 120  # years
 _DAY: Final = 86_400
 
@@ -82,11 +83,11 @@ def packages(_context: Context, request: Request) -> Response:
     return success({"packages": _products(_PACKAGES.parse(request.query))})
 
 
-def package(_context: Context, request: Request) -> Response:
+def package(context: Context, request: Request) -> Response:
     """Return the product of one package, with that package only."""
     found = _products(_PACKAGE.parse(request.query))
     if not found:
-        raise error(404, "Insurance package not found")
+        raise context.refusal(404, "Insurance package not found")
     return success(found[0])
 
 
@@ -95,11 +96,11 @@ def create(context: Context, request: Request) -> Response:
     body = _CREATE.parse(request.body)
     covers: list[Cover] = []
     if sum(line["quantity"] for line in body["items"]) > _MOST_POLICIES:
-        raise error(400, f"An insurance order holds at most {_MOST_POLICIES} policies")
+        raise context.refusal(400, f"An insurance order holds at most {_MOST_POLICIES} policies")
     for line in body["items"]:
         cover = COVERS.get(line["packageId"])
         if cover is None:
-            raise error(400, "Only insurance packages can be ordered here")
+            raise context.refusal(400, "Only insurance packages can be ordered here")
         covers += [cover] * line["quantity"]
     with refusing_duplicates():
         order = _book(context, request, body.get("referenceId", ""), covers)
@@ -113,13 +114,14 @@ def get(context: Context, request: Request) -> Response:
         id=query.get("orderId"), reference_id=query.get("referenceId"), insurance=True, limit=1
     )
     if not found:
-        raise error(404, "Order not found")
+        raise context.refusal(404, "Order not found")
     return success(_order_json(found[0]))
 
 
 def list_all(context: Context, request: Request) -> Response:
     """Return the insurance orders, newest first."""
     query = _LIST.parse(request.query)
+    context.check_status(query.get("status"), STATUSES)
     orders = context.store.orders(status=query.get("status"), insurance=True, limit=query.get("limit", 50))
     return success({"orders": [_order_json(order) for order in orders]})
 
@@ -130,11 +132,14 @@ def apply(context: Context, request: Request) -> Response:
     policy = _find_policy(context, body["policyId"])
     status = _status(context, policy)
     if status == "PENDING":
-        raise error(409, POLICY_PENDING)
+        raise context.refusal(409, POLICY_PENDING)
     if status == "CANCELLED":
-        raise error(409, "This policy is cancelled")
+        raise context.refusal(409, "This policy is cancelled")
     if status != "NEW":
-        raise error(409, "This policy is already issued")
+        [order] = context.store.orders(id=policy.order_id, insurance=True, hidden=True)
+        if order.reference_id:
+            raise context.refusal(409, "A policy has already been issued for this reference")
+        raise context.refusal(409, "This policy is already issued")
     _check_dates(context, COVERS[policy.package_id], body)
     _check_insurer(context, COVERS[policy.package_id], body["insurer"])
     context.policies.update(
@@ -156,6 +161,7 @@ def policies(context: Context, request: Request) -> Response:
     """Return the policies, newest first."""
     query = _POLICIES.parse(request.query)
     status = query.get("status")
+    context.check_status(status, _STATUSES)
     policies = (
         policy
         for policy in context.policies.select(order_id=query.get("orderId"))
@@ -220,7 +226,7 @@ def _order_json(order: Order) -> Json:
 def _find_policy(context: Context, policy_id: str) -> Policy:
     for policy in context.policies.select(id=policy_id):
         return policy
-    raise error(404, "Policy not found")
+    raise context.refusal(404, "Policy not found")
 
 
 def _today(context: Context) -> date:
@@ -230,22 +236,28 @@ def _today(context: Context) -> date:
 def _check_dates(context: Context, cover: Cover, body: dict[str, Any]) -> None:
     start, end = body["startDate"], body["endDate"]
     if start <= _today(context):
-        raise error(400, "startDate must be at least 1 day ahead")
+        raise context.refusal(400, "startDate must be at least 1 day ahead")
     if end <= start:
-        raise error(400, "endDate must be after startDate")
+        raise context.refusal(400, "endDate must be after startDate")
     if (end - start).days > cover.day:
-        raise error(400, f"endDate must be within {cover.day} days of startDate")
+        raise context.refusal(400, f"endDate must be within {cover.day} days of startDate")
 
 
 def _check_insurer(context: Context, cover: Cover, insurer: dict[str, str]) -> None:
     for name in ("idNumber", "passportNumber"):
-        if cover.product.requirements[name] and not _ID_NUMBER.fullmatch(insurer.get(name, "")):
-            raise error(400, f"insurer.{name} must be 5 to 20 letters and digits")
+        if not cover.product.requirements[name]:
+            continue
+        if not insurer.get(name):
+            raise context.refusal(400, f"insurer.{name} is required")
+        if not _ID_NUMBER.fullmatch(insurer[name]):
+            raise context.refusal(400, f"insurer.{name} must be 5 to 20 letters and digits")
     if not cover.product.requirements["dateOfBirth"]:
         return
-    born, today = slash_date("insurer.dateOfBirth", insurer.get("dateOfBirth")), _today(context)
+    if not insurer.get("dateOfBirth"):
+        raise context.refusal(400, "insurer.dateOfBirth is required")
+    born, today = slash_date("insurer.dateOfBirth", insurer["dateOfBirth"]), _today(context)
     if born >= today or today.year - born.year - ((today.month, today.day) < (born.month, born.day)) > _HIGHEST_AGE:
-        raise error(400, f"insurer.dateOfBirth must be in the past {_HIGHEST_AGE} years")
+        raise context.refusal(400, f"insurer.dateOfBirth must be in the past {_HIGHEST_AGE} years")
 
 
 def _format_date(value: date) -> str:

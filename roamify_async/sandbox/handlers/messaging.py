@@ -13,7 +13,7 @@ from roamify_async.sandbox.state.records import Esim, Link, Message
 
 _SMS = Schema({"iccid": text, "message": text}, required=frozenset({"iccid", "message"}))
 _LINK = Schema({"iccid": text, "esimId": text}, one_of=("iccid", "esimId"))
-_KEY_LENGTH: Final = 8
+_KEY_LENGTH: Final = 12
 _BASE_URL: Final = "https://dev.esims.link/partner/"
 
 

@@ -29,7 +29,7 @@ _PAGE = Schema(
 def page(context: Context, request: Request) -> Response:
     """Return one page of the catalogue; undocumented: what pageSize counts, totals, and pages after the last."""
     query = _PAGE.parse(request.query)
-    filter = _filter(query)
+    filter = _filter(context, query)
     selection = context.catalogue.select(filter)
     if request.modifiers.shifts and selection.packages:
         context.change_catalogue(remove=[selection.packages[0].id])
@@ -46,11 +46,17 @@ def page(context: Context, request: Request) -> Response:
     return success_text(f'{{"packages":{packages}{_totals(context, units, number, size)}}}')
 
 
-def _filter(query: dict[str, Any]) -> Filter:
-    gigabytes = query.get("gbs")
+def _filter(context: Context, query: dict[str, Any]) -> Filter:
+    """Return the filter of a query; undocumented: the response to an unknown country."""
+    gigabytes, country, code = query.get("gbs"), query.get("country"), query.get("countryCode")
+    if country is not None and not any(one.place.name == country for one in context.catalogue.destinations):
+        if context.options.unknown_country == "refused":
+            raise error(400, "Invalid country, please use a name of the list of countries")
+        if context.options.unknown_country == "code":
+            country, code = None, country if code in {None, country} else ""
     return Filter(
-        country=query.get("country"),
-        code=query.get("countryCode"),
+        country=country,
+        code=code,
         geography=query.get("geography"),
         days=query.get("days"),
         megabytes=None if gigabytes is None else gigabytes * 1024,

@@ -9,9 +9,8 @@ from roamify_async.sandbox.context import Context, Request
 from roamify_async.sandbox.data.currencies import to_decimal, to_number
 from roamify_async.sandbox.data.encoding import Json
 from roamify_async.sandbox.data.packages import Package
-from roamify_async.sandbox.http.errors import error
 from roamify_async.sandbox.http.responses import Response, success
-from roamify_async.sandbox.http.validation import EMPTY, Schema, at_most, count, enum, quantity, text, text_or_empty
+from roamify_async.sandbox.http.validation import EMPTY, Schema, count, enum, text, text_or_empty, whole_number
 from roamify_async.sandbox.lifecycle import move
 from roamify_async.sandbox.state.records import FAILURES, Voucher
 from roamify_async.sandbox.state.store import DuplicateReferenceError
@@ -21,7 +20,7 @@ from .orders import refusing_duplicates
 _MOST_VOUCHERS: Final = 10
 _CODE_LENGTH: Final = 12
 _CREATE = Schema(
-    {"packageId": text, "quantity": at_most(_MOST_VOUCHERS, quantity), "referenceId": text, "notes": text_or_empty},
+    {"packageId": text, "quantity": whole_number, "referenceId": text, "notes": text_or_empty},
     required=frozenset({"packageId"}),
 )
 _LIST = Schema(
@@ -40,6 +39,8 @@ def create(context: Context, request: Request) -> Response:
     body = _CREATE.parse(request.body)
     package = _allowed_package(context, body["packageId"])
     requested = body.get("quantity", 1)
+    if not 1 <= requested <= _MOST_VOUCHERS:
+        raise context.refusal(400, f"quantity must be between 1 and {_MOST_VOUCHERS}")
     reference_id, notes = body.get("referenceId", ""), body.get("notes", "")
     with refusing_duplicates():
         vouchers = _mint(context, request, package, requested, reference_id, notes)
@@ -90,9 +91,9 @@ def revoke(context: Context, request: Request) -> Response:
     EMPTY.parse(request.body)
     voucher = _find(context, id=text("voucherId", request.path["voucherId"]))
     if voucher.status == "REDEEMED":
-        raise error(409, "Voucher has already been redeemed")
+        raise context.refusal(409, "Voucher has already been redeemed")
     if voucher.status != "ACTIVE":
-        raise error(409, "Voucher is not active anymore")
+        raise context.refusal(409, "Voucher is not active anymore")
     with context.store.db.transaction():
         context.vouchers.update(voucher.id, status="CANCELLED")
         for esim in context.store.esims(order_id=voucher.order_id):
@@ -128,15 +129,15 @@ def all_json(context: Context) -> list[Json]:
 
 def _require_feature(context: Context) -> None:
     if not context.options.vouchers:
-        raise error(403, "Vouchers are not enabled for this API key")
+        raise context.refusal(403, "Vouchers are not enabled for this API key")
 
 
 def _allowed_package(context: Context, package_id: str) -> Package:
     allowed, package = context.options.voucher_packages, context.catalogue.packages.get(package_id)
     if package is None or (allowed is not None and package_id not in allowed):
-        raise error(403, "This package is not allowed for vouchers")
+        raise context.refusal(403, "This package is not allowed for vouchers")
     if not package.on_sale:
-        raise error(503, "Vouchers cannot be issued for this package now, please try again later")
+        raise context.refusal(503, "Vouchers cannot be issued for this package now, please try again later")
     return package
 
 
@@ -175,7 +176,7 @@ def _voucher(context: Context, request: Request, package: Package, reference_id:
 def _find(context: Context, *, id: str | None = None, code: str | None = None) -> Voucher:
     for voucher in context.vouchers.select(id=id, code=code):
         return voucher
-    raise error(404, "Voucher not found")
+    raise context.refusal(404, "Voucher not found")
 
 
 def _to_json(context: Context, voucher: Voucher) -> Json:

@@ -4,7 +4,7 @@ from typing import Final
 
 from roamify_async.sandbox.data.encoding import dumps
 
-from .responses import Response
+from .responses import Response, express_page
 
 UNAUTHORIZED: Final = "Unauthorized, please make sure your have the correct api key"
 DUPLICATE_REFERENCE: Final = "Order with the same referenceId already exists, please use another one"
@@ -37,9 +37,14 @@ def coded_error(status: int, message: str, code: str, **more: str) -> ApiError:
     return ApiError(Response(status, dumps({"message": message, "status": "failed", "code": code, **more})))
 
 
-def invalid(message: str) -> ApiError:
-    """Create the 400 for a request that fails validation, with the single key `error`."""
-    return ApiError(Response(400, dumps({"error": message})))
+def invalid(message: str, status: int = 400) -> ApiError:
+    """Create the error for a request that fails validation, with the single key `error`."""
+    return ApiError(Response(status, dumps({"error": message})))
+
+
+def unknown_route(method: str, path: str) -> ApiError:
+    """Create the 404 for an endpoint that does not exist: an HTML page, as Express sends it."""
+    return ApiError(express_page(404, f"Cannot {method} {path}"))
 
 
 def esim_not_found() -> ApiError:

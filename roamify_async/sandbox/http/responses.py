@@ -6,6 +6,7 @@ import zlib
 from base64 import b64encode
 from contextlib import suppress
 from functools import cache
+from html import escape
 from http import HTTPStatus
 from pathlib import Path
 from secrets import token_hex
@@ -25,6 +26,17 @@ _GZIP_WINDOW: Final = 31  # zlib's code for a window of 32 KB in the gzip format
 _HTML: Final = """<!DOCTYPE html>
 <html lang="en-US"><head><title>{status} | api.getroamify.com</title></head>
 <body><h1>Error {status}</h1><p>{text}</p><hr><center>cloudflare</center></body></html>
+"""
+_EXPRESS: Final = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<title>Error</title>
+</head>
+<body>
+<pre>{text}</pre>
+</body>
+</html>
 """
 
 
@@ -56,6 +68,11 @@ def bare(body: object) -> Response:
 def html_page(status: int, message: str) -> Response:
     """Return an HTML error page, as gateways send it."""
     return Response(status, _HTML.format(status=status, text=message), "text/html; charset=UTF-8")
+
+
+def express_page(status: int, message: str) -> Response:
+    """Return the HTML error page of Express."""
+    return Response(status, _EXPRESS.format(text=escape(message)), "text/html; charset=utf-8")
 
 
 def openapi(url: str) -> Response:

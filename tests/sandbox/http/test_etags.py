@@ -29,9 +29,9 @@ async def test_other_versions_get_the_whole_response(session):
     assert await ask(session, PACKAGES, **{"If-None-Match": 'W/"other"'}) == (200, etag, body)
     fresh = {"If-None-Match": etag, "Cache-Control": "no-cache"}
     assert await ask(session, PACKAGES, **fresh) == (200, etag, body)
-    status, etag, _ = await ask(session, "/api/nowhere")
+    status, etag, _ = await ask(session, "/api/esim?esimId=nobody")
     assert status == 404
-    assert (await ask(session, "/api/nowhere", **{"If-None-Match": etag}))[0] == 404
+    assert (await ask(session, "/api/esim?esimId=nobody", **{"If-None-Match": etag}))[0] == 404
 
 
 @pytest.mark.parametrize("path", ["/_sandbox/state", "/openapi.json"])

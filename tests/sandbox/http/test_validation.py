@@ -38,6 +38,9 @@ ERRORS = ({"error"}, {"message", "status"}, {"message", "status", "code"}, {"mes
 async def answered(partner, method, url, **given: object):
     """Send an invalid request; assert that the response has a documented shape, and return its status."""
     async with partner.session.request(method, url, **given) as response:
+        if response.content_type == "text/html":
+            assert (response.status, "Cannot" in await response.text()) == (404, True)
+            return response.status
         body = await response.json()
         assert response.status < 500 or body == {"message": "Unknown error", "status": "failed"}, body
         assert response.status < 400 or body.keys() in ERRORS, body
