@@ -153,9 +153,7 @@ class Result:
 async def resume(roamify: AsyncRoamify, sandbox: Sandbox, path: Path, name: str, result: Result) -> None:
     """Look into a damaged journal and resume it; note what is wrong."""
     # This ends even what blocks the event loop.
-    faulthandler.dump_traceback_later(
-        2 * HANGS, exit=True, file=sys.__stderr__
-    )
+    faulthandler.dump_traceback_later(2 * HANGS, exit=True, file=sys.__stderr__)
     before = len(sandbox.state()["orders"])
     try:
         async with asyncio.timeout(HANGS):

@@ -94,7 +94,11 @@ def insurer(**changes: Any) -> Callable[[Any], Any]:
 
 WRONG: dict[str, WrongCall] = {
     "no items": (order(), ValueError, "at least one OrderItem"),
-    "an eSIM": (order(OrderItem("esim-greece-7days-1gb-all")), ValueError, r"not an insurance package: .*insurance\.packages\(\)"),
+    "an eSIM": (
+        order(OrderItem("esim-greece-7days-1gb-all")),
+        ValueError,
+        r"not an insurance package: .*insurance\.packages\(\)",
+    ),
     "six at once": (order(OrderItem(WEEK, 6)), ValueError, "at most 5 policies together, not 6"),
     "six in two lines": (order(OrderItem(WEEK, 5), OrderItem(MONTH)), ValueError, "at most 5 policies together, not 6"),
     "neither id": (lambda c: c.insurance.get_order(), ValueError, "exactly one of order_id, reference_id; none given"),
