@@ -1,8 +1,11 @@
 """The OpenAPI description: valid, complete, and true of the client and of the sandbox."""
 
+import itertools
 import json
+import re
 from collections.abc import Iterator
 from contextlib import suppress
+from datetime import date
 
 import aiohttp
 import pytest
@@ -56,11 +59,12 @@ def test_every_part_is_used():
 
 
 def test_every_operation_is_documented():
-    """Each operation has an id and a summary, and the error responses of invalid requests and tokens."""
+    """Each operation has an id, a summary and a description, and the error responses of invalid requests and tokens."""
     operations = Description().operations
     assert len({operation["operationId"] for operation in operations.values()}) == len(operations)
     for name, operation in operations.items():
         assert operation["summary"][0].isupper(), name
+        assert operation["description"][0].isupper() or operation["description"][0] == "`", name
         assert ({"400", "401", "403", "500"} <= operation["responses"].keys()) == ("security" not in operation), name
 
 
@@ -129,6 +133,30 @@ def test_wrong_answers_are_seen():
         assert not api.wrong_answer(operation, 200, {"status": "success", "data": {"balance": 1, "currency": "USD"}})
         assert api.wrong_answer(operation, 200, answer)
         assert api.wrong_answer(operation, 404, {"status": "failed", "message": "?"})
+
+
+DATES = [
+    ("EsimEvent", "dateTime", "%Y-%m-%d 23:59:59"),
+    ("DayOfUse", "date", "%Y%m%d"),
+    ("DayOfUse", "date", "%Y-%m-%d"),
+    ("Day", "", "%d/%m/%Y"),
+    ("ShownDay", "", "%d/%m/%Y"),
+    ("PolicyPaper", "policyIssuanceDate", "%Y-%m-%d"),
+]
+
+
+@pytest.mark.parametrize(("schema", "name", "form"), DATES)
+def test_dates_are_those_of_the_calendar(schema, name, form):
+    """The pattern of a date allows the days that exist, and no others."""
+    described = DOCUMENT["components"]["schemas"][schema]
+    pattern = re.compile((described["properties"][name] if name else described)["pattern"])
+    for year in (1999, 2000, 2023, 2024, 2100 - 1):
+        for month, day in itertools.product(range(14), range(33)):
+            with suppress(ValueError):
+                assert pattern.search(date(year, month, day).strftime(form))
+                continue
+            text = form.replace("%Y", f"{year}").replace("%m", f"{month:02}").replace("%d", f"{day:02}")
+            assert not pattern.search(text), text
 
 
 USED = {
