@@ -18,7 +18,7 @@ from roamify_async import DecodeError
 from roamify_async._http.messages import HttpResponse
 from roamify_async.sandbox import Sandbox
 from roamify_async.sandbox.routes import ROUTES
-from tests.fuzz import contract
+from tests.contract import fuzz as contract
 from tests.fuzz.hostile import ROWS, SAMPLES
 
 OPERATIONS = {f"{method} {path}" for method, path in Description().operations}

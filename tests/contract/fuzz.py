@@ -1,6 +1,6 @@
 """Ask the sandbox all that its OpenAPI description allows and forbids: what it answers is what the description says.
 
-    python -m tests.fuzz.contract --cases 1000 --seed 1
+    python -m tests.contract.fuzz --cases 1000 --seed 1
 
 Schemathesis makes the requests from what the sandbox serves at ``/openapi.json``: examples, the bounds of every
 parameter, requests at random, well formed and not, and chains along the links of the description. Half of them name
@@ -122,7 +122,7 @@ def run(sandbox: Sandbox, *, cases: int, seed: int, more: Sequence[str] = ()) ->
 
 def main(arguments: list[str] | None = None) -> int:
     """Run Schemathesis against a sandbox of its own; 1 where an answer is not as described."""
-    parser = argparse.ArgumentParser(prog="python -m tests.fuzz.contract", description="Hold answers to the contract.")
+    parser = argparse.ArgumentParser(prog="python -m tests.contract.fuzz", description="Hold answers to the contract.")
     parser.add_argument("--cases", type=int, default=100, help="at random, of each operation")
     parser.add_argument("--seed", type=int, default=1)
     asked, more = parser.parse_known_args(arguments)
