@@ -17,6 +17,6 @@ async def test_responses_are_counted(monkeypatch, name):
     async with Raw(answering(right, answer('{"data": {"balance": []}}'), answer("", 500))) as server:
         found = await mock.check(server.url, 3)
     assert found.pop("decoded") == 1
-    refused, failed = sorted(found)
+    failed, refused = sorted(found)
     assert "$.data.balance: a number expected" in refused
     assert "the mock answered 500" in failed
