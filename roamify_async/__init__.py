@@ -17,6 +17,9 @@ if TYPE_CHECKING:
         RawResponse as RawResponse,
         capture_responses as capture_responses,
     )
+    from ._validation import (
+        Geography as Geography,
+    )
     from .client import (
         AsyncRoamify as AsyncRoamify,
         Roamify as Roamify,
@@ -80,6 +83,8 @@ if TYPE_CHECKING:
         Esim as Esim,
         EsimStatus as EsimStatus,
         Profile as Profile,
+        ReadyEsim as ReadyEsim,
+        ReadyProfile as ReadyProfile,
     )
     from .models.events import (
         EsimEvent as EsimEvent,
@@ -207,6 +212,7 @@ _MODULES: Final = {
     "EsimStatus": "models.esims",
     "EsimsNotReadyError": "errors",
     "EventStatus": "models.events",
+    "Geography": "_validation",
     "Health": "models.service",
     "HistoryItem": "models.orders",
     "InstantOrder": "models.orders",
@@ -240,6 +246,8 @@ _MODULES: Final = {
     "QrCode": "models.qr",
     "RateLimitError": "errors",
     "RawResponse": "_http.capture",
+    "ReadyEsim": "models.esims",
+    "ReadyProfile": "models.esims",
     "Refund": "models.refunds",
     "RefundStatus": "models.refunds",
     "RepeatedOrder": "models.orders",

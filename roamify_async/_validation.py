@@ -9,7 +9,7 @@ import unicodedata
 from collections.abc import Callable
 from datetime import timedelta
 from decimal import Decimal
-from typing import Any, Final, Literal, Protocol, cast
+from typing import Any, Final, Literal, Protocol, cast, get_args
 from urllib.parse import urlsplit
 
 import attrs
@@ -203,13 +203,13 @@ def proxy(_: object, field: Named, value: Any) -> None:
 
 Geography = Literal["local", "regional", "global"]
 """Whether a destination is one country, a region, or the world."""
-geography: Final = one_of("local", "regional", "global")
+geography: Final = one_of(*get_args(Geography))
 """Accept only a ``Geography``."""
 
 
-def to_geography(value: str | None) -> str | None:
+def to_geography(value: Geography | None) -> Geography | None:
     """Convert a ``Geography`` to lower case. Other values pass through, so that the validator can name the field."""
-    return value.lower() if isinstance(value, str) else value
+    return cast("Geography", value.lower()) if isinstance(value, str) else value
 
 
 def path_segment(instance: object, field: Named, value: Any) -> None:

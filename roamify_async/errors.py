@@ -33,7 +33,14 @@ Wrong arguments raise ``TypeError`` or ``ValueError`` before anything is sent.
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import wraps
 from types import MappingProxyType
-from typing import Any, ClassVar, Final, Literal, ParamSpec, Self, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, ParamSpec, Self, cast
+
+if TYPE_CHECKING:
+    from .models.esims import ReadyEsim
+    from .models.insurance import InsuranceOrder, OrderInsurance
+    from .models.orders import CreateOrder, InstantOrder, Order, RepeatOrder
+    from .models.topups import CreateTopUp
+    from .models.vouchers import CreateVouchers, VoucherBatch
 
 P = ParamSpec("P")
 
@@ -338,8 +345,11 @@ class PurchaseInDoubtError(RoamifyError):
     ``insurance.get_order``. A call with the same reference looks it up too.
     """
 
-    request: object
-    """The request, with its reference."""
+    reference_id: str  # pyright: ignore[reportIncompatibleVariableOverride]
+    """Reference of the purchase."""
+    request: "CreateOrder | CreateTopUp | CreateVouchers | OrderInsurance | RepeatOrder | None"
+    """The request, with its reference. ``None`` if the error comes from ``orders.reconcile``, or was created again from
+    ``args`` or from a journal."""
     reason: RoamifyError | None
     """The failure that caused the doubt."""
     found: tuple[object, ...]
@@ -360,7 +370,7 @@ class PurchaseInDoubtError(RoamifyError):
         **facts: Any,
     ) -> None:
         super().__init__(message, sent=sent, **facts)
-        self.request = request
+        self.request = cast("CreateOrder | CreateTopUp | CreateVouchers | OrderInsurance | RepeatOrder | None", request)
         self.reason = reason
         self.found = found
         self.look_up_error = look_up_error
@@ -372,21 +382,25 @@ class PurchaseFailedError(RoamifyError):
     Nothing more is sent under its reference. Use another reference to buy again.
     """
 
-    order: object
-    """The order, as last read."""
+    reference_id: str  # pyright: ignore[reportIncompatibleVariableOverride]
+    """Reference of the purchase."""
+    order: "Order | InstantOrder | InsuranceOrder | VoucherBatch"
+    """What was booked, as last read. An error that was created again from ``args`` does not have it."""
 
     @_takes_args
     def __init__(self, message: str = "", *, order: object = None, sent: Sent = "answered", **facts: Any) -> None:
         super().__init__(message, sent=sent, **facts)
-        self.order = order
+        self.order = cast("Order | InstantOrder | InsuranceOrder | VoucherBatch", order)
 
 
 class EsimsNotReadyError(RoamifyError):
     """A purchase is booked and paid, but some of its eSIMs cannot be installed yet."""
 
-    order: object
-    """The order."""
-    esims: tuple[object, ...]
+    reference_id: str  # pyright: ignore[reportIncompatibleVariableOverride]
+    """Reference of the purchase."""
+    order: "Order"
+    """The order. An error that was created again from ``args`` does not have it."""
+    esims: "tuple[ReadyEsim, ...]"
     """The eSIMs that can be installed."""
     failures: Mapping[str, RoamifyError]
     """The errors of the other eSIMs, by eSIM id."""
@@ -396,14 +410,14 @@ class EsimsNotReadyError(RoamifyError):
         self,
         message: str = "",
         *,
-        order: object = None,
-        esims: tuple[object, ...] = (),
+        order: "Order | None" = None,
+        esims: "tuple[ReadyEsim, ...]" = (),
         failures: Mapping[str, RoamifyError] | None = None,
         sent: Sent = "answered",
         **facts: Any,
     ) -> None:
         super().__init__(message, sent=sent, **facts)
-        self.order = order
+        self.order = cast("Order", order)
         self.esims = esims
         self.failures = dict(failures or {})
 

@@ -137,6 +137,8 @@ class Reconciliation(Generic[RequestT, BookedT, T]):
     """Returns other evidence, since a time, of a purchase that is not found by its reference."""
     price: Callable[["Engine", RequestT], Awaitable[Decimal]] | None = None
     """Returns the cost of a purchase, for a budget that processes share."""
+    complete: Callable[["Engine", T], Awaitable[T]] | None = None
+    """Waits for what a response to a purchase lacks."""
 
 
 class Endpoint(dual_method[P, T]):

@@ -5,7 +5,7 @@ from collections import OrderedDict
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 import anyio
 import attrs
@@ -18,6 +18,13 @@ from roamify_async.models.country_names import Place
 from roamify_async.models.packages import Package
 
 from .concurrency import Limiter
+
+if TYPE_CHECKING:
+    from roamify_async.models.insurance import OrderInsurance
+    from roamify_async.models.orders import CreateOrder
+    from roamify_async.models.topups import CreateTopUp
+    from roamify_async.models.vouchers import CreateVouchers
+    from roamify_async.purchasing.recorded import RecordedPurchase
 
 T = TypeVar("T")
 
@@ -41,8 +48,8 @@ class Doubt:
     """Reference of the purchase."""
     first_sent_at: datetime
     """When it was first sent, in UTC by the clock of this machine."""
-    request: object
-    """The request, with its reference."""
+    request: "CreateOrder | CreateTopUp | CreateVouchers | OrderInsurance | RecordedPurchase"
+    """The request, with its reference; or what a ledger records of it."""
     reason: RoamifyError | None = attrs.field(default=None, eq=False)
     """The failure that caused the doubt; ``None`` if the call was cancelled before there was one."""
     looked_first: bool = attrs.field(default=True, repr=False)

@@ -6,6 +6,7 @@ from typing import Final
 from roamify_async._core.concurrency import gather, raise_first
 from roamify_async._core.endpoint import ACTION, Async, Endpoint, Mode, Resource, dual_method
 from roamify_async._core.engine import Engine
+from roamify_async._core.keys import EsimEndpoint, EsimOrOrderEndpoint
 from roamify_async._core.recovery import poll_until, recovery_window
 from roamify_async._core.server_messages import requires_esim_id
 from roamify_async._http.messages import HttpResponse
@@ -13,7 +14,7 @@ from roamify_async._serde.converter import JSON, parse, structure
 from roamify_async._serde.envelope import DATA_OR_BODY, decode, decode_any
 from roamify_async._validation import to_start_date
 from roamify_async.errors import NotFoundError, RoamifyError
-from roamify_async.models.esims import ApplyEsim, ApplyOrder, Esim, GetEsim, GetHistory, ListEsims
+from roamify_async.models.esims import ApplyEsim, ApplyOrder, Esim, GetEsim, GetHistory, ListEsims, ReadyEsim, as_ready
 from roamify_async.models.events import EsimEvents, GetEvents
 from roamify_async.models.messaging import EsimLink, LinkEsim, SendSms, SmsReceipt
 from roamify_async.models.orders import CreateOrder, HistoryItem, Order, OrderItem
@@ -26,22 +27,24 @@ MAX_ESIMS: Final = 500
 """Limit that is assumed to exceed the number of eSIMs in an order."""
 
 
-async def _read_applied(engine: Engine, request: ApplyEsim, failure: RoamifyError) -> Esim:
+async def _read_applied(engine: Engine, request: ApplyEsim, failure: RoamifyError) -> ReadyEsim:
     """Read the eSIM after a failed ``apply``, until its profile exists."""
     return await poll_installable(engine, Esims.get, request.esim_id, recovery_window(engine, failure), failure)
 
 
-async def _read_order_applied(engine: Engine, request: ApplyOrder, failure: RoamifyError) -> tuple[Esim, ...]:
+async def _read_order_applied(engine: Engine, request: ApplyOrder, failure: RoamifyError) -> tuple[ReadyEsim, ...]:
     """Read the eSIMs after a failed ``apply_order``. If the server requires eSIM ids, apply each eSIM."""
 
     async def list_esims() -> tuple[Esim, ...]:
         return await engine.send(Esims.list, ListEsims(reference_id=request.reference_id, limit=MAX_ESIMS))
 
-    async def all_ready() -> tuple[Esim, ...] | None:
+    async def all_ready() -> tuple[ReadyEsim, ...] | None:
         esims = await list_esims()
-        return esims if esims and all(esim.is_installable for esim in esims) else None
+        ready = tuple(filter(None, map(as_ready, esims)))
+        is_complete = len(ready) == len(esims) and all(esim.is_installable for esim in ready)
+        return ready if ready and is_complete else None
 
-    async def apply(esim: Esim) -> Esim:
+    async def apply(esim: Esim) -> ReadyEsim:
         return await engine.send(Esims.apply, ApplyEsim(esim.id, start_date=request.start_date))
 
     if not requires_esim_id(failure):
@@ -86,15 +89,15 @@ class Esims(Resource[Mode]):
     """eSIMs that were bought."""
 
     apply: Final = Endpoint(
-        "POST", "/api/esim/apply", ApplyEsim, Esim, safety=ACTION, timeout=100, recover=_read_applied
+        "POST", "/api/esim/apply", ApplyEsim, ReadyEsim, safety=ACTION, timeout=100, recover=_read_applied
     )
     """Generate the profile of an eSIM."""
     apply_order: Final = Endpoint(
-        "POST", "/api/esim/apply", ApplyOrder, tuple[Esim, ...],
+        "POST", "/api/esim/apply", ApplyOrder, tuple[ReadyEsim, ...],
         safety=ACTION, timeout=100, recover=_read_order_applied,
     )  # fmt: skip
     """Generate the profiles of all eSIMs of an order."""
-    get: Final = Endpoint("GET", "/api/esim", GetEsim, Esim)
+    get: Final = EsimEndpoint("GET", "/api/esim", GetEsim, Esim)
     """Return one eSIM."""
     list: Final = Endpoint("GET", "/api/esims", ListEsims, tuple[Esim, ...])
     """Return eSIMs, of one order or of all."""
@@ -104,11 +107,11 @@ class Esims(Resource[Mode]):
     """Return the daily data usage of an eSIM."""
     history: Final = Endpoint("GET", "/api/esim/history", GetHistory, tuple[HistoryItem, ...])
     """Return the packages that an eSIM was bought and topped up with."""
-    events: Final = Endpoint(
+    events: Final = EsimOrOrderEndpoint(
         "GET", "/api/esim/event", GetEvents, EsimEvents, decode=_decode_events, recover=_read_2025_events
     )
     """Return the events of an eSIM."""
-    link: Final = Endpoint("POST", "/api/esim/link", LinkEsim, EsimLink, safety=ACTION)
+    link: Final = EsimEndpoint("POST", "/api/esim/link", LinkEsim, EsimLink, safety=ACTION)
     """Create a link to a page on which a traveller installs an eSIM."""
     send_sms: Final = Endpoint("POST", "/api/esim/sms", SendSms, SmsReceipt, safety=ACTION, decode=_decode_receipt)
     """Send a text message to an eSIM."""
@@ -121,7 +124,7 @@ class Esims(Resource[Mode]):
         *,
         start_date: dt.date | str | None = None,
         reference_id: str | None = None,
-    ) -> tuple[Esim, ...]:
+    ) -> tuple[ReadyEsim, ...]:
         """Order eSIMs, generate their profiles, and return the eSIMs when they can be installed.
 
         A call with a reference that exists continues that purchase: it orders nothing again, and generates only the
@@ -163,6 +166,6 @@ _EVENTS_2025: Final = Endpoint("GET", "/api/esim/events", GetEvents, EsimEvents,
 """The path of the events as documented in 2025."""
 
 
-async def ready_esims(engine: Engine, order: Order) -> tuple[Esim, ...]:
+async def ready_esims(engine: Engine, order: Order) -> tuple[ReadyEsim, ...]:
     """Generate the profiles of all eSIMs of an order, and return the eSIMs when they can be installed."""
     return await prepare_esims(engine, Esims.get, Esims.apply, order)

@@ -6,6 +6,7 @@ from typing import Final
 
 from roamify_async._core.endpoint import ACTION, PURCHASE, Endpoint, Mode, Reconciliation, Resource
 from roamify_async._core.engine import Engine
+from roamify_async._core.keys import OrderEndpoint
 from roamify_async._core.recovery import poll_until, recovery_window
 from roamify_async._core.server_messages import is_already_issued, is_being_issued
 from roamify_async.errors import ConflictError, NotFoundError, RoamifyError
@@ -118,7 +119,7 @@ class Insurance(Resource[Mode]):
         ),
     )  # fmt: skip
     """Order policies."""
-    get_order: Final = Endpoint("GET", "/api/insurance/order", GetInsuranceOrder, InsuranceOrder)
+    get_order: Final = OrderEndpoint("GET", "/api/insurance/order", GetInsuranceOrder, InsuranceOrder)
     """Return one order."""
     list_orders: Final = Endpoint(
         "GET", "/api/insurance/orders", ListInsuranceOrders, tuple[InsuranceOrder, ...], data_path="data.orders"

@@ -10,12 +10,14 @@ import attrs
 from roamify_async._core.concurrency import poll
 from roamify_async._core.endpoint import ACTION, PURCHASE, Async, Endpoint, Mode, Reconciliation, Resource, dual_method
 from roamify_async._core.engine import Engine
-from roamify_async._http.messages import SendState
+from roamify_async._core.keys import OrderEndpoint
+from roamify_async._http.messages import HttpResponse, SendState
+from roamify_async._serde.envelope import decode
 from roamify_async._validation import check, whole_number
 from roamify_async.errors import EsimsNotReadyError, NotFoundError, PurchaseInDoubtError, RoamifyError
 from roamify_async.ledger.protocol import PurchaseLedger
 from roamify_async.models.account import GetBalance
-from roamify_async.models.esims import Esim, ListEsims
+from roamify_async.models.esims import Esim, ListEsims, ReadyEsim, as_ready
 from roamify_async.models.orders import (
     CreateOrder,
     GetOrder,
@@ -99,10 +101,28 @@ async def _check_instant(engine: Engine, request: CreateOrder) -> None:
 
 async def _to_instant_order(engine: Engine, order: Order) -> InstantOrder:
     """Return an order that was found, with its eSIMs."""
+    esims = order.esims or await _list_esims(engine, order)
+    return await _with_ready_esims(engine, _instant(attrs.evolve(order, esims=esims)))
+
+
+def _decode_instant(response: HttpResponse) -> InstantOrder:
+    """Decode an instant order. What was booked is accepted also if an eSIM has no codes yet."""
+    return _instant(decode(response, Order, Orders.create.data_path, method=Orders.create_instant.method))
+
+
+def _instant(order: Order) -> InstantOrder:
     fields: dict[str, Any] = attrs.asdict(order, recurse=False)
     del fields["items"]
-    fields["esims"] = order.esims or await _list_esims(engine, order)
+    fields["esims"] = tuple(as_ready(esim) or esim for esim in order.esims)
     return InstantOrder(**fields)
+
+
+async def _with_ready_esims(engine: Engine, instant: InstantOrder) -> InstantOrder:
+    """Return an instant order when each of its eSIMs has its codes. Raises ``EsimsNotReadyError`` if one gets none."""
+    if all(map(as_ready, instant.esims)):
+        return instant
+    order = Order(**attrs.asdict(instant, recurse=False))
+    return attrs.evolve(instant, esims=await ready_esims(engine, order))
 
 
 async def _list_esims(engine: Engine, order: Order) -> tuple[Esim, ...]:
@@ -117,7 +137,7 @@ async def _list_esims(engine: Engine, order: Order) -> tuple[Esim, ...]:
         f"{len(esims)} of {count} eSIMs of the order {order.id} are listed; all are paid. Call again with the "
         "reference to continue",
         order=order,
-        esims=esims,
+        esims=tuple(filter(None, map(as_ready, esims))),
         reference_id=order.reference_id,
     )
 
@@ -143,11 +163,12 @@ class Orders(Resource[Mode]):
         safety=PURCHASE, timeout=60,
         reconciliation=Reconciliation(
             kind="order", find=_find, latest=latest_orders, to_response=_to_instant_order, refresh=refresh_order,
-            check=_check_instant, price=price_of,
+            check=_check_instant, price=price_of, complete=_with_ready_esims,
         ),
+        decode=_decode_instant,
     )  # fmt: skip
     """Order eSIMs that are ready to install."""
-    get: Final = Endpoint("GET", "/api/esim/order", GetOrder, Order)
+    get: Final = OrderEndpoint("GET", "/api/esim/order", GetOrder, Order)
     """Return one order."""
     list: Final = Endpoint("GET", "/api/esim/orders", ListOrders, tuple[Order, ...], data_path="data.orders")
     """Return orders, of one reference or of all."""
@@ -212,7 +233,7 @@ class Orders(Resource[Mode]):
         async def balance() -> Decimal:
             return (await engine.send(Account.balance, GetBalance())).balance
 
-        async def finish(order: Order) -> tuple[Esim, ...]:
+        async def finish(order: Order) -> tuple[ReadyEsim, ...]:
             return await ready_esims(engine, order)
 
         async def buy(engine: Engine, line: Line) -> Order:

@@ -16,6 +16,12 @@ def _nothing(_: object) -> tuple[()]:
 
 
 @cache
+def _compared_as(cls: Any) -> Any:
+    """Return the class as which values of *cls* are compared: one that only narrows types is compared as its base."""
+    return cls.__base__ if "_narrows_base" in vars(cls) else cls
+
+
+@cache
 def _key(cls: Any, *, is_hash: bool) -> Any:
     """Return a function from a value to what it is compared by, or hashed by."""
     names = [field.name for field in attrs.fields(cls) if field.eq and not (is_hash and field.type in OPAQUE)]
@@ -44,15 +50,18 @@ class Value:
 
     def __eq__(self, other: object) -> bool:
         """Compare the fields of values of the same class."""
-        if other.__class__ is not self.__class__:
+        own: Any = self.__class__
+        others: Any = other.__class__
+        cls = _compared_as(own)
+        if others is not own and _compared_as(others) is not cls:
             return NotImplemented
-        cls: Any = self.__class__
         key = _key(cls, is_hash=False)
         return bool(key(self) == key(other))
 
     def __hash__(self) -> int:
         """Return a hash of the fields, apart from undocumented content."""
-        cls: Any = self.__class__
+        own: Any = self.__class__
+        cls = _compared_as(own)
         return hash((cls, _key(cls, is_hash=True)(self)))
 
     def __repr__(self) -> str:

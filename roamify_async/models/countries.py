@@ -2,7 +2,7 @@
 
 import attrs
 
-from roamify_async._validation import geography, optional, to_geography
+from roamify_async._validation import Geography, geography, optional, to_geography
 
 from ._text import summary
 from ._value import Value
@@ -18,7 +18,7 @@ class ListCountries(Value):
     See: https://docs.getroamify.com/esims/countries/
     """
 
-    geography: str | None = attrs.field(default=None, converter=to_geography, validator=optional(geography))
+    geography: Geography | None = attrs.field(default=None, converter=to_geography, validator=optional(geography))
     """``"local"`` (one country), ``"regional"`` or ``"global"``."""
 
 

@@ -4,6 +4,7 @@ import datetime as dt
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import datetime
+from typing import Any, ClassVar
 
 import attrs
 
@@ -192,6 +193,49 @@ class Esim(Value):
     def __repr__(self) -> str:
         """Return one line."""
         return summary(self, self.id, self.status, self.iccid and f"ICCID {self.iccid}")
+
+
+@attrs.define(kw_only=True, eq=False, repr=False)
+class ReadyProfile(Profile):
+    """A profile that was generated. It has an activation code."""
+
+    _narrows_base: ClassVar[bool] = True
+
+    lpa_code: str = attrs.field(repr=False)  # pyright: ignore[reportIncompatibleVariableOverride]
+    """Activation code as in the QR code: ``LPA:1$<SM-DP+ address>$<matching id>``."""
+
+    def __attrs_post_init__(self) -> None:
+        """Refuse an empty code."""
+        if not self.lpa_code:
+            raise ValueError("the eSIM has no activation code yet")
+
+
+@attrs.define(kw_only=True, eq=False, repr=False)
+class ReadyEsim(Esim):
+    """An eSIM whose profile was generated. It has an ICCID and an LPA code, and equals an ``Esim`` of the same data."""
+
+    _narrows_base: ClassVar[bool] = True
+
+    iccid: str  # pyright: ignore[reportIncompatibleVariableOverride, reportGeneralTypeIssues]
+    """ICCID: digits, of varying length."""
+    esim: ReadyProfile  # pyright: ignore[reportIncompatibleVariableOverride, reportGeneralTypeIssues]
+
+    def __attrs_post_init__(self) -> None:
+        """Refuse an empty ICCID."""
+        if not self.iccid:
+            raise ValueError("the eSIM has no ICCID yet")
+
+
+def as_ready(esim: Esim) -> ReadyEsim | None:
+    """Return an eSIM as a ``ReadyEsim``, or ``None`` if it has no ICCID or no LPA code."""
+    if isinstance(esim, ReadyEsim):
+        return esim
+    if not (esim.iccid and esim.esim.lpa_code):
+        return None
+    fields: dict[str, Any] = attrs.asdict(esim, recurse=False)
+    profile: dict[str, Any] = attrs.asdict(esim.esim, recurse=False)
+    fields["esim"] = ReadyProfile(**profile)
+    return ReadyEsim(**fields)
 
 
 @attrs.frozen(eq=False, repr=False)

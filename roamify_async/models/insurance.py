@@ -8,7 +8,16 @@ from typing import Any, ClassVar, Final
 import attrs
 
 from roamify_async._serde.fields import json_name
-from roamify_async._validation import exactly_one, geography, optional, reference, text, to_geography, whole_number
+from roamify_async._validation import (
+    Geography,
+    exactly_one,
+    geography,
+    optional,
+    reference,
+    text,
+    to_geography,
+    whole_number,
+)
 
 from ._text import count, money, order_summary, summary
 from ._value import Value
@@ -33,7 +42,7 @@ class ListInsuranceCountries(Value):
     See: https://docs.getroamify.com/insurance/countries/
     """
 
-    geography: str | None = attrs.field(default=None, converter=to_geography, validator=optional(geography))
+    geography: Geography | None = attrs.field(default=None, converter=to_geography, validator=optional(geography))
     """``"local"`` (one country), ``"regional"`` or ``"global"``."""
 
 
@@ -52,7 +61,7 @@ class ListInsurance(Value):
     See: https://docs.getroamify.com/insurance/packages/
     """
 
-    geography: str | None = attrs.field(default=None, converter=to_geography, validator=optional(geography))
+    geography: Geography | None = attrs.field(default=None, converter=to_geography, validator=optional(geography))
     """``"local"`` (one country), ``"regional"`` or ``"global"``."""
     country: str | None = attrs.field(default=None, validator=optional(text))
     """English name of a country, as in ``insurance.countries()``."""

@@ -13,7 +13,7 @@ from roamify_async._validation import exactly_one, optional, reference, text, wh
 from ._text import count, moment, money, order_summary, summary
 from ._value import Value
 from .common import Match
-from .esims import Esim
+from .esims import Esim, ReadyEsim
 
 
 class OrderStatus(State):
@@ -111,7 +111,8 @@ class CreateOrder(Value):
         ConflictError: An order with other items has the reference, or the server refused the order with status 409.
         PurchaseFailedError: The order was booked and then cancelled or refunded, or it failed. Use a new reference.
         PurchaseInDoubtError: It is not known whether the order was booked. Look it up with ``orders.reconcile``.
-        EsimsNotReadyError: An instant order was found by its reference, but not all of its eSIMs are listed yet.
+        EsimsNotReadyError: An instant order is booked and paid, but not all of its eSIMs are listed, or have their
+            codes, yet. ``order`` is the order, and ``esims`` are those that are ready.
 
     See: https://docs.getroamify.com/esims/orders/
     """
@@ -294,7 +295,7 @@ class InstantOrder(Value):
     total: Decimal
     """Exact price of the order."""
     currency: str = "USD"
-    esims: tuple[Esim, ...] = ()
+    esims: tuple[ReadyEsim, ...] = ()
     order_type: str | None = None
     created_at: datetime | None = None
     updated_at: datetime | None = None

@@ -7,7 +7,7 @@ from typing import TypedDict
 import attrs
 
 from roamify_async._serde.fields import DISPLAY, HINT, INTERNAL, SAME_OBJECT, json_name, without
-from roamify_async._validation import amount, flag, geography, optional, text, to_geography, whole_number
+from roamify_async._validation import Geography, amount, flag, geography, optional, text, to_geography, whole_number
 
 from ._text import count, data, money, summary
 from ._value import Value
@@ -18,7 +18,7 @@ class Filters(TypedDict, total=False):
 
     country: str | None
     country_code: str | None
-    geography: str | None
+    geography: Geography | None
     days: int | None
     gbs: float | Decimal | None
     is_unlimited: bool | None
@@ -57,7 +57,7 @@ class ListPackages(Value):
     """English name of a country, as in ``countries.list()``."""
     country_code: str | None = attrs.field(default=None, validator=optional(text))
     """Code of a country or region, as in ``countries.list()``."""
-    geography: str | None = attrs.field(default=None, converter=to_geography, validator=optional(geography))
+    geography: Geography | None = attrs.field(default=None, converter=to_geography, validator=optional(geography))
     """``"local"`` (one country), ``"regional"`` or ``"global"``."""
     days: int | None = attrs.field(default=None, validator=optional(whole_number))
     """Validity in days."""

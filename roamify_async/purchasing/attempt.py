@@ -4,7 +4,7 @@ import logging
 import math
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
 import anyio
 
@@ -23,6 +23,7 @@ from roamify_async.errors import (
     Sent,
     ServerError,
 )
+from roamify_async.models.orders import CreateOrder
 
 from .classify import Booked, BookedT, LookUpResult, PurchaseRequest, ids
 from .failures import doubt
@@ -207,7 +208,8 @@ class Attempt(Generic[ResponseT, BookedT]):
 
     async def _finish(self, step: Finish[ResponseT, BookedT]) -> ResponseT:
         if step.response is not None:
-            return step.response
+            complete = self.reconciliation.complete
+            return step.response if complete is None else await complete(self.engine, step.response)
         found = step.found
         if found is None:
             raise TypeError("a finished purchase has a response, or was found")
@@ -281,7 +283,7 @@ class Attempt(Generic[ResponseT, BookedT]):
             Doubt(
                 reference_id=self.reference,
                 first_sent_at=first_sent,
-                request=self.request,
+                request=cast("CreateOrder", self.request),  # or another purchase
                 reason=reason,
                 looked_first=self.send_state.looked_first,
                 seen=self.machine.seen,

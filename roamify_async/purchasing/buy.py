@@ -12,7 +12,7 @@ from roamify_async._core.engine import MIN_DEADLINE, Engine, log_facts
 from roamify_async._core.recovery import poll_until
 from roamify_async._http.messages import SendState
 from roamify_async.errors import EsimsNotReadyError, RoamifyError
-from roamify_async.models.esims import ApplyEsim, Esim, GetEsim
+from roamify_async.models.esims import ApplyEsim, Esim, GetEsim, ReadyEsim, as_ready
 from roamify_async.models.orders import CreateOrder, Order
 
 from .attempt import add_note
@@ -30,15 +30,15 @@ async def buy_esims(
     create: Endpoint[..., Order],
     check: Callable[[], Awaitable[None]],
     get: Endpoint[..., Esim],
-    apply: Endpoint[..., Esim],
-) -> tuple[Esim, ...]:
+    apply: Endpoint[..., ReadyEsim],
+) -> tuple[ReadyEsim, ...]:
     """Order eSIMs and generate their profiles. An order that exists under the reference is continued.
 
     The reference is held until the profiles are ready. The endpoints are arguments, since those of several resources
     are needed; *check* checks the packages.
     """
 
-    async def order_and_prepare(*, is_new: bool, must_look: bool, hold: Hold | None = None) -> tuple[Esim, ...]:
+    async def order_and_prepare(*, is_new: bool, must_look: bool, hold: Hold | None = None) -> tuple[ReadyEsim, ...]:
         order = await make_purchase(
             engine, create, wanted, SendState(), is_new=is_new, must_look=must_look, check=check, hold=hold
         )
@@ -59,7 +59,7 @@ async def buy_esims(
         return await order_and_prepare(is_new=False, must_look=was_held, hold=hold)
 
 
-def _patience(engine: Engine, create: Endpoint[..., Order], apply: Endpoint[..., Esim]) -> float:
+def _patience(engine: Engine, create: Endpoint[..., Order], apply: Endpoint[..., ReadyEsim]) -> float:
     return patience(engine, create.timeout) + patience(engine, apply.timeout)
 
 
@@ -85,18 +85,18 @@ async def _reference_reported(order: Order) -> AsyncGenerator[None, None]:
 async def prepare_esims(
     engine: Engine,
     get: Endpoint[..., Esim],
-    apply: Endpoint[..., Esim],
+    apply: Endpoint[..., ReadyEsim],
     order: Order,
     start_date: dt.date | None = None,
     *,
     count: int | None = None,
-) -> tuple[Esim, ...]:
+) -> tuple[ReadyEsim, ...]:
     """Generate the profiles of all eSIMs of an order concurrently; there should be *count* of them.
 
     Raises ``EsimsNotReadyError``, which holds those that are ready, if some are not.
     """
 
-    async def prepare(esim_id: str) -> Esim:
+    async def prepare(esim_id: str) -> ReadyEsim:
         return await _prepare_esim(engine, get, apply, esim_id, start_date)
 
     ids = [item.esim_id for item in order.items if item.esim_id] or [esim.id for esim in order.esims]
@@ -122,16 +122,17 @@ async def prepare_esims(
 async def _prepare_esim(
     engine: Engine,
     get: Endpoint[..., Esim],
-    apply: Endpoint[..., Esim],
+    apply: Endpoint[..., ReadyEsim],
     esim_id: str,
     start_date: dt.date | None = None,
-) -> Esim:
+) -> ReadyEsim:
     """Return an eSIM with its profile, which is generated only if there is none."""
-    esim = await engine.send(get, GetEsim(esim_id=esim_id))
-    if not esim.is_installable:
-        esim = await engine.send(apply, ApplyEsim(esim_id, start_date=start_date))
-    if esim.is_installable:
-        return esim
+    ready = _installable(await engine.send(get, GetEsim(esim_id=esim_id)))
+    if ready is None:
+        applied = await engine.send(apply, ApplyEsim(esim_id, start_date=start_date))
+        ready = applied if applied.is_installable else None
+    if ready is not None:
+        return ready
     window = engine.settings.retries.deadline or MIN_DEADLINE
     not_ready = RoamifyError("the profile is not ready", sent="answered")
     return await poll_installable(engine, get, esim_id, window, not_ready)
@@ -139,11 +140,15 @@ async def _prepare_esim(
 
 async def poll_installable(
     engine: Engine, get: Endpoint[..., Esim], esim_id: str, window: float, failure: RoamifyError
-) -> Esim:
+) -> ReadyEsim:
     """Read an eSIM until it can be installed. Raises *failure* when *window* seconds have passed."""
 
-    async def look() -> Esim | None:
-        esim = await engine.send(get, GetEsim(esim_id=esim_id))
-        return esim if esim.is_installable else None
+    async def look() -> ReadyEsim | None:
+        return _installable(await engine.send(get, GetEsim(esim_id=esim_id)))
 
     return await poll_until(look, window, failure)
+
+
+def _installable(esim: Esim) -> ReadyEsim | None:
+    """Return an eSIM that can be installed now, or ``None``."""
+    return as_ready(esim) if esim.is_installable else None

@@ -21,6 +21,7 @@ from roamify_async.errors import (
     BadRequestError,
     ConfigurationError,
     ConflictError,
+    EsimsNotReadyError,
     JournalError,
     PackageNotFoundError,
     PermissionDeniedError,
@@ -29,7 +30,7 @@ from roamify_async.errors import (
     RoamifyError,
 )
 from roamify_async.ledger.rows import Status
-from roamify_async.models.esims import Esim
+from roamify_async.models.esims import ReadyEsim
 from roamify_async.models.orders import CreateOrder, Order
 
 from .batch import Batch
@@ -80,7 +81,7 @@ class BulkAdapter:
     price: Callable[[str], Awaitable[Decimal]]
     """Returns the price of one package."""
     balance: Callable[[], Awaitable[Decimal]]
-    finish: Callable[[Order], Awaitable[tuple[Esim, ...]]] | None = None
+    finish: Callable[[Order], Awaitable[tuple[ReadyEsim, ...]]] | None = None
     """Prepares the eSIMs of an order that was bought."""
 
 
@@ -188,7 +189,7 @@ class LineProcessor:
         try:
             esims = await self.adapter.finish(order)
         except RoamifyError as error:
-            esims = tuple(esim for esim in getattr(error, "esims", ()) if isinstance(esim, Esim))
+            esims = error.esims if isinstance(error, EsimsNotReadyError) else ()
             entry.final, entry.error = False, write_error(error)
         else:
             entry.final, entry.error = not entry.resent, None

@@ -19,7 +19,7 @@ from roamify_async._serde.converter import structure, unstructure
 from roamify_async.errors import PurchaseInDoubtError, RoamifyError
 from roamify_async.ledger.rows import Status
 from roamify_async.models._text import money
-from roamify_async.models.esims import Esim
+from roamify_async.models.esims import Esim, ReadyEsim
 from roamify_async.models.orders import CreateOrder, Order
 
 from .batch import Batch
@@ -46,7 +46,7 @@ class BulkLine:
     """``"ordered"``, ``"refused"``, ``"in_doubt"`` or ``"not_sent"``; ``"sending"`` while a run is sending the line."""
     reference_id: str
     order: Order | None = None
-    esims: tuple[Esim, ...] = ()
+    esims: tuple[ReadyEsim, ...] = ()
     """With ``apply=True``, the eSIMs that are ready."""
     error: RoamifyError | None = None
 
@@ -80,7 +80,7 @@ def line_of(entry: Entry) -> BulkLine:
         status=entry.status,
         reference_id=entry.reference,
         order=order,
-        esims=tuple(structure(esim, Esim) for esim in esims),
+        esims=tuple(structure(esim, ReadyEsim) for esim in esims),
         error=error,
     )
 
@@ -101,7 +101,7 @@ def read_error(text: str) -> RoamifyError:
 _ERROR_CLASSES: Final = tuple(
     kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, RoamifyError)
 )
-_STORED: Final[Any] = Union[(*_ERROR_CLASSES, Order, Esim)]
+_STORED: Final[Any] = Union[(*_ERROR_CLASSES, Order, Esim, ReadyEsim)]
 """What an error in a journal may be or hold. A name in the file selects one of these, and nothing else."""
 _TAG: Final = "kind"
 
@@ -112,7 +112,7 @@ def _errors() -> cattrs.Converter:
     for kind in _ERROR_CLASSES:
         converter.register_unstructure_hook(kind, _write)
         converter.register_structure_hook(kind, _read)
-    for model in (Order, Esim):
+    for model in (Order, Esim, ReadyEsim):
         converter.register_unstructure_hook(model, unstructure)
         converter.register_structure_hook(model, structure)
     configure_tagged_union(_STORED, converter, tag_name=_TAG)

@@ -158,7 +158,7 @@ class SharedClaim:
                 await _or_later(self._ledger.release(lease), lease.reference)
                 return
             if isinstance(error, EsimsNotReadyError):  # It is booked and paid.
-                await self.settle(cast("Booked", error.order))
+                await self.settle(error.order)
                 return
             order = error.order if isinstance(error, PurchaseFailedError) else None
             was_sent = self._state.first_sent_at is not None

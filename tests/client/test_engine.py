@@ -53,7 +53,11 @@ ORDER = "/api/esim/order"
 INSTANT = "/api/esim/order/instant"
 TOP_UP = "/api/esim/order/topup"
 MONEY = '{"data": {"balance": 1}}'
-BOOKED = '{"data": {"id": "o1", "total": 1, "items": [{"esimId": "e1", "packageId": "p1"}], "esims": [{"id": "e1"}]}}'
+CODES = '"iccid": "8900", "esim": {"lpaCode": "LPA:1$h$c"}'
+BOOKED = (
+    '{"data": {"id": "o1", "total": 1, "items": [{"esimId": "e1", "packageId": "p1"}], '
+    f'"esims": [{{"id": "e1", {CODES}}}], {CODES}}}}}'
+)
 NO_ORDERS = '{"data": {"orders": []}}'
 BLIND = QUICK.changed(check_packages=False, look_first=False)
 """Settings under which a purchase is sent at once."""
@@ -376,7 +380,7 @@ async def test_whose_limits_hold(monkeypatch, row, arguments, given, limits):
     """A caller's limits beat those of the row, which beat the default; each limit by itself."""
     async with AsyncRoamify(TOKEN, settings=Settings(timeouts=given, check_packages=False)) as client:
         item = '{"esimId": "e1", "packageId": "p"}'
-        wire = Wire(came(body=f'{{"data": {{"id": "o1", "total": 1, "balance": 1, "items": [{item}]}}}}'))
+        wire = Wire(came(body=f'{{"data": {{"id": "o1", "total": 1, "balance": 1, "items": [{item}], {CODES}}}}}'))
         monkeypatch.setattr(client._engine.transport, "send", wire)
         room, name = row.split(".")
         await getattr(getattr(client, room), name)(*arguments)
@@ -511,7 +515,7 @@ async def test_action_that_was_done_is_read(sandbox, either, fault):
 
 async def test_action_without_an_answer_is_not_repeated(clock):
     """One that got no answer in time is not sent again: its eSIM is read."""
-    ready = {"id": "e1", "status": "READY", "esim": {"lpaCode": "LPA:1$a$b"}}
+    ready = {"id": "e1", "iccid": "8900", "status": "READY", "esim": {"lpaCode": "LPA:1$a$b"}}
 
     async def play(connection):
         while request := await connection.request():

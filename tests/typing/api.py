@@ -33,6 +33,7 @@ from roamify_async import (
     PriceChange,
     QrCode,
     RawResponse,
+    ReadyEsim,
     Refund,
     Roamify,
     Settings,
@@ -60,8 +61,8 @@ async def asynchronous(roamify: AsyncRoamify) -> None:  # noqa: PLR0915 -- one l
     assert_type(await roamify.orders.create_instant([OrderItem("p")]), InstantOrder)
     assert_type(await roamify.orders.get(reference_id="r"), Order)
     assert_type(await roamify.orders.list(limit=3), tuple[Order, ...])
-    assert_type(await roamify.esims.apply("e", start_date="2027-07-01"), Esim)
-    assert_type(await roamify.esims.apply_order("r", start_date=date(2027, 7, 1)), tuple[Esim, ...])
+    assert_type(await roamify.esims.apply("e", start_date="2027-07-01"), ReadyEsim)
+    assert_type(await roamify.esims.apply_order("r", start_date=date(2027, 7, 1)), tuple[ReadyEsim, ...])
     assert_type(await roamify.esims.get(iccid="1"), Esim)
     assert_type(await roamify.esims.list(reference_id="r"), tuple[Esim, ...])
     assert_type(await roamify.esims.usage("1"), Usage)
@@ -79,7 +80,7 @@ async def asynchronous(roamify: AsyncRoamify) -> None:  # noqa: PLR0915 -- one l
     assert_type(await roamify.request("GET", "/api/balance", response_type=Balance), Balance)
     assert_type(await roamify.request("GET", "/api/x", response_type=tuple[Order, ...]), tuple[Order, ...])
     assert_type(await roamify.request("GET", "/api/x", response_type=object), object)
-    assert_type(await roamify.esims.buy("p", 2, start_date="2027-07-01", reference_id="r"), tuple[Esim, ...])
+    assert_type(await roamify.esims.buy("p", 2, start_date="2027-07-01", reference_id="r"), tuple[ReadyEsim, ...])
     assert_type(await roamify.orders.reconcile("r"), Order)
     report = await roamify.orders.bulk([CreateOrder([OrderItem("p")])], journal="j.db", max_spend=Decimal(5))
     assert_type(report, BulkReport)
@@ -121,8 +122,8 @@ def synchronous(roamify: Roamify) -> None:
     assert_type(roamify.orders.create_instant([OrderItem("p")]), InstantOrder)
     assert_type(roamify.orders.get(reference_id="r"), Order)
     assert_type(roamify.orders.list(limit=3), tuple[Order, ...])
-    assert_type(roamify.esims.apply("e", start_date="2027-07-01"), Esim)
-    assert_type(roamify.esims.apply_order("r", start_date=date(2027, 7, 1)), tuple[Esim, ...])
+    assert_type(roamify.esims.apply("e", start_date="2027-07-01"), ReadyEsim)
+    assert_type(roamify.esims.apply_order("r", start_date=date(2027, 7, 1)), tuple[ReadyEsim, ...])
     assert_type(roamify.esims.get(iccid="1"), Esim)
     assert_type(roamify.esims.list(reference_id="r"), tuple[Esim, ...])
     assert_type(roamify.esims.usage("1"), Usage)
@@ -140,7 +141,7 @@ def synchronous(roamify: Roamify) -> None:
     assert_type(roamify.request("GET", "/api/balance", response_type=Balance), Balance)
     assert_type(roamify.request("GET", "/api/x", response_type=tuple[Order, ...]), tuple[Order, ...])
     assert_type(roamify.request("GET", "/api/x", response_type=object), object)
-    assert_type(roamify.esims.buy("p", 2, start_date="2027-07-01", reference_id="r"), tuple[Esim, ...])
+    assert_type(roamify.esims.buy("p", 2, start_date="2027-07-01", reference_id="r"), tuple[ReadyEsim, ...])
     assert_type(roamify.orders.reconcile("r"), Order)
     report = roamify.orders.bulk((CreateOrder([OrderItem("p")]) for _ in range(3)), on_progress=print)
     assert_type(report, BulkReport)
