@@ -139,6 +139,8 @@ class PagePrefetcher(Generic[PageT]):
         """Whether the end of the list differed when it was read once more."""
         self.ids: tuple[str, ...] = ()
         """The ids of the page that was returned last."""
+        self.watch: Callable[[int, PageT], Awaitable[None]] | None = None
+        """Called with the number of each page, and the page, before it is returned."""
         self._fetch = fetch
         self._window = window
         self._spawn = spawn
@@ -155,6 +157,8 @@ class PagePrefetcher(Generic[PageT]):
             is_repeated = last is not None and ids == self.ids
             if not is_repeated:
                 self._last, self.ids = page, ids
+                if self.watch is not None:
+                    await self.watch(self._window.consumed, page)
                 return page
         if last is None:
             return None

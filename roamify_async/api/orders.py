@@ -11,9 +11,10 @@ from roamify_async._core.concurrency import poll
 from roamify_async._core.endpoint import ACTION, PURCHASE, Async, Endpoint, Mode, Reconciliation, Resource, dual_method
 from roamify_async._core.engine import Engine
 from roamify_async._core.keys import OrderEndpoint
+from roamify_async._core.progress_bar import ProgressBar
 from roamify_async._http.messages import HttpResponse, SendState
 from roamify_async._serde.envelope import decode
-from roamify_async._validation import check, whole_number
+from roamify_async._validation import check, flag, whole_number
 from roamify_async.errors import EsimsNotReadyError, NotFoundError, PurchaseInDoubtError, RoamifyError
 from roamify_async.ledger.protocol import PurchaseLedger
 from roamify_async.models.account import GetBalance
@@ -185,6 +186,7 @@ class Orders(Resource[Mode]):
         max_spend: Decimal | int | str | None = None,
         apply: bool = False,
         on_progress: Callable[[Progress], object] | None = None,
+        progress: bool = False,
     ) -> BulkReport:
         """Make many orders concurrently, and return a report with a line for each request.
 
@@ -211,6 +213,8 @@ class Orders(Resource[Mode]):
                 ledger holds no activation codes.
             on_progress: Called in the caller's thread with a ``Progress`` after lines have an outcome. An exception in
                 it, or in *requests*, stops the reading of requests and is raised at the end.
+            progress: Whether to show a progress bar, with the money spent. It needs the extra ``notebook``, and shows
+                lines of earlier runs as done.
 
         Raises:
             ValueError: Nothing was sent: an argument is invalid.
@@ -223,6 +227,7 @@ class Orders(Resource[Mode]):
         """
         if concurrency is not None:
             check("concurrency", concurrency, whole_number)
+        check("progress", progress, flag)
         if apply and batch is not None:
             raise ValueError("apply=True needs a journal of its own: a ledger holds no activation codes")
         engine = self.engine
@@ -266,6 +271,7 @@ class Orders(Resource[Mode]):
             rate=rate,
             max_spend=max_spend,
             on_progress=on_progress,
+            bar=ProgressBar(" lines") if progress else None,
         )
 
     @dual_method

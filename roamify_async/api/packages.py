@@ -22,6 +22,7 @@ from roamify_async._core.endpoint import (
 )
 from roamify_async._core.engine import Engine
 from roamify_async._core.pagination import MAX_ROUNDS, PagePrefetcher, SeenIds, StaleGuard, changed, read_pages
+from roamify_async._core.progress_bar import ProgressBar
 from roamify_async._http.messages import HttpResponse
 from roamify_async._serde.envelope import decode
 from roamify_async._validation import check, flag, whole_number
@@ -181,6 +182,7 @@ class Packages(Resource[Mode]):
         page_size: int = 50,
         concurrency: int | None = None,
         consistent: bool = False,
+        progress: bool = False,
         **filters: Unpack[Filters],
     ) -> AsyncGenerator[tuple[Package, ...], None]:
         """Iterate over all packages of a search, in the server's order.
@@ -195,6 +197,7 @@ class Packages(Resource[Mode]):
             concurrency: Maximum number of pages that are requested ahead; by default that of the settings.
             consistent: Whether all pages are read again at the end, until two readings agree. Where the server supports
                 ETags, a page that has not changed costs only a response without a body.
+            progress: Whether to show a progress bar. It needs the extra ``notebook``.
             country: English name of a country or region, as in ``countries.list()`` or another common one, in any case;
                 for example ``"Greece"``, ``"greece"`` or ``"USA"``.
             country_code: Code of a country or region, as in ``countries.list()``, in any case; for example ``"GR"``.
@@ -212,12 +215,13 @@ class Packages(Resource[Mode]):
         See: https://docs.getroamify.com/esims/packages/
         """
         check("consistent", consistent, flag)
+        bar = _PageBar() if progress else None
         request = await self._search(page_size, concurrency, filters)
         seen = SeenIds(2 * (concurrency or self.engine.settings.concurrency))
         before: tuple[PageOutline, ...] | None = None
         count = 0
         for is_again in (False, *(MAX_ROUNDS * (True,))):
-            pages = self._pages(request, concurrency, before or ())
+            pages = self._pages(request, concurrency, before or (), bar)
             guard, count = StaleGuard(count), 0
             outlines: list[PageOutline] = []
             batch: list[Package] = []
@@ -234,10 +238,16 @@ class Packages(Resource[Mode]):
                         yield tuple(batch)
                         batch = []
                 yield tuple(batch)
+            except BaseException:
+                if bar is not None:
+                    bar.close()
+                raise
             finally:
                 await pages.aclose()
             is_clean = not (is_again or consistent or seen.is_exact or pages.has_moved)
             if is_clean or before == tuple(outlines):
+                if bar is not None:
+                    await bar.finish()
                 return
             before = tuple(outlines) if consistent or is_again else None
             seen.recall()
@@ -250,6 +260,7 @@ class Packages(Resource[Mode]):
         page_size: int = 50,
         concurrency: int | None = None,
         consistent: bool = False,
+        progress: bool = False,
         **filters: Unpack[Filters],
     ) -> Catalogue:
         """Return all packages of a search, each once and in the server's order.
@@ -263,6 +274,7 @@ class Packages(Resource[Mode]):
             concurrency: Maximum number of pages that are requested at once; by default that of the settings.
             consistent: Whether all pages are read again at the end, until two readings agree. Where the server supports
                 ETags, a page that has not changed costs only a response without a body.
+            progress: Whether to show a progress bar. It needs the extra ``notebook``.
             country: English name of a country or region, as in ``countries.list()`` or another common one, in any case;
                 for example ``"Greece"``, ``"greece"`` or ``"USA"``.
             country_code: Code of a country or region, as in ``countries.list()``, in any case; for example ``"GR"``.
@@ -280,8 +292,9 @@ class Packages(Resource[Mode]):
         See: https://docs.getroamify.com/esims/packages/
         """
         check("consistent", consistent, flag)
+        bar = _PageBar() if progress else None
         request = await self._search(page_size, concurrency, filters)
-        return await self._read(CatalogueSource(request, ()), concurrency, consistent=consistent)
+        return await self._read(CatalogueSource(request, ()), concurrency, consistent=consistent, bar=bar)
 
     @dual_method
     async def refresh(
@@ -322,8 +335,17 @@ class Packages(Resource[Mode]):
         concurrency: int | None,
         *,
         consistent: bool,
+        bar: "_PageBar | None" = None,
     ) -> Catalogue:
-        pages = await read_pages(partial(self._pages, source.request, concurrency), source.pages, consistent=consistent)
+        prefetch = partial(self._pages, source.request, concurrency, bar=bar)
+        try:
+            pages = await read_pages(prefetch, source.pages, consistent=consistent)
+        except BaseException:
+            if bar is not None:
+                bar.close("the catalogue was not read to its end, and nothing is kept: call again to read it")
+            raise
+        if bar is not None:
+            await bar.finish()
         return Catalogue.of_pages(attrs.evolve(source, pages=pages))
 
     async def _search(
@@ -335,7 +357,11 @@ class Packages(Resource[Mode]):
         return await resolve_country(self.engine, ListPackages(page_size=page_size, **filters))
 
     def _pages(
-        self: "Packages[Async]", request: ListPackages, concurrency: int | None, known: Sequence[PageT]
+        self: "Packages[Async]",
+        request: ListPackages,
+        concurrency: int | None,
+        known: Sequence[PageT],
+        bar: "_PageBar | None" = None,
     ) -> PagePrefetcher[PackagePage | PageT]:
         """Return a reading of all pages. Those of *known* that have not changed are returned as they are."""
 
@@ -344,7 +370,22 @@ class Packages(Resource[Mode]):
             page = await self.engine.exchange(_PAGE, attrs.evolve(request, page=number), etag=etag)
             return cast("PackagePage | PageT", known) if page is None else page
 
-        return self.engine.prefetch(fetch, request.page_size, concurrency, known)
+        pages: PagePrefetcher[PackagePage | PageT] = self.engine.prefetch(fetch, request.page_size, concurrency, known)
+        pages.watch = None if bar is None else bar.watch
+        return pages
+
+
+class _PageBar(ProgressBar):
+    """A bar of the pages of a catalogue. A further reading begins it anew."""
+
+    def __init__(self) -> None:
+        super().__init__(" pages")
+        self._packages = 0
+
+    async def watch(self, number: int, page: PackagePage | PageOutline) -> None:
+        """Count a page."""
+        self._packages = len(page.ids) + (self._packages if number > 1 else 0)
+        await self.show(number, page.total_pages, f"{self._packages} packages")
 
 
 def _decode_page(response: HttpResponse) -> PackagePage | None:

@@ -20,10 +20,12 @@ from anyio.abc import TaskGroup
 from roamify_async._core.callbacks import run_in_caller
 from roamify_async._core.concurrency import Limiter, gather, raise_first
 from roamify_async._core.engine import Engine
+from roamify_async._core.progress_bar import ProgressBar
 from roamify_async._validation import check, rate as rate_limit, text
 from roamify_async.errors import BudgetError, ConfigurationError, JournalError, LedgerError, RoamifyError
 from roamify_async.ledger.protocol import PurchaseLedger
 from roamify_async.ledger.store import SqlLedger
+from roamify_async.models._text import money
 from roamify_async.models.orders import CreateOrder
 
 from .batch import Batch
@@ -70,10 +72,12 @@ class Run:
         processor: LineProcessor,
         source: Source | BatchSource,
         on_progress: Callable[[Progress], object] | None,
+        bar: ProgressBar | None = None,
     ) -> None:
         self.processor = processor
         self.source = source
         self.on_progress = on_progress
+        self.bar = bar
         self.total: int | None = None
         self.spare_workers: int = 0
         """Number of workers that may still start."""
@@ -114,8 +118,7 @@ class Run:
                 finished.set_result(None)
             if self.processor.is_over:
                 self.source.stop()
-            if self.on_progress is not None:
-                await self._report(self.on_progress)
+            await self._report()
 
     async def check_again(self) -> None:
         """Check orders that may have been sent more than once, a reconcile window after the last of them."""
@@ -154,19 +157,34 @@ class Run:
     async def report_all(self) -> None:
         """Report the progress of a batch at its end, with the lines of all processes."""
         self._reported = -math.inf
-        if self.on_progress is not None and isinstance(self.processor.file, Batch):
-            await self._report(self.on_progress)
+        if isinstance(self.processor.file, Batch):
+            await self._report()
 
-    async def _report(self, on_progress: Callable[[Progress], object]) -> None:
-        file = self.processor.file
+    def progress(self) -> Progress:
+        """Return the progress."""
+        return Progress(done=sum(self.counts.values()), total=self.total, counts=dict(self.counts), spent=self.spent)
+
+    async def show(self) -> None:
+        """Show the progress in the bar, if there is one."""
+        if self.bar is not None:
+            done = self.progress()
+            others = (f"{count} {status.replace('_', ' ')}" for status, count in self.counts.items() if count)
+            text = ", ".join([f"spent {money(done.spent, 'USD')}", *others])
+            await self.bar.show(done.done, done.total, text)
+
+    async def _report(self) -> None:
+        on_progress, file = self.on_progress, self.processor.file
+        if on_progress is None and self.bar is None:
+            return
         if isinstance(file, Batch) and self._reported + PROGRESS_PAUSE <= anyio.current_time():
             self._reported = anyio.current_time()
             with suppress(LedgerError):
                 counts, self.spent = await file.done()
                 self.counts = dict.fromkeys(self.counts, 0) | counts
-        progress = Progress(
-            done=sum(self.counts.values()), total=self.total, counts=dict(self.counts), spent=self.spent
-        )
+        await self.show()
+        if on_progress is None:
+            return
+        progress = self.progress()
         try:
             await run_in_caller(lambda: on_progress(progress))
         except Exception as error:  # noqa: BLE001 -- the caller's own, raised at the end
@@ -184,6 +202,7 @@ async def bulk(
     rate: float | None,
     max_spend: Decimal | int | str | None,
     on_progress: Callable[[Progress], object] | None,
+    bar: ProgressBar | None = None,
 ) -> BulkReport:
     """Make the purchases of *requests*; see ``orders.bulk``."""
     limit = _money(max_spend)
@@ -194,7 +213,7 @@ async def bulk(
     source = Source(requests, CreateOrder)
     ledger = _ledger(engine, journal, batch)
     if batch is not None and ledger is not None:
-        return await _share(engine.with_ledger(ledger), adapter, source, ledger, batch, slots, limit, on_progress)
+        return await _share(engine.with_ledger(ledger), adapter, source, ledger, batch, slots, limit, on_progress, bar)
     path = cast("str | Path | None", journal)
     file = JournalFile.temporary() if path is None else JournalFile(Path(path))
     run: Run | None = None
@@ -203,14 +222,14 @@ async def bulk(
         await _compare(file, source)
         spent = file.cost("ordered", "sending", "in_doubt", bought_only=True)
         budget = Budget(adapter.price, adapter.balance, max_spend=limit, spent=spent)
-        run = Run(LineProcessor(engine, adapter, file, budget), source, on_progress)
+        run = Run(LineProcessor(engine, adapter, file, budget), source, on_progress, bar)
         run.resume()
         run.total = await source.total()
         await _refuse_excess(budget, await source.packages(_done(file)))
         await _run(engine, run, slots)
     except BaseException as error:
         if run is not None and run.has_begun:
-            _add_summary(error, run)
+            _end(error, run, bar)
         file.close() if file.is_worth_keeping else file.discard()
         raise
     # Released, so that holding the report does not block the next run.
@@ -227,6 +246,7 @@ async def _share(
     slots: int,
     limit: Decimal | None,
     on_progress: Callable[[Progress], object] | None,
+    bar: ProgressBar | None,
 ) -> BulkReport:
     """Make purchases of a batch, whose lines this process shares with others."""
     base_url = engine.transport.credentials.base_url
@@ -235,7 +255,7 @@ async def _share(
     try:
         budget = Budget(adapter.price, adapter.balance, max_spend=limit, spent=await batch.reserved())
         lines = BatchSource(batch)
-        run = Run(LineProcessor(engine, adapter, batch, budget), lines, on_progress)
+        run = Run(LineProcessor(engine, adapter, batch, budget), lines, on_progress, bar)
         run.counts |= (await batch.done())[0]
         run.total = await anyio.to_thread.run_sync(batch.count)
         await budget.read_balance()  # Before the lines are, which others buy meanwhile.
@@ -245,7 +265,7 @@ async def _share(
         await batch.end()
     except BaseException as error:
         if run is not None and run.has_begun:
-            _add_summary(error, run)
+            _end(error, run, bar)
         raise
     finally:
         await batch.end()
@@ -330,13 +350,14 @@ async def _run(engine: Engine, run: Run, slots: int) -> None:
             group.start_soon(run.work, group)
         await run.check_again()
 
+    await run.show()
     run.has_begun = True
     task = engine.transport.spawn(work())
     try:
         await asyncio.wait([task])
     except BaseException:
         run.source.stop()
-        run.on_progress = None  # The caller's thread is leaving and runs no callbacks any more.
+        run.on_progress = run.bar = None  # The caller's thread is leaving and runs no callbacks any more.
         with CancelScope(shield=True):
             if run.in_flight:
                 await asyncio.wait(run.in_flight, timeout=engine.settings.reconcile_window)
@@ -352,13 +373,23 @@ async def _run(engine: Engine, run: Run, slots: int) -> None:
         raise ConfigurationError(
             "the client was closed while a bulk order ran; call again with its journal to continue"
         )
+    if run.bar is not None:
+        await run.show()
+        await run.bar.finish()
 
 
-def _add_summary(error: BaseException, run: Run) -> None:
-    """Report to whatever ends a bulk order what was done, and where its lines are: as a note, and as ``journal``."""
+def _end(error: BaseException, run: Run, bar: ProgressBar | None) -> None:
+    """Report what was done to whatever ends a bulk order, and below the bar."""
+    note = _add_summary(error, run)
+    if bar is not None:
+        bar.close(note)
+
+
+def _add_summary(error: BaseException, run: Run) -> str:
+    """Add to *error* what was done, and where the lines are: as a note, which is returned, and as ``journal``."""
     file = run.processor.file
     if not file.is_worth_keeping:
-        return
+        return ""
     try:
         note = _summary(run)
     except (JournalError, LedgerError) as damage:
@@ -367,6 +398,7 @@ def _add_summary(error: BaseException, run: Run) -> None:
     with suppress(AttributeError):  # Some exceptions are frozen.
         error.journal = file.path  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
     log.warning("%s", note)
+    return note
 
 
 def _summary(run: Run) -> str:
