@@ -7,6 +7,7 @@ from typing import Any, Generic, Self, TypedDict, TypeVar, Unpack, overload
 
 from anyio import to_thread
 
+from ._core import telemetry
 from ._core.endpoint import Async, Endpoint, Mode
 from ._core.engine import Engine
 from ._core.memory import Doubt
@@ -184,7 +185,7 @@ class _Client(Generic[Mode]):
             RoamifyError: The request failed.
         """
         endpoint, request = build_request(self._engine.transport.credentials, method, path, params, json, response_type)
-        send = partial(self._engine.send, endpoint, request)
+        send = partial(telemetry.observe, "request", partial(self._engine.send, endpoint, request))
         return self._mode.run(send) if isinstance(self._mode, Sync) else send()
 
     _is_view = False

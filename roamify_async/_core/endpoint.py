@@ -22,7 +22,9 @@ import attrs
 from roamify_async._http.messages import HttpResponse
 from roamify_async.errors import RoamifyError
 
+from . import telemetry
 from .sync import Sync
+from .tracebacks import trim
 
 if TYPE_CHECKING:  # The engine imports this module.
     from .engine import Engine
@@ -77,7 +79,8 @@ class dual_method(Generic[P, T]):  # noqa: N801 -- a decorator
     """
 
     def __init__(self, function: Callable[Concatenate[Any, P], Awaitable[T]]) -> None:
-        self._call_async: Callable[..., Awaitable[T]] = function
+        self._function: Callable[..., Awaitable[T]] = function
+        self._call_async: Callable[..., Awaitable[T]] = partial(type(self).call_async, self)
         self._call_sync: Callable[..., T] = partial(type(self).call_sync, self)
         self._describe(_expand_keywords(inspect.signature(function)), function.__doc__)
 
@@ -100,16 +103,28 @@ class dual_method(Generic[P, T]):  # noqa: N801 -- a decorator
         """Show the name."""
         return f"<{type(self).__name__} {getattr(self, '__qualname__', '?')}>"
 
+    async def call_async(self, resource: Resource[Any], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Await the coroutine."""
+        try:
+            return await telemetry.observe(self.call, partial(self._function, resource, *args, **kwargs))
+        except Exception as error:
+            trim(error)
+            raise
+
     def call_sync(self, resource: Resource[Sync], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Run the coroutine in the event loop of the client's thread, and wait for its result."""
-        return resource.mode.run(partial(self._call_async, resource.as_async, *args, **kwargs))
+        try:
+            return resource.mode.run(partial(self._call_async, resource.as_async, *args, **kwargs))
+        except Exception as error:
+            trim(error)
+            raise
 
     @overload
     def __get__(self, resource: None, owner: type) -> Self: ...
     @overload
-    def __get__(self, resource: Resource[Async], owner: type) -> Callable[P, Coroutine[object, None, T]]: ...
-    @overload
     def __get__(self, resource: Resource[Sync], owner: type) -> Callable[P, T]: ...
+    @overload
+    def __get__(self, resource: Resource[Async], owner: type) -> Callable[P, Coroutine[object, None, T]]: ...
     def __get__(self, resource: Resource[Async] | Resource[Sync] | None, owner: type) -> Any:
         """Return a bound call, or the declaration itself if accessed on the class."""
         if resource is None:
@@ -189,6 +204,7 @@ class Endpoint(dual_method[P, T]):
         self.check: Callable[[Engine, Any, T], Awaitable[None]] | None = check
         self.recover: Callable[[Engine, Any, RoamifyError], Awaitable[T]] | None = recover
         self.decode: Callable[[HttpResponse], T] | None = decode
+        self._function = self._send
         self._call_async = partial(type(self).call_async, self)
         self._call_sync = partial(type(self).call_sync, self)
         signature = inspect.signature(request)
@@ -196,7 +212,7 @@ class Endpoint(dual_method[P, T]):
         parameters = [resource, *signature.parameters.values()]
         self._describe(signature.replace(parameters=parameters, return_annotation=response), request.__doc__)
 
-    async def call_async(self, resource: Resource[Any], /, *args: P.args, **kwargs: P.kwargs) -> T:
+    async def _send(self, resource: Resource[Any], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Create the request from the arguments, send it, and return its response."""
         try:
             request = self.request(*args, **kwargs)
@@ -212,9 +228,12 @@ class BatchIterator(Generic[T]):
     It is not a generator, since an event loop closes all generators when it ends, and would close a nested one twice.
     """
 
-    def __init__(self, batches: AsyncGenerator[tuple[T, ...], None]) -> None:
+    def __init__(self, batches: AsyncGenerator[tuple[T, ...], None], name: str) -> None:
         self._batches = batches
+        self._name = name
         self._items: Iterator[T] = iter(())
+        self._call: telemetry.Call | None = None
+        self._has_begun = False
 
     def __aiter__(self) -> Self:
         """Return the iterator itself."""
@@ -225,12 +244,37 @@ class BatchIterator(Generic[T]):
         while True:
             for item in self._items:
                 return item
-            self._items = iter(await anext(self._batches))
+            self._items = iter(await self.step())
+
+    async def step(self) -> tuple[T, ...]:
+        """Return the next batch."""
+        if not self._has_begun:
+            self._has_begun, self._call = True, telemetry.start(self._name)
+        if self._call is None:
+            return await self._next()
+        try:
+            with self._call.active():
+                return await self._next()
+        except StopAsyncIteration:
+            self._call.end()
+            raise
+        except BaseException as error:
+            self._call.end(error=error)
+            raise
+
+    async def _next(self) -> tuple[T, ...]:
+        try:
+            return await anext(self._batches)
+        except Exception as error:
+            trim(error)
+            raise
 
     async def aclose(self) -> None:
         """End the iteration."""
         self._items = iter(())
         await self._batches.aclose()
+        if self._call is not None:
+            self._call.end()
 
 
 class dual_iterator(Generic[P, T]):  # noqa: N801 -- a decorator
@@ -242,6 +286,8 @@ class dual_iterator(Generic[P, T]):  # noqa: N801 -- a decorator
 
     def __init__(self, function: Callable[Concatenate[Any, P], AsyncGenerator[tuple[T, ...], None]]) -> None:
         self._batches: Callable[..., AsyncGenerator[tuple[T, ...], None]] = function
+        self._name: str = function.__qualname__.lower()
+        """The call as in users' code: ``packages.iter``."""
         self._iterate_async: Callable[..., AsyncIterator[T]] = partial(type(self).iterate_async, self)
         self._iterate_sync: Callable[..., Iterator[T]] = partial(type(self).iterate_sync, self)
         self.__doc__: str | None = function.__doc__
@@ -254,28 +300,34 @@ class dual_iterator(Generic[P, T]):  # noqa: N801 -- a decorator
 
     def iterate_async(self, resource: Resource[Async], /, *args: P.args, **kwargs: P.kwargs) -> AsyncIterator[T]:
         """Return an asynchronous iterator over the items."""
-        return BatchIterator(self._batches(resource, *args, **kwargs))
+        return BatchIterator(self._batches(resource, *args, **kwargs), self._name)
 
     def iterate_sync(self, resource: Resource[Sync], /, *args: P.args, **kwargs: P.kwargs) -> Iterator[T]:
         """Yield the items; each batch is fetched in the event loop of the client's thread."""
-        batches = self._batches(resource.as_async, *args, **kwargs)
+        batches = BatchIterator(self._batches(resource.as_async, *args, **kwargs), self._name)
         mode, process = resource.mode, resource.mode.process
 
         async def step() -> tuple[T, ...] | None:
-            return await anext(batches, None)
+            try:
+                return await batches.step()
+            except StopAsyncIteration:
+                return None
 
         try:
             while (batch := mode.run(step, process)) is not None:
                 yield from batch
+        except Exception as error:
+            trim(error)
+            raise
         finally:  # The caller may stop early. The generator must be closed in its own loop.
             mode.finish(partial(_close, batches), process)
 
     @overload
     def __get__(self, resource: None, owner: type) -> Self: ...
     @overload
-    def __get__(self, resource: Resource[Async], owner: type) -> Callable[P, AsyncIterator[T]]: ...
-    @overload
     def __get__(self, resource: Resource[Sync], owner: type) -> Callable[P, Iterator[T]]: ...
+    @overload
+    def __get__(self, resource: Resource[Async], owner: type) -> Callable[P, AsyncIterator[T]]: ...
     def __get__(self, resource: Resource[Async] | Resource[Sync] | None, owner: type) -> Any:
         """Return a bound call, or the declaration itself if accessed on the class."""
         if resource is None:
@@ -283,7 +335,7 @@ class dual_iterator(Generic[P, T]):  # noqa: N801 -- a decorator
         return MethodType(self._iterate_sync if isinstance(resource.mode, Sync) else self._iterate_async, resource)
 
 
-async def _close(batches: AsyncGenerator[Any, None]) -> None:
+async def _close(batches: BatchIterator[Any]) -> None:
     """Close a generator, unless its event loop is closing it or it is still running."""
     with suppress(RuntimeError):
         await batches.aclose()

@@ -1,9 +1,10 @@
 """The engine: encodes requests, sends them, decides on retries, and decodes responses."""
 
 import logging
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from copy import copy
-from functools import cached_property
+from functools import cached_property, partial
 from http import HTTPStatus
 from typing import Any, Final, Protocol, TypeVar
 
@@ -29,6 +30,7 @@ from roamify_async.errors import (
 from roamify_async.ledger.protocol import PurchaseLedger
 from roamify_async.settings import DEFAULT_TIMEOUTS, Settings, Timeouts
 
+from . import telemetry
 from .concurrency import Limiter
 from .endpoint import Endpoint, Safety
 from .memory import Memory
@@ -149,7 +151,7 @@ class Engine:
         clock = _Clock(settings, self._timeouts_for(endpoint.timeout))
         tries, sent, error = 0, _STRENGTH[0], None
         while True:
-            outcome = await self._attempt(endpoint, message, clock, send_state, error)
+            outcome = await self._attempt(endpoint, message, clock, send_state, error, request)
             tries += 1
             result = self._interpret(endpoint, message, outcome)
             if not isinstance(result, RoamifyError):
@@ -176,6 +178,7 @@ class Engine:
                 raise error
             text = "%s %s: %s; again in %.2f s"
             log.info(text, message.method, message.path, _text(outcome), decision.delay, extra=facts)
+            telemetry.count("roamify.retries")
             await anyio.sleep(decision.delay)
         if endpoint.check is not None:
             await endpoint.check(self, request, result)
@@ -188,10 +191,12 @@ class Engine:
         clock: "_Clock",
         send_state: SendState | None,
         error: RoamifyError | None,
+        request: object,
     ) -> AttemptResult:
         """Send a request once, when the limiter lets it. Raises *error*, of the last attempt, if the time is over."""
         settings = self.settings
         limiter = self._limiter or self._shared_limiter()
+        call, queued = telemetry.current(), time.monotonic()
         async with limiter:
             if endpoint.safety is not Safety.READ:
                 # An open connection has no other checkpoint before the body is written.
@@ -201,7 +206,8 @@ class Engine:
             left = clock.start()
             if error is not None and left <= 0:
                 raise error
-            outcome = await self.transport.send(
+            send = partial(
+                self.transport.send,
                 message,
                 clock.limit(left),
                 agent=settings.user_agent,
@@ -209,6 +215,18 @@ class Engine:
                 send_state=send_state,
                 max_size=settings.max_response_size,
             )
+            if call is None:
+                outcome = await send()
+            else:
+                outcome = await call.send(
+                    send,
+                    rank=endpoint.safety.name,
+                    method=message.method,
+                    template=None if isinstance(request, HttpRequest) else endpoint.path,
+                    host=self.transport.credentials.host,
+                    reference=getattr(request, "reference_id", None),
+                    waited=time.monotonic() - queued,
+                )
         if isinstance(outcome, HttpResponse):
             self._observe(message, outcome, limiter)
         elif outcome.failure == "connect" and limiter.in_flight and self.memory.was_answered:

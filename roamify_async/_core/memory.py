@@ -17,6 +17,7 @@ from roamify_async.ledger.protocol import PurchaseLedger
 from roamify_async.models.country_names import Place
 from roamify_async.models.packages import Package
 
+from . import telemetry
 from .concurrency import Limiter
 
 if TYPE_CHECKING:
@@ -153,6 +154,7 @@ class Memory:
 
     def add_doubt(self, doubt: Doubt) -> None:
         """Remember a purchase in doubt until it is resolved."""
+        telemetry.count("roamify.doubts")
         forgotten = self.doubts.remember(doubt.reference_id, doubt)
         if forgotten is not None:
             log.warning("too many purchases in doubt: %s is no longer remembered", forgotten.reference_id)

@@ -7,6 +7,7 @@ from typing import Generic, TypeVar, cast
 import anyio
 import attrs
 
+from roamify_async._core import telemetry
 from roamify_async._core.concurrency import FIRST_PAUSE, LONGEST_PAUSE, poll
 from roamify_async._core.endpoint import Reconciliation
 from roamify_async._core.engine import Engine, log_facts
@@ -122,6 +123,13 @@ async def search(
     A look-up that failed proves nothing: the search goes on, up to twice the window, until one succeeds at its end or
     later. With *until_answered* the first one that succeeds ends it.
     """
+    with telemetry.reconciling():
+        return await _search(look, window, until_answered=until_answered)
+
+
+async def _search(
+    look: Callable[[], Awaitable[LookUpResult[BookedT]]], window: float, *, until_answered: bool
+) -> LookUpResult[BookedT]:
     start, pause = anyio.current_time(), FIRST_PAUSE
     end = start + window
     while True:

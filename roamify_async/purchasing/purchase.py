@@ -12,6 +12,7 @@ from uuid import uuid4
 
 import attrs
 
+from roamify_async._core import telemetry
 from roamify_async._core.callbacks import note_purchase
 from roamify_async._core.endpoint import Endpoint
 from roamify_async._core.engine import Engine
@@ -160,6 +161,7 @@ async def _make(
         await _give_back(claim, attempt, cancelled)
         raise
     engine.memory.add_bought(reference, request)
+    telemetry.count_spending(response)
     response.reference_id = response.reference_id or reference
     return response
 
