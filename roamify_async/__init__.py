@@ -50,6 +50,7 @@ if TYPE_CHECKING:
         ServerError as ServerError,
         TransportError as TransportError,
         UnprocessableError as UnprocessableError,
+        UsageNotSupportedError as UsageNotSupportedError,
         WebhookError as WebhookError,
     )
     from .models._html import (
@@ -269,6 +270,7 @@ _MODULES: Final = {
     "UnprocessableError": "errors",
     "Usage": "models.usage",
     "UsageDetails": "models.usage",
+    "UsageNotSupportedError": "errors",
     "Voucher": "models.vouchers",
     "VoucherBatch": "models.vouchers",
     "VoucherRevocation": "models.vouchers",

@@ -9,6 +9,7 @@
     │   └── ResponseTooLargeError     the response is larger than max_response_size
     ├── APIStatusError                any other status: 3xx, 402, 405, 408, ...
     │   ├── BadRequestError           400
+    │   │   └── UsageNotSupportedError  the package has no usage check
     │   ├── AuthenticationError       401
     │   ├── PermissionDeniedError     403
     │   ├── NotFoundError             404
@@ -252,6 +253,18 @@ class APIStatusError(RoamifyError):
 
 class BadRequestError(APIStatusError):
     """400: the request is malformed or incomplete."""
+
+
+class UsageNotSupportedError(BadRequestError):
+    """The package of an eSIM has no usage check (``with_usage_check`` is false)."""
+
+    notes: tuple[str, ...]
+    """The notes of the eSIM, which say how a traveller checks the usage."""
+
+    @_takes_args
+    def __init__(self, message: str = "", *, status: int = 400, notes: tuple[str, ...] = (), **facts: Any) -> None:
+        super().__init__(message, status=status, **facts)
+        self.notes = notes
 
 
 class AuthenticationError(APIStatusError):

@@ -15,7 +15,20 @@ from decimal import Decimal
 from enum import Enum
 from functools import partial
 from types import GenericAlias, MethodType
-from typing import TYPE_CHECKING, Any, Concatenate, Final, Generic, ParamSpec, Self, TypeVar, cast, get_args, overload
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Concatenate,
+    Final,
+    Generic,
+    ParamSpec,
+    Self,
+    TypeVar,
+    cast,
+    dataclass_transform,
+    get_args,
+    overload,
+)
 
 import attrs
 
@@ -66,10 +79,36 @@ class Resource(Generic[Mode]):
     engine: "Engine" = attrs.field(repr=False)
     mode: Mode = attrs.field(repr=False)
 
+    def __dir__(self) -> Iterable[str]:
+        """Return the names of the calls."""
+        members = inspect.getmembers_static(type(self))
+        return [name for name, member in members if isinstance(member, dual_method | dual_iterator)]
+
     @property
     def as_async(self) -> "Resource[Async]":
         """The same resource for use in the event loop, with either client."""
         return cast("Callable[[Engine, Async], Resource[Async]]", type(self))(self.engine, Async())
+
+
+MYPY: Final = False
+"""True to mypy."""
+
+if MYPY:
+
+    def resource(cls: type[T]) -> type[T]:  # pyright: ignore[reportRedeclaration]
+        """Return a class of resources as it is."""
+        return cls
+
+else:
+
+    @dataclass_transform(field_specifiers=())
+    def resource(cls: type[T]) -> type[T]:
+        """Return a class of resources as it is.
+
+        To pyright it is a data class. ``Final`` variables of other classes are class variables to it, which do not
+        satisfy methods of a user's protocol.
+        """
+        return cls
 
 
 class dual_method(Generic[P, T]):  # noqa: N801 -- a decorator
@@ -119,12 +158,17 @@ class dual_method(Generic[P, T]):  # noqa: N801 -- a decorator
             trim(error)
             raise
 
+    if TYPE_CHECKING:
+
+        def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Any:
+            """Satisfy protocols of users under pyright, which does not call ``__get__`` for that."""
+
     @overload
     def __get__(self, resource: None, owner: type) -> Self: ...
     @overload
-    def __get__(self, resource: Resource[Sync], owner: type) -> Callable[P, T]: ...
-    @overload
     def __get__(self, resource: Resource[Async], owner: type) -> Callable[P, Coroutine[object, None, T]]: ...
+    @overload
+    def __get__(self, resource: Resource[Sync], owner: type) -> Callable[P, T]: ...
     def __get__(self, resource: Resource[Async] | Resource[Sync] | None, owner: type) -> Any:
         """Return a bound call, or the declaration itself if accessed on the class."""
         if resource is None:
@@ -325,9 +369,9 @@ class dual_iterator(Generic[P, T]):  # noqa: N801 -- a decorator
     @overload
     def __get__(self, resource: None, owner: type) -> Self: ...
     @overload
-    def __get__(self, resource: Resource[Sync], owner: type) -> Callable[P, Iterator[T]]: ...
-    @overload
     def __get__(self, resource: Resource[Async], owner: type) -> Callable[P, AsyncIterator[T]]: ...
+    @overload
+    def __get__(self, resource: Resource[Sync], owner: type) -> Callable[P, Iterator[T]]: ...
     def __get__(self, resource: Resource[Async] | Resource[Sync] | None, owner: type) -> Any:
         """Return a bound call, or the declaration itself if accessed on the class."""
         if resource is None:

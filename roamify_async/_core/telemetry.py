@@ -84,7 +84,7 @@ class Call:
         )
         self._references: set[str] = set()
         self._tries: dict[str, int] = dict.fromkeys(_RANKS, 0)
-        self._sent: dict[str, Sent] = dict.fromkeys(_RANKS, _STRENGTH[0])
+        self._sent: dict[str, Sent] = dict.fromkeys(_RANKS, "no")
         self._has_ended = False
 
     @contextmanager
@@ -140,7 +140,8 @@ class Call:
             if problem is not None:
                 span.set_attribute("error.type", problem)
                 span.set_status(trace.Status(trace.StatusCode.ERROR))
-        self._sent[rank] = max(self._sent[rank], sent, key=_STRENGTH.index)
+        if _STRENGTH.index(sent) > _STRENGTH.index(self._sent[rank]):
+            self._sent[rank] = sent
         return outcome
 
     def end(self, result: object = None, error: BaseException | None = None) -> None:

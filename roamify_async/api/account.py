@@ -2,10 +2,11 @@
 
 from typing import Final
 
-from roamify_async._core.endpoint import Endpoint, Mode, Resource
+from roamify_async._core.endpoint import Endpoint, Mode, Resource, resource
 from roamify_async.models.account import Balance, GetBalance
 
 
+@resource
 class Account(Resource[Mode]):
     """The balance of the account."""
 

@@ -2,10 +2,11 @@
 
 from typing import Final
 
-from roamify_async._core.endpoint import Endpoint, Mode, Resource
+from roamify_async._core.endpoint import Endpoint, Mode, Resource, resource
 from roamify_async.models.affiliates import AffiliateDestination, ListAffiliatePackages
 
 
+@resource
 class Affiliates(Resource[Mode]):
     """The catalogues of affiliates."""
 

@@ -7,7 +7,7 @@ from typing import Final, TypeVar
 import anyio
 import attrs
 
-from roamify_async._core.endpoint import Endpoint, Mode, Resource
+from roamify_async._core.endpoint import Endpoint, Mode, Resource, resource
 from roamify_async._core.engine import Engine
 from roamify_async.errors import RoamifyError
 from roamify_async.models.countries import Country, ListCountries
@@ -23,6 +23,7 @@ FAILURE_LIFETIME: Final = 60.0
 """Seconds after a failure to read it, in which it is not requested again."""
 
 
+@resource
 class Countries(Resource[Mode]):
     """Countries, regions and worldwide groups for which packages are sold."""
 

@@ -2,10 +2,11 @@
 
 from typing import Final
 
-from roamify_async._core.endpoint import Endpoint, Mode, Resource
+from roamify_async._core.endpoint import Endpoint, Mode, Resource, resource
 from roamify_async.models.devices import Device, ListDevices
 
 
+@resource
 class Devices(Resource[Mode]):
     """Devices that support eSIMs."""
 

@@ -1,10 +1,11 @@
 """eSIMs: profiles, states, usage and events."""
 
 import datetime as dt
-from typing import Final
+from contextlib import suppress
+from typing import Final, NoReturn
 
 from roamify_async._core.concurrency import gather, raise_first
-from roamify_async._core.endpoint import ACTION, Async, Endpoint, Mode, Resource, dual_method
+from roamify_async._core.endpoint import ACTION, Async, Endpoint, Mode, Resource, dual_method, resource
 from roamify_async._core.engine import Engine
 from roamify_async._core.keys import EsimEndpoint, EsimOrOrderEndpoint
 from roamify_async._core.recovery import poll_until, recovery_window
@@ -13,7 +14,14 @@ from roamify_async._http.messages import HttpResponse
 from roamify_async._serde.converter import JSON, parse, structure
 from roamify_async._serde.envelope import DATA_OR_BODY, decode, decode_any
 from roamify_async._validation import to_start_date
-from roamify_async.errors import NotFoundError, RoamifyError
+from roamify_async.errors import (
+    APIStatusError,
+    BadRequestError,
+    NotFoundError,
+    RoamifyError,
+    UnprocessableError,
+    UsageNotSupportedError,
+)
 from roamify_async.models.esims import ApplyEsim, ApplyOrder, Esim, GetEsim, GetHistory, ListEsims, ReadyEsim, as_ready
 from roamify_async.models.events import EsimEvents, GetEvents
 from roamify_async.models.messaging import EsimLink, LinkEsim, SendSms, SmsReceipt
@@ -62,6 +70,21 @@ async def _read_2025_events(engine: Engine, request: GetEvents, failure: Roamify
         raise other if _is_json_object(other.body) else failure from None
 
 
+async def _explain_usage(engine: Engine, request: GetUsage | GetUsageDetails, failure: RoamifyError) -> NoReturn:
+    """Read the eSIM after a refusal, whose form is not documented, to tell whether its package has a usage check."""
+    esim = None
+    if isinstance(failure, BadRequestError | NotFoundError | UnprocessableError):
+        with suppress(RoamifyError):
+            esim = await engine.send(Esims.get, GetEsim(iccid=request.iccid))
+    if esim is None or esim.with_usage_check or not isinstance(failure, APIStatusError):
+        raise failure
+    raise UsageNotSupportedError(
+        f"the package of this eSIM has no usage check, see its notes: {failure.message}",
+        status=failure.status, code=failure.code, body=failure.body, notes=esim.notes,
+        sent=failure.sent, method=failure.method, path=failure.path, request_id=failure.request_id,
+    ) from None  # fmt: skip
+
+
 def _is_json_object(body: str) -> bool:
     try:
         return isinstance(parse(body.encode()), dict)
@@ -85,6 +108,7 @@ def _decode_events(response: HttpResponse) -> EsimEvents:
     return decode(response, EsimEvents, DATA_OR_BODY)
 
 
+@resource
 class Esims(Resource[Mode]):
     """eSIMs that were bought."""
 
@@ -101,9 +125,11 @@ class Esims(Resource[Mode]):
     """Return one eSIM."""
     list: Final = Endpoint("GET", "/api/esims", ListEsims, tuple[Esim, ...])
     """Return eSIMs, of one order or of all."""
-    usage: Final = Endpoint("GET", "/api/esim/usage", GetUsage, Usage)
+    usage: Final = Endpoint("GET", "/api/esim/usage", GetUsage, Usage, recover=_explain_usage)
     """Return the allowance and the remaining amounts of an eSIM."""
-    usage_details: Final = Endpoint("GET", "/api/esim/usage/details", GetUsageDetails, UsageDetails)
+    usage_details: Final = Endpoint(
+        "GET", "/api/esim/usage/details", GetUsageDetails, UsageDetails, recover=_explain_usage
+    )
     """Return the daily data usage of an eSIM."""
     history: Final = Endpoint("GET", "/api/esim/history", GetHistory, tuple[HistoryItem, ...])
     """Return the packages that an eSIM was bought and topped up with."""

@@ -4,7 +4,7 @@ from decimal import Decimal
 from functools import partial
 from typing import Final
 
-from roamify_async._core.endpoint import ACTION, PURCHASE, Endpoint, Mode, Reconciliation, Resource
+from roamify_async._core.endpoint import ACTION, PURCHASE, Endpoint, Mode, Reconciliation, Resource, resource
 from roamify_async._core.engine import Engine
 from roamify_async._core.keys import OrderEndpoint
 from roamify_async._core.recovery import poll_until, recovery_window
@@ -95,6 +95,7 @@ async def _resolve_country(engine: Engine, request: ListInsurance) -> ListInsura
     return await resolve_filters(request, partial(remember_places, engine, Insurance.countries.path, read))
 
 
+@resource
 class Insurance(Resource[Mode]):
     """Travel insurance."""
 

@@ -8,7 +8,17 @@ from typing import Any, Final
 import attrs
 
 from roamify_async._core.concurrency import poll
-from roamify_async._core.endpoint import ACTION, PURCHASE, Async, Endpoint, Mode, Reconciliation, Resource, dual_method
+from roamify_async._core.endpoint import (
+    ACTION,
+    PURCHASE,
+    Async,
+    Endpoint,
+    Mode,
+    Reconciliation,
+    Resource,
+    dual_method,
+    resource,
+)
 from roamify_async._core.engine import Engine
 from roamify_async._core.keys import OrderEndpoint
 from roamify_async._core.progress_bar import ProgressBar
@@ -147,6 +157,7 @@ LOOK_UP_LIMIT: Final = 50
 """Number of orders that a look-up requests: the default of the API."""
 
 
+@resource
 class Orders(Resource[Mode]):
     """Orders of eSIMs."""
 

@@ -19,6 +19,7 @@ from roamify_async._core.endpoint import (
     dual_iterator,
     dual_method,
     refuse_unknown_arguments,
+    resource,
 )
 from roamify_async._core.engine import Engine
 from roamify_async._core.pagination import MAX_ROUNDS, PagePrefetcher, SeenIds, StaleGuard, changed, read_pages
@@ -151,6 +152,7 @@ def refuse_undated(packages: Iterable[Package], advice: str) -> None:
             raise ValueError(f"{package.package_id} needs a start_date; nothing was bought: {advice}")
 
 
+@resource
 class Packages(Resource[Mode]):
     """The catalogue of packages."""
 

@@ -2,11 +2,12 @@
 
 from typing import Final
 
-from roamify_async._core.endpoint import Endpoint, Mode, Resource
+from roamify_async._core.endpoint import Endpoint, Mode, Resource, resource
 from roamify_async._serde.converter import JSON
 from roamify_async.models.rates import GetRates, ListCurrencies
 
 
+@resource
 class Rates(Resource[Mode]):
     """Exchange rates."""
 

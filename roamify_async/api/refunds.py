@@ -2,11 +2,12 @@
 
 from typing import Final
 
-from roamify_async._core.endpoint import Endpoint, Mode, Resource
+from roamify_async._core.endpoint import Endpoint, Mode, Resource, resource
 from roamify_async._serde.envelope import DATA_OR_BODY
 from roamify_async.models.refunds import GetRefund, Refund
 
 
+@resource
 class Refunds(Resource[Mode]):
     """Refund requests."""
 

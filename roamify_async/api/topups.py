@@ -4,7 +4,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Final
 
-from roamify_async._core.endpoint import PURCHASE, Endpoint, Mode, Reconciliation, Resource
+from roamify_async._core.endpoint import PURCHASE, Endpoint, Mode, Reconciliation, Resource, resource
 from roamify_async._core.engine import Engine
 from roamify_async.models.esims import GetHistory
 from roamify_async.models.orders import HistoryItem, Order
@@ -46,6 +46,7 @@ async def _in_history(engine: Engine, request: CreateTopUp, since: datetime) -> 
     )
 
 
+@resource
 class TopUps(Resource[Mode]):
     """Top-ups of eSIMs."""
 

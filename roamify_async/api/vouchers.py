@@ -3,7 +3,7 @@
 from decimal import Decimal
 from typing import Final
 
-from roamify_async._core.endpoint import ACTION, PURCHASE, Endpoint, Mode, Reconciliation, Resource
+from roamify_async._core.endpoint import ACTION, PURCHASE, Endpoint, Mode, Reconciliation, Resource, resource
 from roamify_async._core.engine import Engine
 from roamify_async.errors import NotFoundError
 from roamify_async.models.vouchers import (
@@ -79,6 +79,7 @@ async def _to_batch(_: Engine, batch: VoucherBatch) -> VoucherBatch:
     return batch
 
 
+@resource
 class Vouchers(Resource[Mode]):
     """Codes that travellers redeem for eSIMs."""
 

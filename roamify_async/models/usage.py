@@ -20,10 +20,13 @@ from .esims import EsimStatus
 class GetUsage(Value):
     """Return the allowance and the remaining amounts of an eSIM.
 
-    Packages whose ``with_usage_check`` is false are not supported; the error for them is not documented.
+    Packages whose ``with_usage_check`` is false are not supported.
 
     Args:
         iccid: The ICCID of the eSIM.
+
+    Raises:
+        UsageNotSupportedError: The package has no usage check. ``notes`` say how a traveller checks the usage.
 
     See: https://docs.getroamify.com/esims/esims/
     """
@@ -35,10 +38,13 @@ class GetUsage(Value):
 class GetUsageDetails(Value):
     """Return the allowance, the remaining amounts and the daily data usage of an eSIM.
 
-    Packages whose ``with_usage_check`` is false are not supported; the error for them is not documented.
+    Packages whose ``with_usage_check`` is false are not supported.
 
     Args:
         iccid: The ICCID of the eSIM.
+
+    Raises:
+        UsageNotSupportedError: The package has no usage check. ``notes`` say how a traveller checks the usage.
 
     See: https://docs.getroamify.com/esims/esims/
     """

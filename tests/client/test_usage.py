@@ -7,7 +7,16 @@ from decimal import Decimal
 import pytest
 from support.servers import Raw, answer, answering
 
-from roamify_async import AsyncRoamify, DataUsage, DecodeError, HistoryItem, Usage
+from roamify_async import (
+    AsyncRoamify,
+    BadRequestError,
+    DataUsage,
+    DecodeError,
+    HistoryItem,
+    NotFoundError,
+    Usage,
+    UsageNotSupportedError,
+)
 from roamify_async._serde.converter import structure
 from roamify_async.sandbox import Sandbox
 
@@ -99,3 +108,26 @@ async def test_usage_by_day(opened, dates):
         history = await client.esims.history(esim.iccid)
         assert [(item.esim_id, item.package_id) for item in history] == [(esim.id, "esim-greece-30days-1gb-all")]
         assert all(isinstance(item, HistoryItem) for item in history)
+
+
+async def test_package_without_a_usage_check(either, sandbox):
+    """A refusal of an eSIM whose package has no usage check says so, with the notes of the eSIM."""
+    package = sandbox.kinds["no_usage_check"][0]
+    (esim,) = await either.esims.buy(package, start_date="2027-07-01")
+    for call in (either.esims.usage, either.esims.usage_details):
+        with pytest.raises(UsageNotSupportedError, match="has no usage check") as caught:
+            await call(esim.iccid)
+        assert (caught.value.status, caught.value.sent, caught.value.notes) == (400, "answered", esim.notes)
+        assert isinstance(caught.value, BadRequestError)
+
+
+async def test_other_refusals_of_usage(either, sandbox):
+    """Another refusal stays what it is, also if the eSIM cannot be read."""
+    (esim,) = await either.esims.buy("esim-greece-30days-1gb-all")
+    for status in ("400", "404"):
+        sandbox.fail("GET", "/api/esim/usage", status)
+        with pytest.raises((BadRequestError, NotFoundError)) as caught:
+            await either.esims.usage(esim.iccid)
+        assert not isinstance(caught.value, UsageNotSupportedError)
+    with pytest.raises(NotFoundError):
+        await either.esims.usage("8944500102198304826")

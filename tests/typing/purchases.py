@@ -103,7 +103,7 @@ def exactly_one(roamify: Roamify, order_id: str | None) -> None:
     roamify.orders.get()  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
     roamify.orders.get(order_id="o", reference_id="r")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
     roamify.orders.get("o")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
-    roamify.orders.get(order_id=order_id)  # type: ignore[arg-type]  # pyright: ignore[reportCallIssue, reportArgumentType]
+    roamify.orders.get(order_id=order_id)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     roamify.esims.get()  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
     roamify.esims.get(iccid="1", esim_id="e")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
     roamify.esims.events()  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
@@ -189,10 +189,10 @@ class Reconciler(Protocol):
 
 
 def protocols(roamify: Roamify, async_roamify: AsyncRoamify) -> tuple[object, ...]:
-    """Pass resources where a protocol is expected. pyright takes endpoints for class variables, and refuses them."""
-    shop: Shop = roamify.orders  # pyright: ignore[reportAssignmentType]
-    async_shop: AsyncShop = async_roamify.orders  # pyright: ignore[reportAssignmentType]
+    """Pass resources where a protocol is expected. Whether calls are awaited is seen by mypy only."""
+    shop: Shop = roamify.orders
+    async_shop: AsyncShop = async_roamify.orders
     reconciler: Reconciler = roamify.orders
     wrong: WrongShop = roamify.orders  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
-    mixed: Shop = async_roamify.orders  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
+    mixed: Shop = async_roamify.orders  # type: ignore[assignment]
     return shop, async_shop, reconciler, wrong, mixed
