@@ -1,6 +1,6 @@
 """The two clients, which have the same calls: awaited or blocking."""
 
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Iterable, Mapping
 from functools import partial
 from types import TracebackType
 from typing import Any, Generic, Self, TypedDict, TypeVar, Unpack, overload
@@ -187,6 +187,10 @@ class _Client(Generic[Mode]):
         endpoint, request = build_request(self._engine.transport.credentials, method, path, params, json, response_type)
         send = partial(telemetry.observe, "request", partial(self._engine.send, endpoint, request))
         return self._mode.run(send) if isinstance(self._mode, Sync) else send()
+
+    def __dir__(self) -> Iterable[str]:
+        """Return the public names."""
+        return [name for name in super().__dir__() if not name.startswith("_")]
 
     _is_view = False
 

@@ -1,6 +1,6 @@
 """Base class of values: comparison, hashes, ``repr``, and conversion to JSON and back."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from operator import attrgetter
 from typing import Any, Final, Self, cast
@@ -73,6 +73,10 @@ class Value:
             if value != default:
                 parts.append(f"{field.name}={field.repr(value) if callable(field.repr) else repr(value)}")
         return f"{cls.__name__}({', '.join(parts)})"
+
+    def __dir__(self) -> Iterable[str]:
+        """Return the public names."""
+        return [name for name in super().__dir__() if not name.startswith("_")]
 
     def _html_cells(self) -> Mapping[str, object]:
         """Return what a notebook shows of the value, by label; nothing if it shows the ``repr``."""

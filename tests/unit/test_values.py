@@ -29,6 +29,9 @@ from roamify_async import (
     OrderItem,
     Package,
     PackagePage,
+    ReadyEsim,
+    ReadyProfile,
+    Roamify,
     Usage,
 )
 from roamify_async._http.messages import HttpResponse
@@ -325,3 +328,18 @@ def test_catalogue():
     packages = tuple(Package(package_id=f"p-{n}", price=Decimal(n)) for n in range(3))
     catalogue = Catalogue(packages)
     assert Catalogue.from_json(catalogue.to_json()) == catalogue
+
+
+def test_dir_shows_public_names():
+    """Completion by ``dir()`` shows what a user may use: of clients, resources and values."""
+    client = Roamify("token")
+    shown = {
+        "client": {*dir(client)},
+        "orders": {*dir(client.orders)},
+        "esim": {*dir(Esim(id="e"))},
+        "ready": {*dir(ReadyEsim(id="e", iccid="8985", esim=ReadyProfile(lpa_code="LPA:1$h$c")))},
+    }
+    assert [name for names in shown.values() for name in names if name.startswith("_")] == []
+    assert {"orders", "doubts", "with_settings", "close"} <= shown["client"]
+    assert shown["orders"] == {"create", "create_instant", "get", "list", "bulk", "repeat", "reconcile"}
+    assert {"iccid", "esim", "qr", "is_installable", "to_dict", "from_json"} <= shown["esim"] == shown["ready"]
