@@ -18,7 +18,7 @@ class ProgressBar:
 
     def __init__(self, unit: str) -> None:
         try:
-            from tqdm.auto import tqdm  # type: ignore[import-untyped]  # pyright: ignore[reportMissingTypeStubs, reportMissingModuleSource, reportUnknownVariableType]
+            from tqdm.auto import tqdm  # pyright: ignore[reportMissingTypeStubs, reportMissingModuleSource, reportUnknownVariableType]
         except ModuleNotFoundError as error:
             raise missing(error, "tqdm", "notebook") from None
         # The monitor is a thread that would stay when the bar is gone.
