@@ -14,7 +14,7 @@ import roamify_async
 
 project = "roamify_async"
 author = "The roamify_async founders"
-copyright = f"2026, {author}"  # noqa: A001 -- Sphinx's name
+copyright = f"2026, {author}"
 release = version = roamify_async.__version__
 
 extensions = [
