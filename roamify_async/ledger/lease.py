@@ -5,6 +5,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Collection
+from concurrent.futures import Future
 from typing import Final
 
 import attrs
@@ -49,6 +50,8 @@ class Lease:
     """Whether there is a row. The reference of a new purchase is written when it is sent."""
     is_started: bool = False
     """Whether the row says that it may have been sent."""
+    starting: "Future[tuple[str | None, int]] | None" = None
+    """The work of ``start`` whose caller left before it was done."""
 
     def check(self) -> None:
         """Raise ``LeaseLostError`` unless nobody else can hold the reference: the veto before each send."""

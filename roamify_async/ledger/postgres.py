@@ -125,7 +125,10 @@ class PostgresDatabase:
 
     def submit(self, work: Callable[[_Session], T], *, is_atomic: bool = True) -> "Future[T]":
         """Run *work* in a thread. With *is_atomic* all of it is one transaction."""
-        return self._threads.submit(self._run, work, is_atomic)
+        try:
+            return self._threads.submit(self._run, work, is_atomic)
+        except RuntimeError:
+            raise LedgerError("the ledger was closed") from None
 
     def close(self) -> None:
         """Finish the work that was submitted, and close the connections."""

@@ -6,7 +6,7 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Collection, Mapping
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from contextlib import suppress
 from decimal import Decimal
 from functools import partial
@@ -15,7 +15,7 @@ from uuid import uuid4
 
 import anyio
 
-from roamify_async.errors import LedgerError
+from roamify_async.errors import LedgerError, RoamifyError
 
 from . import statements as sql
 from .database import Database, Session, bind
@@ -129,20 +129,26 @@ class SqlLedger:
         self,
         work: Callable[[Session], T],
         *,
-        undo: Callable[[T], object] | None = None,
+        undo: Callable[[Session, T], object] | None = None,
+        on_leave: "Callable[[Future[T]], object] | None" = None,
         must_run: bool = False,
         is_atomic: bool = True,
     ) -> T:
         """Run *work*, and wait for it. If the caller leaves before, it does not run, or is undone, unless it must."""
-        future = self._handle.database.submit(work, is_atomic=is_atomic)
+        database = self._handle.database
+        future = database.submit(work, is_atomic=is_atomic)
         result = asyncio.wrap_future(future)
         try:
             with anyio.fail_after(self._timeout):
                 return await asyncio.shield(result)
         except BaseException as error:
             result.add_done_callback(_retrieve)
+            if on_leave is not None:
+                on_leave(future)
             if not must_run and not future.cancel() and undo is not None:
-                future.add_done_callback(partial(_undo, undo))
+                # Submitted now, since what is submitted is done before the database closes.
+                with suppress(LedgerError):
+                    database.submit(lambda session: undo(session, future.result()))
             if isinstance(error, TimeoutError):
                 raise LedgerError(f"the ledger did not respond within {self._timeout:g} s") from None
             raise
@@ -155,9 +161,7 @@ class SqlLedger:
         token = handle.new_token()
         await self._bind(handle, wanted.base_url)
         claimed = partial(claim_row, wanted=wanted, token=token, lease=self.lease)
-        verdict, row, is_taken = await self._ask(
-            claimed, undo=partial(_give_back, handle, wanted, token), is_atomic=False
-        )
+        verdict, row, is_taken = await self._ask(claimed, undo=partial(_give_back, wanted, token), is_atomic=False)
         if not is_taken:
             return Claim(verdict=verdict, row=row)
         lease = self._lease(wanted, token, at, row)
@@ -193,8 +197,10 @@ class SqlLedger:
         has_budget = self.limits is not None and self.limits.max_spend is not None
         work = partial(start_row, lease=lease, wanted=wanted, start=start, limits=self.limits, seconds=self.lease)
         # A caller that leaves settles its purchase, unless it does not know of its row yet.
-        undo = None if lease.is_written else partial(_forget, handle, lease)
-        lease.account, lease.reserved = await self._ask(work, undo=undo, is_atomic=has_budget)
+        undo = None if lease.is_written else partial(_forget, lease)
+        lease.account, lease.reserved = await self._ask(
+            work, undo=undo, on_leave=partial(setattr, lease, "starting"), is_atomic=has_budget
+        )
         lease.until = max(lease.until, at + self.lease)
         if not lease.is_written:
             lease.is_written = True
@@ -216,8 +222,8 @@ class SqlLedger:
             handle.renewal.discard(lease)
         if not lease.is_written or handle.pid != lease.pid:
             return False
-        has_budget = lease.account is not None
-        work = partial(settle_row, lease=lease, outcome=outcome, keeps=keeps)
+        has_budget = lease.account is not None or lease.starting is not None
+        work = partial(_settle, lease=lease, outcome=outcome, keeps=keeps)
         return await self._ask(work, must_run=True, is_atomic=has_budget)
 
     async def release(self, lease: Lease) -> None:
@@ -312,26 +318,27 @@ class SqlLedger:
         return self._handle.ask_now(delete, is_atomic=True)
 
 
+def _settle(session: Session, *, lease: Lease, outcome: Outcome, keeps: bool) -> bool:
+    """Settle a purchase; if its caller left while it was started, wait for that, which reserves its cost."""
+    if lease.starting is not None:
+        with suppress(RoamifyError, CancelledError):
+            lease.account, lease.reserved = lease.starting.result()
+    return settle_row(session, lease=lease, outcome=outcome, keeps=keeps)
+
+
 # ---------------------------------------------------------------- callers that left
 
 
-def _give_back(handle: Handle, wanted: Wanted, token: str, claimed: tuple[Verdict, Row | None, bool]) -> None:
+def _give_back(wanted: Wanted, token: str, session: Session, claimed: tuple[Verdict, Row | None, bool]) -> None:
     """Release what was claimed for a caller that had left."""
     if claimed[2]:
-        key = {"reference": wanted.reference, "action": wanted.action, "token": token}
-        handle.database.submit(lambda session: session.rows(sql.RELEASE, **key))
+        session.rows(sql.RELEASE, reference=wanted.reference, action=wanted.action, token=token)
 
 
-def _forget(handle: Handle, lease: Lease, _: object) -> None:
+def _forget(lease: Lease, session: Session, started: tuple[str | None, int]) -> None:
     """Release what was started for a caller that had left: it was not sent."""
-    handle.database.submit(partial(settle_row, lease=lease, outcome=Outcome(status="not_sent"), keeps=False))
-
-
-def _undo(undo: Callable[[T], object], future: "Future[T]") -> None:
-    """Undo what was done for a caller that had left."""
-    if not future.cancelled() and future.exception() is None:
-        with suppress(LedgerError):
-            undo(future.result())
+    lease.account, lease.reserved = started
+    settle_row(session, lease=lease, outcome=Outcome(status="not_sent"), keeps=False)
 
 
 def _retrieve(result: "asyncio.Future[T]") -> None:

@@ -7,6 +7,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from decimal import Decimal
 from itertools import pairwise
@@ -18,11 +19,21 @@ import pytest
 from support.ledgers import HOST, expire, wanted
 
 from roamify_async import BudgetError, ConflictError, LedgerError
-from roamify_async.ledger import LeaseLostError, Outcome, SharedLimits, SqliteLedger, Start, Verdict, lease as leases
+from roamify_async.ledger import (
+    LeaseLostError,
+    Outcome,
+    SharedLimits,
+    SqliteLedger,
+    Start,
+    Verdict,
+    lease as leases,
+    store,
+)
 from roamify_async.ledger.statements import VERSION
 
 BOUGHT = Outcome(status="ordered", order_id="o1", total=Decimal("1.55"))
 ROOT = Path(__file__).parents[2]
+ONE = Decimal(1)
 FREE_STATES = ["not_sent", "refused"]
 
 
@@ -160,7 +171,7 @@ async def test_clock_is_that_of_the_database(open_ledger, monkeypatch):
 
 
 async def test_cancelled_claim_is_given_back(open_ledger):
-    """A claim whose caller left before it was made holds nothing."""
+    """A claim whose caller left before it was made holds nothing once the ledger is closed."""
     ledger = open_ledger()
     await take(ledger, "warm-up")
     for number in range(20):
@@ -171,9 +182,69 @@ async def test_cancelled_claim_is_given_back(open_ledger):
         await asyncio.wait([task])
         if not task.cancelled():  # The database was faster.
             await ledger.settle(task.result().lease, Outcome(status="not_sent"))
+    await asyncio.to_thread(ledger.close)
     for number in range(20):
-        await until_true(lambda number=number: (row := ledger.get(f"r{number}")) is None or not row.is_live)
         assert (await ledger.claim(wanted(f"r{number}"))).verdict is Verdict.FREE
+
+
+def gated(monkeypatch, name: str) -> tuple[threading.Event, threading.Event]:
+    """Stop work of a ledger before it is committed. Return events: it is there, and it may go on."""
+    entered, gate, inner = threading.Event(), threading.Event(), getattr(store, name)
+
+    def work(*args: Any, **facts: Any) -> Any:
+        result = inner(*args, **facts)
+        entered.set()
+        assert gate.wait(30)
+        return result
+
+    monkeypatch.setattr(store, name, work)
+    return entered, gate
+
+
+@pytest.mark.parametrize("name", ["claim_row", "start_row"])
+async def test_left_while_it_is_closed(open_ledger, monkeypatch, name):
+    """What a caller claimed or started, and left while the database worked, is given back before the ledger closes."""
+    ledger = open_ledger(limits=SharedLimits(max_spend=5))
+    await take(ledger, "warm-up")
+    entered, gate = gated(monkeypatch, name)
+    is_claim = name == "claim_row"
+    call = ledger.claim(wanted()) if is_claim else ledger.start(ledger.promise(wanted()), wanted(), Start(price=ONE))
+    task = asyncio.create_task(call)
+    await asyncio.to_thread(entered.wait, 30)
+    task.cancel()
+    await asyncio.wait([task])
+    closing = asyncio.create_task(asyncio.to_thread(ledger.close))
+    await until_true(lambda: ledger._opened is None)
+    gate.set()
+    await closing
+    other = open_ledger()
+    assert (other.get("r").status, other.get("r").owner) == ("not_sent", None)
+    assert sum(other.spent().values()) == 0
+
+
+async def test_left_while_its_cost_is_reserved(open_ledger, monkeypatch):
+    """A caller that leaves while the cost of its purchase is reserved, and settles it, has the cost given back."""
+    ledger = open_ledger(limits=SharedLimits(max_spend=5))
+    lease = await take(ledger)
+    entered, gate = gated(monkeypatch, "start_row")
+    task = asyncio.create_task(ledger.start(lease, wanted(), Start(price=ONE)))
+    await asyncio.to_thread(entered.wait, 30)
+    task.cancel()
+    await asyncio.wait([task])
+    settling = asyncio.create_task(ledger.settle(lease, Outcome(status="not_sent")))
+    await asyncio.sleep(0)
+    gate.set()
+    assert await settling
+    assert (ledger.get("r").status, ledger.spent()) == ("not_sent", {"main": 0})
+
+
+async def test_work_after_the_end(ledger):
+    """Work for a database that was closed meanwhile is a ``LedgerError``."""
+    await take(ledger)
+    database = ledger._handle.database
+    ledger.close()
+    with pytest.raises(LedgerError, match="the ledger was closed"):
+        database.submit(lambda session: session.rows("SELECT 1"))
 
 
 async def test_new_reference_is_written_when_it_is_sent(open_ledger):
