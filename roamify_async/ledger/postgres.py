@@ -171,6 +171,8 @@ class PostgresDatabase:
                 raise LedgerError("the tables of the ledger are missing or old: python -m roamify_async.ledger migrate")
             with connection.transaction():
                 session.rows("SELECT pg_advisory_xact_lock(:key)", key=MIGRATION_LOCK)
-                session.rows(f"CREATE SCHEMA IF NOT EXISTS {self._schema}")
+                # "IF NOT EXISTS" alone may trust a cache that is as old as the wait for the lock.
+                if not session.rows("SELECT 1 FROM pg_namespace WHERE nspname = :name", name=self._schema):
+                    session.rows(f"CREATE SCHEMA {self._schema}")
                 migrate(session)
         self._is_ready = True

@@ -9,6 +9,7 @@ process is measured. The exit code is 0 only if the last rounds need no more tha
 
 import argparse
 import asyncio
+import ctypes
 import gc
 import json
 import logging
@@ -59,8 +60,28 @@ class Sample:
     tasks: int
     blocks: int
     """Blocks of memory that Python has allocated."""
+    heap: float
+    """MiB that C code has allocated and not freed; 0 where the C library does not tell."""
     rss: float
-    """Resident memory in MiB; 0 where the system does not tell."""
+    """Resident memory in MiB, with what is free within it; 0 where the system does not tell."""
+
+
+class _MallInfo(ctypes.Structure):
+    """What ``mallinfo2`` of glibc returns."""
+
+    _fields_: Final = [(name, ctypes.c_size_t) for name in "arena ordblks smblks hblks hblkhd usmblks".split()] + [
+        (name, ctypes.c_size_t) for name in "fsmblks uordblks fordblks keepcost".split()
+    ]
+
+
+def allocated() -> float:
+    """Return the MiB that C code has allocated and not freed; 0 where the C library does not tell."""
+    ask = getattr(ctypes.CDLL(None), "mallinfo2", None) if os.name == "posix" else None
+    if ask is None:
+        return 0.0
+    ask.restype = _MallInfo
+    facts = ask()
+    return float(facts.uordblks + facts.hblkhd) / MIB
 
 
 def measure(pooled: int) -> Sample:
@@ -74,6 +95,7 @@ def measure(pooled: int) -> Sample:
         threads=threading.active_count(),
         tasks=len(asyncio.all_tasks()),
         blocks=sys.getallocatedblocks(),
+        heap=allocated(),
         rss=rss,
     )
 
@@ -87,7 +109,7 @@ def judge(samples: Sequence[Sample]) -> list[str]:
         before, after = (max(getattr(sample, name) for sample in part) for part in (early, late))
         if after > before + slack:
             wrong.append(f"{name} grew from {before} to {after}")
-    for name, factor, slack in (("blocks", 1.02, 2_000), ("rss", 1.03, 4.0)):
+    for name, factor, slack in (("blocks", 1.02, 2_000), ("heap", 1.02, 1.0), ("rss", 1.03, 4.0)):
         before, after = (median(getattr(sample, name) for sample in part) for part in (early, late))
         if after > before * factor + slack:
             wrong.append(f"{name} grew from {before:.0f} to {after:.0f}")

@@ -8,7 +8,7 @@ import pytest
 from tests.chaos import soak
 from tests.chaos.soak import Sample, judge
 
-SAMPLE = Sample(descriptors=30, threads=9, tasks=1, blocks=200_000, rss=60.0)
+SAMPLE = Sample(descriptors=30, threads=9, tasks=1, blocks=200_000, heap=20.0, rss=60.0)
 
 running = pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="the system does not tell what a process holds")
 
@@ -37,10 +37,10 @@ def test_noise_is_no_growth():
     assert judge(noise) == judge(warm_up + noise[:30]) == []
 
 
-@pytest.mark.parametrize("name", ["descriptors", "threads", "tasks", "blocks", "rss"])
+@pytest.mark.parametrize("name", ["descriptors", "threads", "tasks", "blocks", "heap", "rss"])
 def test_growth_is_found(name):
     """Steady growth is found in each of the figures."""
-    step = {"descriptors": 1, "threads": 1, "tasks": 1, "blocks": 1_000, "rss": 1.0}[name]
+    step = {"descriptors": 1, "threads": 1, "tasks": 1, "blocks": 1_000, "heap": 0.5, "rss": 1.0}[name]
     growing = [attrs.evolve(SAMPLE, **{name: getattr(SAMPLE, name) + n * step}) for n in range(40)]
     (wrong,) = judge(growing)
     assert wrong.startswith(f"{name} grew from")

@@ -1,9 +1,13 @@
-"""A PostgreSQL server of the tests' own: in a temporary folder, on a Unix socket, with nothing else in it."""
+"""A PostgreSQL server of the tests' own: in a temporary folder, on a Unix socket, with nothing else in it.
+
+Before it, a pgbouncer may stand, as in many shops.
+"""
 
 import os
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -64,6 +68,13 @@ class Cluster:
         """End the server without a checkpoint, as if its machine had failed."""
         self._run("pg_ctl", "stop", "--mode", "immediate")
 
+    def run(self, statement: str) -> None:
+        """Execute a statement as the superuser, outside a transaction."""
+        import psycopg
+
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            connection.execute(statement.encode())
+
     def _run(self, program: str, *arguments: str) -> None:
         command = [*_as_user(), str(binary(program)), "-D", str(self.folder / "data"), *arguments]
         # No pipes: the server would inherit them, and a reader would wait for its end.
@@ -78,6 +89,42 @@ class Cluster:
     def __exit__(self, *_: object) -> None:
         """Stop the server."""
         self.stop()
+
+
+BOUNCER = """\
+[databases]
+postgres = host={folder} user=tests
+[pgbouncer]
+unix_socket_dir = {folder}
+listen_addr =
+listen_port = 6432
+auth_type = any
+pool_mode = transaction
+default_pool_size = 2
+logfile = {folder}/bouncer.log
+pidfile = {folder}/bouncer.pid
+"""
+
+
+@contextmanager
+def bouncer(cluster: Cluster) -> Iterator[str]:
+    """Run a pgbouncer that shares two connections in transaction mode; yield its URL. Skip the test without one."""
+    program = shutil.which("pgbouncer", path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin"]))
+    if program is None:
+        pytest.skip("pgbouncer is not installed")
+    configuration = cluster.folder / "bouncer.ini"
+    configuration.write_text(BOUNCER.format(folder=cluster.folder))
+    command = [*_as_user(), program, str(configuration)]
+    quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    with subprocess.Popen(command, cwd=cluster.folder, **quiet) as process:
+        try:
+            socket = cluster.folder / ".s.PGSQL.6432"
+            while not socket.exists():
+                assert process.poll() is None, "pgbouncer ended"
+                time.sleep(0.02)
+            yield f"{cluster.url}&port=6432"
+        finally:
+            process.terminate()
 
 
 def _as_user() -> list[str]:
