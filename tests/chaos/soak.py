@@ -48,6 +48,10 @@ FAULTS: Final = (
 BOUND: Final = 50
 """Entries that the memories of a client keep here, so that they are full from the first round on."""
 MIB: Final = 2**20
+MALL_INFO: Final = (
+    *("arena", "ordblks", "smblks", "hblks", "hblkhd"),
+    *("usmblks", "fsmblks", "uordblks", "fordblks", "keepcost"),
+)
 
 
 @attrs.frozen
@@ -69,9 +73,7 @@ class Sample:
 class _MallInfo(ctypes.Structure):
     """What ``mallinfo2`` of glibc returns."""
 
-    _fields_: Final = [(name, ctypes.c_size_t) for name in "arena ordblks smblks hblks hblkhd usmblks".split()] + [
-        (name, ctypes.c_size_t) for name in "fsmblks uordblks fordblks keepcost".split()
-    ]
+    _fields_: Final = [(name, ctypes.c_size_t) for name in MALL_INFO]
 
 
 def allocated() -> float:

@@ -9,6 +9,7 @@ import re
 import signal
 import textwrap
 import threading
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -613,6 +614,33 @@ async def test_expression(sandbox):
         gc.collect()
     assert {text.partition(":")[0] for text in dropped(caught)} == {"this AsyncRoamify was dropped unclosed"}
     assert len(caught) == len(CALLS)
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="the system does not tell what a process holds")
+def test_dropped_after_their_loop(served):
+    """Clients that are dropped after their event loop has ended leave no descriptors, also with aiodns."""
+    pytest.importorskip("aiodns")
+
+    async def use() -> None:
+        await AsyncRoamify(served.token, base_url=served.url, settings=QUICK).account.balance()
+
+    def drop(count: int) -> None:
+        for _ in range(count):
+            asyncio.run(use())
+            gc.collect()
+
+    def descriptors() -> int:
+        return len([*Path("/proc/self/fd").iterdir()])
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        drop(3)
+        before = descriptors()
+        drop(10)
+    end = time.monotonic() + 10
+    while descriptors() > before + 8:  # aiodns closes the last ones in a thread of its own.
+        assert time.monotonic() < end, f"descriptors grew from {before} to {descriptors()}"
+        time.sleep(0.01)
 
 
 async def test_session_of_the_caller(sandbox):

@@ -80,6 +80,7 @@ async def test_operations(open_postgres):
 async def test_schema_that_is_created_meanwhile(open_postgres, bouncer_url, running_cluster):
     """A process that waits for another one's migration finds the schema that it created."""
     import psycopg
+
     from roamify_async.ledger.postgres import MIGRATION_LOCK, PostgresLedger
 
     for number in range(2):  # So that the sessions have cached what they need for it.
@@ -88,7 +89,7 @@ async def test_schema_that_is_created_meanwhile(open_postgres, bouncer_url, runn
     with psycopg.connect(url) as other, psycopg.connect(url, autocommit=True) as watching:
         other.execute("SELECT pg_advisory_xact_lock(%s)", (MIGRATION_LOCK,))
         task = asyncio.create_task(ledger.claim(wanted()))
-        while not watching.execute("SELECT 1 FROM pg_locks WHERE NOT granted").fetchall():
+        while not watching.execute("SELECT 1 FROM pg_locks WHERE NOT granted").fetchall():  # noqa: ASYNC110 -- another session's
             await asyncio.sleep(0.01)
         other.execute(f"CREATE SCHEMA {ledger._schema}".encode())
         other.commit()
@@ -100,7 +101,7 @@ async def test_renewal(open_postgres):
     ledger, other = open_postgres(lease=0.4), open_postgres()
     lease = (await ledger.claim(wanted())).lease
     until = lease.until
-    while lease.until < until + 0.8:
+    while lease.until < until + 0.8:  # noqa: ASYNC110 -- another thread's
         await asyncio.sleep(0.02)
     assert (await other.claim(wanted())).verdict is Verdict.WAIT
 
