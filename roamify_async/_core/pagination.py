@@ -241,6 +241,8 @@ class PagePrefetcher(Generic[PageT]):
 
     async def aclose(self) -> None:
         """Cancel the requests in progress, and wait until they have ended."""
+        if not self._tasks:
+            return
         loop = asyncio.get_running_loop()
         tasks = [task for task in self._tasks.values() if task.get_loop() is loop]  # Another loop may have ended.
         self._tasks.clear()

@@ -266,7 +266,12 @@ class Transport:
 
     def spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """Start a background task, which is cancelled when the client is closed."""
-        task = asyncio.get_running_loop().create_task(work)
+        try:
+            loop = self._running_loop()
+        except ConfigurationError:
+            work.close()
+            raise
+        task = loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task

@@ -208,6 +208,7 @@ async def bulk(
     limit = _money(max_spend)
     if rate is not None:
         check("rate", rate, rate_limit)
+    engine.transport.open()
     slots = concurrency or engine.settings.concurrency
     engine = engine.view(engine.settings, Limiter(slots, rate or engine.settings.rate, is_adaptive=True))
     source = Source(requests, CreateOrder)

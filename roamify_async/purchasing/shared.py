@@ -188,6 +188,7 @@ async def claim_reference(
     If another process holds it, wait for at most *patience* seconds. Raises ``ConflictError`` if it is still held then,
     or if another purchase has the reference.
     """
+    engine.transport.open()
     wanted = _wanted(engine, endpoint, request, send_state, holds=hold is not None, action=action)
     if is_new and send_state.first_sent_at is None:
         claim = Claim(verdict=Verdict.FREE, lease=ledger.promise(wanted))
