@@ -214,7 +214,7 @@ async def test_reader_that_takes_too_long(client, sandbox, path, monkeypatch):
     readers: list[sqlite3.Connection] = []
 
     def read(progress: Any) -> None:
-        if progress.done == 2:
+        if progress.done == 2 and not readers:
             readers.append(sqlite3.connect(path, isolation_level=None))
             readers[0].execute("BEGIN")
             readers[0].execute("SELECT count(*) FROM lines").fetchall()
