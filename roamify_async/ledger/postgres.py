@@ -144,6 +144,8 @@ class PostgresDatabase:
                 with self._pool.connection(timeout=min(RECONNECT, self._timeout)) as connection:
                     self._prepare(connection)
                     return self._once(connection, work, is_atomic=is_atomic)
+            except psycopg.errors.DiskFull as error:
+                raise LedgerError(f"the ledger cannot be used: {error}") from None
             except (psycopg.OperationalError, psycopg.InterfaceError) as error:
                 if time.monotonic() >= end:
                     raise LedgerError(f"the ledger cannot be reached: {error}") from None

@@ -26,6 +26,7 @@ from roamify_async.ledger import (
     SqliteLedger,
     Start,
     Verdict,
+    database,
     lease as leases,
     store,
 )
@@ -425,6 +426,38 @@ async def test_newer_version(open_ledger):
     )
     with pytest.raises(LedgerError, match="upgrade it"):
         await open_ledger().claim(wanted("s"))
+
+
+async def test_worker_of_the_last_version(open_ledger, monkeypatch):
+    """A worker that opened the ledger before it was migrated goes on beside those of this version."""
+    with monkeypatch.context() as patch:  # What a worker of the last version knows.
+        patch.setattr(database, "MIGRATIONS", database.MIGRATIONS[: VERSION - 1])
+        for module in (database, sys.modules[type(open_ledger()).__module__]):
+            patch.setattr(module, "VERSION", VERSION - 1)
+        old = open_ledger()
+        old.migrate()
+        for reference in ("bought", "held"):
+            lease = await take(old, reference)
+            await old.start(lease, wanted(reference), Start())
+            if reference == "bought":
+                await old.settle(lease, BOUGHT)
+    assert version(old) == VERSION - 1
+    new = open_ledger()
+    assert (await new.claim(wanted("bought"))).verdict is Verdict.BOUGHT
+    assert (await new.claim(wanted("held"))).verdict is Verdict.WAIT
+    assert version(old) == VERSION
+    assert await old.settle(lease, BOUGHT)
+    await take(old, "later")
+    verdicts = [(await new.claim(wanted(reference))).verdict for reference in ("held", "later")]
+    assert verdicts == [Verdict.BOUGHT, Verdict.WAIT]
+    await take(new, "s")
+    assert (await old.claim(wanted("s"))).verdict is Verdict.WAIT
+
+
+def version(ledger) -> int:
+    """Return the version of the tables."""
+    ((value,),) = ledger.read(lambda session: session.rows("SELECT value FROM {table}facts WHERE name = 'version'"))
+    return int(value)
 
 
 async def test_opening_at_once(open_ledger):
