@@ -145,6 +145,56 @@ def test_celery(served):
     assert len(served.state()["orders"]) == 3
 
 
+RESULTS = """
+app.conf.update(
+    task_serializer="json",
+    result_serializer={serializer!r},
+    accept_content=["json"],
+    result_accept_content=[{serializer!r}],
+)
+
+@app.task
+def order(reference, package_id):
+    return roamify.orders.create([OrderItem(package_id)], reference_id=reference).to_dict()
+"""
+OUTCOMES = """
+import json, shop
+from roamify_async import Order, RoamifyError
+for reference, package_id in (("lost", PACKAGE), ("good", PACKAGE), ("typo", PACKAGE + "x")):
+    value = shop.order.delay(reference, package_id).get(timeout=60, propagate=False)
+    if isinstance(value, RoamifyError):
+        has = PACKAGE in getattr(value, "nearest", ()), reference in str(value)
+        print(type(value).__name__, value.sent, value.reference_id, *value.package_ids, *has)
+    else:
+        order = Order.from_dict(value)
+        print(order.reference_id, order.items[0].package_id, type(order.total).__name__, order.to_dict() == value)
+"""
+
+
+@forking
+@pytest.mark.long
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("serializer", ["json", "pickle"])
+def test_results_of_celery(served, serializer):
+    """Orders and errors come home from a worker through either serializer, with what identifies the purchase."""
+    pytest.importorskip("celery")
+    for folder in ("queue", "control", "results"):
+        Path(folder).mkdir()
+    served.fail("POST", "/api/esim/order", "drop")
+    settings = "import roamify_async\nroamify = Roamify(settings=roamify_async.Settings(reconcile_window=0.2))\n"
+    results = RESULTS.format(serializer=serializer)
+    Path("shop.py").write_text(block("celery") + CELERY + settings + results)
+    options = ("-c", "1", "-l", "INFO", "--without-gossip", "--without-mingle", "--without-heartbeat")
+    with worker(served, "celery", "-A", "shop", "worker", *options, ready=" ready.", C_FORCE_ROOT="1"):
+        ended = run_program(f"PACKAGE = {PACKAGE!r}{OUTCOMES}", served, timeout=120)
+    assert ended.lines == [
+        f"PurchaseInDoubtError maybe lost {PACKAGE} False True",
+        f"good {PACKAGE} Decimal True",
+        f"PackageNotFoundError no typo {PACKAGE}x True True",
+    ], ended
+    assert [order["referenceId"] for order in served.state()["orders"]] == ["good"]
+
+
 def esim_of(served: Sandbox) -> str:
     """Buy an eSIM, and return its ICCID."""
     with Roamify() as roamify:
