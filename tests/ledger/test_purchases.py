@@ -4,6 +4,7 @@ A control beside each test of safety shows that the scenario is a danger without
 """
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from decimal import Decimal
 from typing import Any
@@ -47,7 +48,7 @@ from roamify_async import (
     Retries,
     Roamify,
 )
-from roamify_async.ledger import LeaseLostError, SharedLimits, SqliteLedger
+from roamify_async.ledger import LeaseLostError, SharedLimits, SqliteLedger, sqlite
 from roamify_async.sandbox import Sandbox
 
 pytestmark = pytest.mark.usefixtures("impatient")
@@ -532,3 +533,35 @@ async def test_paid_without_its_esims(sandbox, replica, open_ledger):
     row = ledger.get("r")
     assert (row.status, row.order_id, row.total) == ("ordered", booked["id"], booked["total"])
     assert ledger.spent() == {"main": Decimal(booked["total"])}
+
+
+# ---------------------------------------------------------------- clocks
+
+
+@pytest.mark.parametrize("step", [3600, -3600])
+async def test_clock_of_the_machine_is_set(replica, sandbox, tmp_path, monkeypatch, step):
+    """A clock that is set while a purchase is sent, by which SQLite judges leases, lets nobody buy it again."""
+    sandbox.fail("POST", ORDER, "slow", when="before", seconds=0.5, times=None)
+    settings = attrs.evolve(QUICK, reconcile_window=5, on_doubt="look_up_then_resend")
+    first, second = [await replica(sandbox, SqliteLedger(tmp_path / "purchases.db"), settings) for _ in range(2)]
+    task = asyncio.create_task(first.orders.create(ITEMS, reference_id="r"))
+    await sandbox.arrived(SENT)
+    dialect = attrs.evolve(sqlite.DIALECT, now=f"({sqlite.DIALECT.now} + {step})")
+    monkeypatch.setattr(sqlite, "DIALECT", dialect)
+    orders = [await second.orders.create(ITEMS, reference_id="r"), await task]
+    assert len({order.id for order in orders}) == 1
+    assert (len(under(sandbox)), came(sandbox, SENT)) == (1, 1)
+    assert (await second.orders.create(ITEMS, reference_id="r")).id == orders[0].id
+
+
+@pytest.mark.parametrize("step", [3600, -3600])
+async def test_clock_of_one_process_is_set(replica, open_ledger, sandbox, monkeypatch, step):
+    """A process whose own clock is wrong waits for the others as all do, and buys nothing again."""
+    sandbox.fail("POST", ORDER, "slow", when="before", seconds=0.3, times=None)
+    first, second = [await replica(sandbox, open_ledger()) for _ in range(2)]
+    task = asyncio.create_task(first.orders.create(ITEMS, reference_id="r"))
+    await sandbox.arrived(SENT)
+    monkeypatch.setattr(time, "time", lambda now=time.time: now() + step)
+    orders = [await second.orders.create(ITEMS, reference_id="r"), await task]
+    assert len({order.id for order in orders}) == 1
+    assert (len(under(sandbox)), came(sandbox, SENT)) == (1, 1)
