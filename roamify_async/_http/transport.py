@@ -19,7 +19,7 @@ from typing import Any, Final, TypeVar, cast
 
 import aiohttp
 from aiohttp import ClientSession as ClientSession  # noqa: PLC0414 -- for the clients, whose checkers ask for it
-from aiohttp.abc import AbstractResolver, AbstractStreamWriter
+from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http_exceptions import ContentEncodingError, DecompressSizeError
 from yarl import URL
 
@@ -97,7 +97,6 @@ class Transport:
         self._settings = settings
         self._external = session
         self._session: aiohttp.ClientSession | None = None
-        self._resolver: AbstractResolver | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._parent_loop: weakref.ref[asyncio.AbstractEventLoop] | None = None
         """The loop of the process that this one was forked from."""
@@ -162,11 +161,10 @@ class Transport:
         traces = cast("list[aiohttp.TraceConfig]", list(settings.trace_configs))
         if external is None:
             # The limiter applies before. With a second limit here, requests would wait while their timeouts run.
-            self._resolver = aiohttp.DefaultResolver()
             connector: aiohttp.BaseConnector = aiohttp.TCPConnector(
                 limit=0,
                 ssl=settings.ssl or True,
-                resolver=self._resolver,
+                resolver=aiohttp.ThreadedResolver(),  # aiodns keeps threads and descriptors, and crashed programs.
                 socket_factory=partial(_new_socket, self._sockets),
             )
         else:
@@ -290,9 +288,6 @@ class Transport:
                 await session.close()
             else:
                 session.detach()
-        resolver, self._resolver = self._resolver, None
-        if resolver is not None:
-            await resolver.close()
 
     def __del__(self) -> None:
         """Release the sockets of a transport that was not closed, and warn."""
@@ -319,7 +314,6 @@ class Transport:
                 session.connector._closed = True  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
             session.detach()
         _redirect([*self._sockets])
-        self._resolver = None  # Its connector keeps it.
         self._sockets = weakref.WeakSet()
         self._tasks = set()
         if self._loop is not None:
@@ -330,9 +324,6 @@ class Transport:
         session.detach()
         if connector is None or self._external is not None or self._loop is None or sys.is_finalizing():
             return
-        if self._resolver is not None:
-            with suppress(StopIteration):  # aiodns' keeps itself, its thread and the loop alive. It needs no loop.
-                self._resolver.close().send(None)
         if self._loop.is_running():
             asyncio.run_coroutine_threadsafe(_close(connector), self._loop)
         else:  # The loop has ended: nothing can be waited for, and the coroutine would leave a task in it.

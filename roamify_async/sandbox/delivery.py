@@ -114,7 +114,7 @@ class Webhooks:
         self._wake = lambda: loop.call_soon_threadsafe(self._on_wake, due)
         timeout = aiohttp.ClientTimeout(total=None)
         # One connection per attempt: a dead keep-alive connection would count as an attempt.
-        connector = aiohttp.TCPConnector(force_close=True)
+        connector = aiohttp.TCPConnector(force_close=True, resolver=aiohttp.ThreadedResolver())
         try:
             async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
                 while True:

@@ -9,7 +9,6 @@ import re
 import signal
 import textwrap
 import threading
-import time
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -618,8 +617,7 @@ async def test_expression(sandbox):
 
 @pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="the system does not tell what a process holds")
 def test_dropped_after_their_loop(served):
-    """Clients that are dropped after their event loop has ended leave no descriptors, also with aiodns."""
-    pytest.importorskip("aiodns")
+    """Clients that are dropped after their event loop has ended leave no descriptors, even if aiodns is installed."""
 
     async def use() -> None:
         await AsyncRoamify(served.token, base_url=served.url, settings=QUICK).account.balance()
@@ -637,10 +635,7 @@ def test_dropped_after_their_loop(served):
         drop(3)
         before = descriptors()
         drop(10)
-    end = time.monotonic() + 10
-    while descriptors() > before + 8:  # aiodns closes the last ones in a thread of its own.
-        assert time.monotonic() < end, f"descriptors grew from {before} to {descriptors()}"
-        time.sleep(0.01)
+    assert descriptors() <= before + 2
 
 
 async def test_session_of_the_caller(sandbox):
