@@ -92,6 +92,13 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         "CREATE INDEX lines_open ON {table}lines (batch, position) WHERE final = 0",
         "CREATE INDEX lines_by_reference ON {table}lines (batch, reference)",
     ),
+    (
+        "ALTER TABLE {table}batches ADD COLUMN applies SMALLINT NOT NULL DEFAULT 0",
+        "ALTER TABLE {table}batches ADD COLUMN options TEXT",
+        "ALTER TABLE {table}batches ADD COLUMN state TEXT NOT NULL DEFAULT 'open'",
+        "ALTER TABLE {table}batches ADD COLUMN reason TEXT",
+        "CREATE INDEX lines_left ON {table}lines (batch, position) WHERE final = 0 AND ended IS NULL",
+    ),
 )
 """The statements that migrate each version of the schema to the next."""
 VERSION: Final = len(MIGRATIONS)

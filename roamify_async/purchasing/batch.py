@@ -16,7 +16,7 @@ from uuid import UUID, uuid5
 from anyio import CancelScope
 
 from roamify_async.errors import JournalError, LedgerError
-from roamify_async.ledger.lease import Lease
+from roamify_async.ledger.lease import Lease, LeaseLostError
 from roamify_async.ledger.store import SqlLedger
 
 from . import batch_statements as sql
@@ -32,10 +32,14 @@ class Batch:
     """Whether it outlives its run."""
     is_worth_keeping = True
 
-    def __init__(self, ledger: SqlLedger, name: str, batch_id: str, *, max_spend: Decimal | None) -> None:
+    def __init__(
+        self, ledger: SqlLedger, name: str, batch_id: str, *, max_spend: Decimal | None, applies: bool = False
+    ) -> None:
         self.ledger = ledger
         self.name = name
         self.id = batch_id
+        self.applies = applies
+        """Whether a line ends only when its eSIMs are ready."""
         self.began: float = 0.0
         """When this run began, by the database's clock."""
         self._max_spend = max_spend
@@ -98,12 +102,14 @@ class Batch:
     async def put(self, entry: Entry) -> None:
         """Write a line, unless another process has taken it over.
 
-        Raises ``BudgetError`` if the line is about to be sent and would exceed the budget of the batch.
+        A line that is about to be sent raises ``LeaseLostError`` if it was taken over, and ``BudgetError`` if it would
+        exceed the budget of the batch.
         """
         tries = self._tries.get(entry.position)
         if tries is None:
             return
-        is_ended = entry.status != "sending" and (entry.status == "ordered" or entry.error is not None)
+        is_done = entry.status == "ordered" and (entry.esims is not None or not self.applies)
+        is_ended = entry.status != "sending" and (is_done or entry.error is not None)
         work = partial(
             sql.put_line, batch=self.id, entry=entry, tries=tries, is_ended=is_ended, max_spend=self._max_spend
         )
@@ -119,6 +125,8 @@ class Batch:
             self._open.discard(entry.position)
         if not is_mine or (is_ended and not entry.resent):
             self._tries.pop(entry.position, None)
+        if not is_mine and entry.status == "sending":
+            raise LeaseLostError(f"line {entry.position} of the batch {self.name!r} was taken away; nothing was sent")
 
     async def finish(self, entry: Entry) -> None:
         """End the work on a line that was not written, such as one that was only checked again."""

@@ -32,7 +32,7 @@ LONGEST_PAUSE: Final = 0.5
 async def open_batch(ledger: SqlLedger, name: str, base_url: str, source: Source, **options: Any) -> Batch:
     """Return the batch of a name, whose lines are written now if there is none.
 
-    Raises ``JournalError`` if it has other requests. Nothing is sent before all are compared.
+    Raises ``JournalError`` if it has other requests, or another ``apply``. Nothing is sent before all are compared.
     """
     await ledger.bind(base_url)
     found = await ledger.run(lambda session: session.rows(sql.FIND, name=name))
@@ -46,13 +46,16 @@ async def open_batch(ledger: SqlLedger, name: str, base_url: str, source: Source
         batch = Batch(ledger, name, found[0][0], **options)
     if found and found[0][1] != digest:
         raise JournalError(f"the batch {name!r} belongs to other requests; nothing was sent")
-    await batch.begin()
+    if found and bool(found[0][2]) != batch.applies:
+        raise JournalError(f"the batch {name!r} was begun with apply={not batch.applies}; nothing was sent")
     return batch
 
 
 async def _publish(batch: Batch, name: str, digest: str) -> bool:
     twin = ConflictError("an earlier line has this reference; nothing was sent", status=409, sent="no")
-    work = partial(sql.publish, batch=batch.id, name=name, digest=digest, twin_error=write_error(twin))
+    work = partial(
+        sql.publish, batch=batch.id, name=name, digest=digest, applies=batch.applies, twin_error=write_error(twin)
+    )
     return await batch.ledger.run(work)
 
 

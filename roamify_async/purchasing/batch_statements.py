@@ -19,16 +19,17 @@ _OUTCOME: Final = tuple(name for name in COLUMNS if name not in _NEW)
 
 _IS_FREE: Final = "(owner IS NULL OR lease_until < {now})"
 _IS_LEFT: Final = "batch = :batch AND final = 0 AND (ended IS NULL OR ended < :began)"
+"""Condition of the lines of a run: those that have not ended since it began."""
 _IS_MINE: Final = "batch = :batch AND position = :position AND tries = :tries"
 _HAS_STATUS: Final = "batch = :batch AND (:every = 1 OR status IN ({tokens}))"
 
-FIND: Final = "SELECT id, digest FROM {table}batches WHERE name = :name"
+FIND: Final = "SELECT id, digest, applies FROM {table}batches WHERE name = :name"
 DRAFT: Final = """
     INSERT INTO {table}batches (name, id, digest, created) VALUES (:id, :id, '', {now}) ON CONFLICT (name) DO NOTHING
 """
 PUBLISH: Final = """
-    INSERT INTO {table}batches (name, id, digest, created)
-    SELECT :name, id, :digest, {now} FROM {table}batches WHERE name = :id
+    INSERT INTO {table}batches (name, id, digest, applies, created)
+    SELECT :name, id, :digest, :applies, {now} FROM {table}batches WHERE name = :id
     ON CONFLICT (name) DO NOTHING
     RETURNING id
 """
@@ -105,9 +106,9 @@ def add_lines(session: Session, *, batch: str, entries: Sequence[Entry]) -> None
     session.rows(_insert(len(entries)), id=batch, **values)
 
 
-def publish(session: Session, *, batch: str, name: str, digest: str, twin_error: str) -> bool:
+def publish(session: Session, *, batch: str, name: str, digest: str, applies: bool, twin_error: str) -> bool:
     """Publish a batch under its name. Return ``False``, and drop its lines, if another process was first."""
-    if session.rows(PUBLISH, id=batch, name=name, digest=digest):
+    if session.rows(PUBLISH, id=batch, name=name, digest=digest, applies=int(applies)):
         session.rows(REFUSE_TWINS, id=batch, error=twin_error)
         session.rows(DROP_DRAFT, id=batch)
         return True
@@ -155,7 +156,10 @@ def put_line(
         _spend(session, batch, amount, max_spend if entry.status == "sending" else None)
     facts = {name: getattr(entry, name) for name in _OUTCOME}
     facts |= {name: int(facts[name]) for name in FLAGS}
-    facts |= {"answer": _without_esims(entry.answer), "error": _without_bodies(entry.error), "esims": None}
+    facts |= {
+        "answer": _without_esims(entry.answer), "error": _without_bodies(entry.error),
+        "esims": _without_codes(entry.esims),
+    }  # fmt: skip
     session.rows(PUT, **key, **facts, counted=counted, is_ended=int(is_ended))
     return True
 
@@ -203,6 +207,14 @@ def _without_esims(answer: str | None) -> str | None:
     order: dict[str, Any] = json.loads(answer)
     order.pop("esims", None)
     return json.dumps(order)
+
+
+def _without_codes(esims: str | None) -> str | None:
+    """Return eSIMs without what installs them."""
+    if esims is None:
+        return None
+    ready: list[dict[str, Any]] = json.loads(esims)
+    return json.dumps([{name: value for name, value in esim.items() if name != "esim"} for esim in ready])
 
 
 def _without_bodies(error: str | None) -> str | None:

@@ -251,7 +251,9 @@ async def _share(
 ) -> BulkReport:
     """Make purchases of a batch, whose lines this process shares with others."""
     base_url = engine.transport.credentials.base_url
-    batch = await open_batch(ledger, name, base_url, source, max_spend=limit)
+    applies = adapter.finish is not None
+    batch = await open_batch(ledger, name, base_url, source, max_spend=limit, applies=applies)
+    await batch.begin()
     run: Run | None = None
     try:
         budget = Budget(adapter.price, adapter.balance, max_spend=limit, spent=await batch.reserved())

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from support.clients import QUICK
-from support.purchases import LISTED, ORDER, OTHER, PLAIN, came
+from support.purchases import APPLY, LISTED, ORDER, OTHER, PLAIN, came
 from support.servers import answer
 from support.shop import PACKAGE, Shop, booked, envelope, page, vain
 
@@ -16,11 +16,13 @@ from roamify_async import (
     BudgetError,
     ConflictError,
     CreateOrder,
+    EsimsNotReadyError,
     JournalError,
     LedgerError,
     OrderItem,
     PurchaseInDoubtError,
 )
+from roamify_async.ledger import LeaseLostError
 from roamify_async.purchasing import batch_statements as sql
 from roamify_async.purchasing.batch import Batch
 
@@ -231,6 +233,24 @@ async def test_line_that_was_taken_over(open_ledger):
     await other.end()
 
 
+async def test_line_that_was_taken_away(open_ledger):
+    """A line that another process took over is not sent."""
+    ledger = open_ledger()
+    await _fill(ledger, 1)
+    stopped, other = [Batch(ledger, "night", "b", max_spend=None) for _ in range(2)]
+    await stopped.begin()
+    await other.begin()
+    (late,) = await stopped.take(1) or []
+    await ledger.run(lambda session: session.rows("UPDATE {table}lines SET lease_until = 1"))
+    assert await other.take(1)
+    late.status = "sending"
+    with pytest.raises(LeaseLostError, match="was taken away; nothing was sent"):
+        await stopped.put(late)
+    assert other.nth(0).status == "not_sent"
+    await stopped.end()
+    await other.end()
+
+
 async def test_line_that_is_only_checked_again(open_ledger):
     """A line that a run checks again without writing it ends, so that nobody waits for it."""
     ledger = open_ledger()
@@ -271,6 +291,64 @@ async def test_one_reference_is_one_line(client, sandbox, ledger):
         assert isinstance(report.lines[2].error, ConflictError)
         assert report.lines[2].error.reference_id == "r-0"
     assert came(sandbox, SENT) == 2
+
+
+# ---------------------------------------------------------------- profiles
+
+APPLIED = f"POST {APPLY}"
+
+
+def parts(report: Any) -> list[tuple[str, tuple[str | None, ...]]]:
+    """Return the status and the ICCIDs of each line."""
+    with report:
+        assert {esim.esim.lpa_code for line in report.lines for esim in line.esims} <= {None}
+        return [(line.status, tuple(esim.iccid for esim in line.esims)) for line in report.lines]
+
+
+async def test_apply(replica, open_ledger, sandbox):
+    """With ``apply`` each profile is generated once, and the report of each replica has the eSIMs without their codes."""
+    sandbox.fail("POST", ORDER, "slow", when="before", seconds=LATENCY, times=None)
+    replicas = [await replica(sandbox, None) for _ in range(2)]
+    calls = [one.orders.bulk(lines(6), journal=open_ledger(), batch="night", apply=True) for one in replicas]
+    one, two = [parts(report) for report in await asyncio.gather(*calls)]
+    assert one == two
+    assert {(status, len(iccids), None in iccids) for status, iccids in one} == {("ordered", 1, False)}
+    assert {iccid for _, (iccid,) in one} == {esim["iccid"] for esim in sandbox.state()["esims"]}
+    assert (came(sandbox, SENT), came(sandbox, APPLIED)) == (6, 6)
+
+
+async def test_apply_that_was_interrupted(sandbox, open_ledger):
+    """A line that was bought, and whose profile was not made, is finished by the next run, and not bought again."""
+    sandbox.fail("POST", APPLY, "hang", when="before", times=2)
+    ledger = open_ledger()
+    async with AsyncRoamify(sandbox.token, base_url=sandbox.url, settings=QUICK) as roamify:
+        run = asyncio.create_task(roamify.orders.bulk(lines(2), journal=ledger, batch="night", apply=True))
+        await sandbox.arrived(APPLIED, 2)
+        run.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await run
+    async with AsyncRoamify(sandbox.token, base_url=sandbox.url, settings=QUICK) as roamify:
+        found = parts(await roamify.orders.bulk(lines(2), journal=ledger, batch="night", apply=True))
+    assert [(status, len(iccids)) for status, iccids in found] == [("ordered", 1)] * 2
+    assert len(sandbox.state()["orders"]) == came(sandbox, SENT) == 2
+
+
+async def test_apply_that_fails(client, sandbox, ledger):
+    """A line whose profile cannot be made stays ordered, with the error, and the next run tries again."""
+    sandbox.fail("POST", APPLY, "403_html")
+    with await client.orders.bulk(lines(1), journal=ledger, batch="night", apply=True) as report:
+        (line,) = report.lines
+        assert (line.status, type(line.error), line.esims) == ("ordered", EsimsNotReadyError, ())
+    ((status, iccids),) = parts(await client.orders.bulk(lines(1), journal=ledger, batch="night", apply=True))
+    assert (status, len(iccids), came(sandbox, SENT)) == ("ordered", 1, 1)
+
+
+async def test_apply_that_differs(client, sandbox, ledger):
+    """A batch is applied by all runs, or by none."""
+    read(await client.orders.bulk(lines(1), journal=ledger, batch="night"))
+    with pytest.raises(JournalError, match="was begun with apply=False"):
+        await client.orders.bulk(lines(1), journal=ledger, batch="night", apply=True)
+    assert came(sandbox, APPLIED) == 0
 
 
 async def test_doubts(open_ledger):
@@ -324,7 +402,7 @@ async def test_cancelled_while_the_ledger_is_away(sandbox, ledger, monkeypatch):
 
 
 async def test_wrong_arguments(client, sandbox, ledger, tmp_path):
-    """A ledger needs the name of a batch, a batch needs a ledger, and neither prepares eSIMs."""
+    """A ledger needs the name of a batch, and a batch needs a ledger."""
     with pytest.raises(ValueError, match="needs batch="):
         await client.orders.bulk(lines(1), journal=ledger)
     with pytest.raises(ValueError, match="needs a SqliteLedger or PostgresLedger"):
@@ -333,8 +411,6 @@ async def test_wrong_arguments(client, sandbox, ledger, tmp_path):
         await client.orders.bulk(lines(1), journal=tmp_path / "j.db", batch="night")
     with pytest.raises(ValueError, match="batch must not be empty"):
         await client.orders.bulk(lines(1), journal=ledger, batch=" ")
-    with pytest.raises(ValueError, match="a ledger holds no activation codes"):
-        await client.orders.bulk(lines(1), journal=ledger, batch="night", apply=True)
     async with AsyncRoamify(sandbox.token, base_url=sandbox.url, ledger=tmp_path / "other.db") as other:
         with pytest.raises(ValueError, match="another ledger than the batch"):
             await other.orders.bulk(lines(1), journal=ledger, batch="night")
