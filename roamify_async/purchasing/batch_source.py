@@ -21,7 +21,7 @@ from .line import new_entry
 from .report import request_of, write_error
 from .source import Source, WrongItem
 
-CHUNK: Final = 200
+CHUNK: Final = 2_000
 """Number of lines that are written in one transaction."""
 FIRST_PAUSE: Final = 0.05
 """Seconds between the first two looks for lines that other processes gave up. Each further pause is longer."""

@@ -17,6 +17,9 @@ _NEW: Final = ("position", "digest", "request", "reference")
 """Columns of a line that was not taken yet."""
 _OUTCOME: Final = tuple(name for name in COLUMNS if name not in _NEW)
 
+AT_ONCE: Final = 200
+"""Number of lines that one statement inserts: old versions of SQLite accept 999 parameters."""
+
 _IS_FREE: Final = "(owner IS NULL OR lease_until < {now})"
 _IS_LEFT: Final = "batch = :batch AND final = 0 AND (ended IS NULL OR ended < :began)"
 """Condition of the lines of a run: those that have not ended since it began."""
@@ -36,13 +39,14 @@ PUBLISH: Final = """
 DROP_DRAFT: Final = "DELETE FROM {table}batches WHERE name = :id"
 DROP_LINES: Final = "DELETE FROM {table}lines WHERE batch = :id"
 REFUSE_TWINS: Final = """
+    WITH numbered AS MATERIALIZED (
+        SELECT position, row_number() OVER (PARTITION BY reference ORDER BY position) AS place
+        FROM {table}lines WHERE batch = :id
+    ), twins AS MATERIALIZED (SELECT position FROM numbered WHERE place > 1)
     UPDATE {table}lines SET status = 'refused', final = 1, error = :error
-    WHERE batch = :id AND EXISTS (
-        SELECT 1 FROM {table}lines AS earlier
-        WHERE earlier.batch = {table}lines.batch AND earlier.reference = {table}lines.reference
-            AND earlier.position < {table}lines.position
-    )
+    WHERE batch = :id AND position IN (SELECT position FROM twins)
 """
+"""Materialized, since PostgreSQL has no statistics of new lines, and would find the twins again for each of them."""
 TAKE: Final = f"""
     WITH free AS MATERIALIZED (
         SELECT position FROM {{table}}lines WHERE {_IS_LEFT} AND {_IS_FREE}
@@ -102,8 +106,10 @@ def _insert(lines: int) -> str:
 
 def add_lines(session: Session, *, batch: str, entries: Sequence[Entry]) -> None:
     """Insert new lines."""
-    values = {f"{name}_{line}": getattr(entry, name) for line, entry in enumerate(entries) for name in _NEW}
-    session.rows(_insert(len(entries)), id=batch, **values)
+    for start in range(0, len(entries), AT_ONCE):
+        some = entries[start : start + AT_ONCE]
+        values = {f"{name}_{line}": getattr(entry, name) for line, entry in enumerate(some) for name in _NEW}
+        session.rows(_insert(len(some)), id=batch, **values)
 
 
 def publish(session: Session, *, batch: str, name: str, digest: str, applies: bool, twin_error: str) -> bool:

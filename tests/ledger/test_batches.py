@@ -306,7 +306,7 @@ def parts(report: Any) -> list[tuple[str, tuple[str | None, ...]]]:
 
 
 async def test_apply(replica, open_ledger, sandbox):
-    """With ``apply`` each profile is generated once, and the report of each replica has the eSIMs without their codes."""
+    """With ``apply`` each profile is generated once, and the reports have the eSIMs without their codes."""
     sandbox.fail("POST", ORDER, "slow", when="before", seconds=LATENCY, times=None)
     replicas = [await replica(sandbox, None) for _ in range(2)]
     calls = [one.orders.bulk(lines(6), journal=open_ledger(), batch="night", apply=True) for one in replicas]
@@ -349,6 +349,15 @@ async def test_apply_that_differs(client, sandbox, ledger):
     with pytest.raises(JournalError, match="was begun with apply=False"):
         await client.orders.bulk(lines(1), journal=ledger, batch="night", apply=True)
     assert came(sandbox, APPLIED) == 0
+
+
+async def test_many_lines(client, ledger):
+    """The references of a large batch are compared with each other within the ledger's patience."""
+    requests = [*lines(12_000, own=True), *lines(2, own=True)]
+    with pytest.raises(BudgetError, match="exceed the balance"):
+        await client.orders.bulk(requests, journal=ledger, batch="night")
+    refused = "SELECT position FROM {table}lines WHERE status = 'refused' ORDER BY position"
+    assert ledger.read(lambda session: session.rows(refused)) == [(12_000,), (12_001,)]
 
 
 async def test_doubts(open_ledger):
