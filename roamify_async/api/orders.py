@@ -239,40 +239,9 @@ class Orders(Resource[Mode]):
         if concurrency is not None:
             check("concurrency", concurrency, whole_number)
         check("progress", progress, flag)
-        engine = self.engine
-
-        async def price(package_id: str) -> Decimal:
-            return (await find_package(engine, package_id, is_fresh=True)).price
-
-        async def balance() -> Decimal:
-            return (await engine.send(Account.balance, GetBalance())).balance
-
-        async def finish(order: Order) -> tuple[ReadyEsim, ...]:
-            return await ready_esims(engine, order)
-
-        async def buy(engine: Engine, line: Line) -> Order:
-            async def check() -> None:
-                await line.check()
-                if apply:
-                    packages = await find_packages(engine, tuple(line.request.packages()))
-                    refuse_undated(packages, "order it without apply=True, and use esims.apply() with a start_date")
-
-            return await make_purchase(
-                engine, Orders.create, line.request, line.send_state,
-                is_new=line.is_new, must_look=line.must_look,
-                check=check, before_send=line.before_send, on_doubt=line.on_doubt,
-            )  # fmt: skip
-
-        async def recheck(engine: Engine, request: CreateOrder, send_state: SendState) -> None:
-            await find_second(engine, Orders.create, request, send_state)
-
-        adapter = BulkAdapter(
-            buy=buy, recheck=recheck, patience=patience(engine, Orders.create.timeout), price=price, balance=balance,
-            finish=finish if apply else None,
-        )  # fmt: skip
         return await bulk(
-            engine,
-            adapter,
+            self.engine,
+            bulk_adapter(self.engine, apply=apply),
             requests,
             journal=journal,
             batch=batch,
@@ -348,6 +317,40 @@ class Orders(Resource[Mode]):
             path=Orders.list.path,
             reference_id=reference_id,
         )
+
+
+def bulk_adapter(engine: Engine, *, apply: bool) -> BulkAdapter:
+    """Return how a bulk order buys, and whether it generates the profiles of the eSIMs."""
+
+    async def price(package_id: str) -> Decimal:
+        return (await find_package(engine, package_id, is_fresh=True)).price
+
+    async def balance() -> Decimal:
+        return (await engine.send(Account.balance, GetBalance())).balance
+
+    async def finish(order: Order) -> tuple[ReadyEsim, ...]:
+        return await ready_esims(engine, order)
+
+    async def buy(engine: Engine, line: Line) -> Order:
+        async def check() -> None:
+            await line.check()
+            if apply:
+                packages = await find_packages(engine, tuple(line.request.packages()))
+                refuse_undated(packages, "order it without apply=True, and use esims.apply() with a start_date")
+
+        return await make_purchase(
+            engine, Orders.create, line.request, line.send_state,
+            is_new=line.is_new, must_look=line.must_look,
+            check=check, before_send=line.before_send, on_doubt=line.on_doubt,
+        )  # fmt: skip
+
+    async def recheck(engine: Engine, request: CreateOrder, send_state: SendState) -> None:
+        await find_second(engine, Orders.create, request, send_state)
+
+    return BulkAdapter(
+        buy=buy, recheck=recheck, patience=patience(engine, Orders.create.timeout), price=price, balance=balance,
+        finish=finish if apply else None,
+    )  # fmt: skip
 
 
 _REPEAT: Final = Endpoint("POST", "/api/esim/order", RepeatOrder, Order, safety=ACTION, timeout=60)

@@ -16,7 +16,7 @@ from uuid import UUID, uuid5
 from anyio import CancelScope
 
 from roamify_async.errors import JournalError, LedgerError
-from roamify_async.ledger.lease import Lease, LeaseLostError
+from roamify_async.ledger.lease import Lease
 from roamify_async.ledger.store import SqlLedger
 
 from . import batch_statements as sql
@@ -41,13 +41,15 @@ class Batch:
         self.applies = applies
         """Whether a line ends only when its eSIMs are ready."""
         self.began: float = 0.0
-        """When this run began, by the database's clock."""
+        """When this run began, by the database's clock. A run that began at 0 is one with those of all workers."""
         self._max_spend = max_spend
         self._lease: Lease | None = None
         self._tries: dict[int, int] = {}
         """Number of each line's attempt that is this process's. Those that may be booked twice are kept to the end."""
         self._open: set[int] = set()
         """Lines that this process has taken, and that have not ended."""
+        self._unchecked: set[int] = set()
+        """Those of them that were bought and may be booked twice. In a run of all workers they end with the check."""
 
     @property
     def path(self) -> SqlLedger:
@@ -59,6 +61,10 @@ class Batch:
     async def begin(self) -> None:
         """Begin a run: its lines are those that have not ended since now."""
         self.began = await self.ledger.run(lambda session: float(session.rows("SELECT {now}")[0][0]))
+        self.join()
+
+    def join(self) -> None:
+        """Join the run of all workers: its lines are those that have not ended."""
         self._lease = self.ledger.hold_lines()
 
     async def take(self, number: int) -> list[Entry] | None:
@@ -99,17 +105,20 @@ class Batch:
         """Return whether a line is one that this process has taken, and that has not ended."""
         return entry.position in self._open
 
-    async def put(self, entry: Entry) -> None:
-        """Write a line, unless another process has taken it over.
+    async def put(self, entry: Entry, *, ends: bool = True) -> None:
+        """Write a line, unless another process has taken it over. Unless it *ends* here, others may take it.
 
-        A line that is about to be sent raises ``LeaseLostError`` if it was taken over, and ``BudgetError`` if it would
+        A line that is about to be sent raises ``LedgerError`` if it was taken over, and ``BudgetError`` if it would
         exceed the budget of the batch.
         """
         tries = self._tries.get(entry.position)
         if tries is None:
             return
         is_done = entry.status == "ordered" and (entry.esims is not None or not self.applies)
-        is_ended = entry.status != "sending" and (is_done or entry.error is not None)
+        is_ended = entry.status != "sending" and (is_done or entry.error is not None) and ends
+        if is_ended and not self.began and entry.status == "ordered" and entry.resent:
+            is_ended = False
+            self._unchecked.add(entry.position)
         work = partial(
             sql.put_line, batch=self.id, entry=entry, tries=tries, is_ended=is_ended, max_spend=self._max_spend
         )
@@ -121,16 +130,16 @@ class Batch:
             raise JournalError(f"the batch {self.name!r} cannot be written: {error}") from None
         if not is_mine:
             log.warning("line %d of the batch %r was taken over by another process", entry.position, self.name)
-        if not is_mine or is_ended:
+        if not is_mine or is_ended or not ends:
             self._open.discard(entry.position)
         if not is_mine or (is_ended and not entry.resent):
             self._tries.pop(entry.position, None)
         if not is_mine and entry.status == "sending":
-            raise LeaseLostError(f"line {entry.position} of the batch {self.name!r} was taken away; nothing was sent")
+            raise LedgerError(f"line {entry.position} of the batch {self.name!r} was taken away; nothing was sent")
 
     async def finish(self, entry: Entry) -> None:
         """End the work on a line that was not written, such as one that was only checked again."""
-        if entry.position not in self._open:
+        if entry.position not in self._open or entry.position in self._unchecked:
             return
         self._open.discard(entry.position)
         key = {"batch": self.id, "position": entry.position, "tries": self._tries.get(entry.position, 0)}
@@ -138,6 +147,11 @@ class Batch:
             await self.ledger.run(lambda session: session.rows(sql.END, **key), must_run=True)
         except LedgerError as error:
             raise JournalError(f"the batch {self.name!r} cannot be written: {error}") from None
+
+    async def end_check(self, entry: Entry) -> None:
+        """End a line that was checked for a second booking."""
+        self._unchecked.discard(entry.position)
+        await self.finish(entry)
 
     # ---------------------------------------------------------------- reading
 

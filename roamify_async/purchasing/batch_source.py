@@ -95,10 +95,14 @@ async def _add(batch: Batch, chunk: list[Entry], *, writes: bool) -> None:
 
 
 class BatchSource:
-    """The lines of a batch that this process takes. It ends when all lines of all processes have ended."""
+    """The lines of a batch that this process takes.
 
-    def __init__(self, batch: Batch) -> None:
+    It ends when all lines of all processes have ended or, unless it *waits*, when others work on all that are left.
+    """
+
+    def __init__(self, batch: Batch, *, waits: bool = True) -> None:
         self._batch = batch
+        self._waits = waits
         self._ready: deque[Entry] = deque()
         self._turn = anyio.Lock()
         self._askers = 0
@@ -130,7 +134,7 @@ class BatchSource:
 
     async def _take(self) -> None:
         taken = await self._batch.take(max(1, self._askers))
-        if taken is None:
+        if taken is None or not (taken or self._waits):
             self.is_stopped = True
         else:
             self._ready.extend(taken)

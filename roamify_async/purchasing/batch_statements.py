@@ -21,6 +21,8 @@ AT_ONCE: Final = 200
 """Number of lines that one statement inserts: old versions of SQLite accept 999 parameters."""
 
 _IS_FREE: Final = "(owner IS NULL OR lease_until < {now})"
+IS_OPEN: Final = "batch = :batch AND final = 0 AND ended IS NULL"
+"""Condition of the lines that have not ended in any run."""
 _IS_LEFT: Final = "batch = :batch AND final = 0 AND (ended IS NULL OR ended < :began)"
 """Condition of the lines of a run: those that have not ended since it began."""
 _IS_MINE: Final = "batch = :batch AND position = :position AND tries = :tries"
@@ -47,21 +49,31 @@ REFUSE_TWINS: Final = """
     WHERE batch = :id AND position IN (SELECT position FROM twins)
 """
 """Materialized, since PostgreSQL has no statistics of new lines, and would find the twins again for each of them."""
-TAKE: Final = f"""
-    WITH free AS MATERIALIZED (
-        SELECT position FROM {{table}}lines WHERE {_IS_LEFT} AND {_IS_FREE}
-        ORDER BY position LIMIT :number {{skip_locked}}
-    )
-    UPDATE {{table}}lines SET owner = :token, lease_until = {{now}} + :lease, tries = tries + 1
-    WHERE batch = :batch AND {_IS_FREE} AND position IN (SELECT position FROM free)
-    RETURNING {_COLUMNS}, tries
-"""  # noqa: S608
+STATE: Final = "SELECT state FROM {table}batches WHERE id = :batch"
+
+
+def _take(is_left: str) -> str:
+    """Return the statement that takes lines which fulfil a condition."""
+    return f"""
+        WITH free AS MATERIALIZED (
+            SELECT position FROM {{table}}lines WHERE {is_left} AND {_IS_FREE}
+            ORDER BY position LIMIT :number {{skip_locked}}
+        )
+        UPDATE {{table}}lines SET owner = :token, lease_until = {{now}} + :lease, tries = tries + 1
+        WHERE batch = :batch AND {_IS_FREE} AND position IN (SELECT position FROM free)
+        RETURNING {_COLUMNS}, tries
+    """  # noqa: S608
+
+
+TAKE: Final = _take(_IS_LEFT)
+TAKE_OPEN: Final = _take(IS_OPEN)
 TAKEN: Final = f"""
     SELECT {_COLUMNS}, tries FROM {{table}}lines
     WHERE owner = :token AND batch = :batch AND NOT CAST(position AS TEXT) IN ({{tokens}})
 """  # noqa: S608
 """Query of lines that were taken before a connection was lost."""
 LEFT: Final = f"SELECT 1 FROM {{table}}lines WHERE {_IS_LEFT} LIMIT 1"  # noqa: S608
+LEFT_OPEN: Final = f"SELECT 1 FROM {{table}}lines WHERE {IS_OPEN} LIMIT 1"  # noqa: S608
 RELEASE: Final = "UPDATE {table}lines SET owner = NULL WHERE owner = :token"
 LOCK: Final = f"UPDATE {{table}}lines SET tries = tries WHERE {_IS_MINE} RETURNING counted"  # noqa: S608
 PUT: Final = f"""
@@ -134,14 +146,17 @@ def drop(session: Session, batch: str) -> None:
 def take_lines(
     session: Session, *, batch: str, token: str, known: Sequence[int], lease: float, began: float, number: int
 ) -> list[tuple[Entry, int]] | None:
-    """Take lines. Return them with the numbers of their attempts, or ``None`` if no line is left.
+    """Take lines. Return them with the numbers of their attempts, or ``None`` if no line is left, or may be taken.
 
     *known* are the lines that the process knows that it has taken.
     """
+    take, left = (TAKE, LEFT) if began else (TAKE_OPEN, LEFT_OPEN)
+    if session.rows(STATE, batch=batch) != [("open",)]:
+        return None
     rows = session.rows(TAKEN, batch=batch, token=token, tokens=json.dumps([*map(str, known)]))
     if not rows:
-        rows = session.rows(TAKE, batch=batch, token=token, lease=lease, began=began, number=number)
-    if not rows and not session.rows(LEFT, batch=batch, began=began):
+        rows = session.rows(take, batch=batch, token=token, lease=lease, began=began, number=number)
+    if not rows and not session.rows(left, batch=batch, began=began):
         return None
     taken = [(read_entry(row[:-1]), int(row[-1])) for row in rows]
     return sorted(taken, key=lambda pair: pair[0].position)

@@ -116,7 +116,7 @@ class Run:
             finally:
                 self.in_flight.discard(finished)
                 finished.set_result(None)
-            if self.processor.is_over:
+            if self.processor.end_reason is not None:
                 self.source.stop()
             await self._report()
 
@@ -130,6 +130,9 @@ class Run:
         entries = (entry for entry in processor.file.entries("ordered") if entry.resent)
         while some := [*itertools.islice(entries, BATCH_SIZE)]:
             raise_first(await gather(processor.recheck, some))
+            if isinstance(processor.file, Batch):
+                for entry in some:
+                    await processor.file.end_check(entry)
 
     async def _next(self) -> tuple[Entry, Any] | None:
         file = self.processor.file
@@ -205,7 +208,7 @@ async def bulk(
     bar: ProgressBar | None = None,
 ) -> BulkReport:
     """Make the purchases of *requests*; see ``orders.bulk``."""
-    limit = _money(max_spend)
+    limit = to_money(max_spend)
     if rate is not None:
         check("rate", rate, rate_limit)
     engine.transport.open()
@@ -227,7 +230,7 @@ async def bulk(
         run.resume()
         run.total = await source.total()
         await _refuse_excess(budget, await source.packages(_done(file)))
-        await _run(engine, run, slots)
+        await run_lines(engine, run, slots)
     except BaseException as error:
         if run is not None and run.has_begun:
             _end(error, run, bar)
@@ -263,7 +266,7 @@ async def _share(
         run.total = await anyio.to_thread.run_sync(batch.count)
         await budget.read_balance()  # Before the lines are, which others buy meanwhile.
         await _refuse_excess(budget, await lines.packages())
-        await _run(engine, run, slots)
+        await run_lines(engine, run, slots)
         await run.report_all()
         await batch.end()
     except BaseException as error:
@@ -293,7 +296,8 @@ def _ledger(engine: Engine, journal: str | Path | PurchaseLedger | None, batch: 
     return ledger
 
 
-def _money(value: Decimal | int | str | None) -> Decimal | None:
+def to_money(value: Decimal | int | str | None) -> Decimal | None:
+    """Convert ``max_spend`` to an amount of money."""
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, Decimal | int | str):  # pyright: ignore[reportUnnecessaryIsInstance]
@@ -343,7 +347,7 @@ async def _refuse_excess(budget: Budget, wanted: Mapping[str, int]) -> None:
             log.info("the balance could not be read: %s", error)
 
 
-async def _run(engine: Engine, run: Run, slots: int) -> None:
+async def run_lines(engine: Engine, run: Run, slots: int) -> None:
     """Process all lines. When cancelled, take no more lines and let those in flight finish."""
 
     async def work() -> None:

@@ -117,8 +117,8 @@ class LineProcessor:
         self.adapter = adapter
         self.file = file
         self.budget = budget
-        self.is_over: bool = False
-        """Whether no further line can succeed: the token or the balance was refused."""
+        self.end_reason: RoamifyError | None = None
+        """Why no further line can succeed: the token or the balance was refused."""
         self.last_resent: float | None = None
         """When the last order that may have been sent more than once was booked."""
         self._claimed: dict[str, int] = {}
@@ -299,7 +299,8 @@ class _Purchase:
         if not self.was_sent and not self.is_admitted:
             self.reserved = self.quoted = await self.processor.budget.admit(self.request)
             self.is_admitted = True
-        if entry.status == "sending" and entry.first_sent is not None and entry.resent == self.may_resend:
+        is_written = entry.status == "sending" and entry.first_sent is not None and entry.resent == self.may_resend
+        if is_written and not isinstance(self.processor.file, Batch):  # A shared line may have been taken away since.
             return
         entry.status, entry.total, entry.error = "sending", str(self.reserved), None
         entry.first_sent = (self.send_state.first_sent_at or datetime.now(UTC)).isoformat()
@@ -333,7 +334,7 @@ class _Purchase:
         entry, processor = self.entry, self.processor
         entry.status = status_of(error)
         if ends_all(error):
-            processor.is_over = True
+            processor.end_reason = error
         entry.resent = self.send_state.resent
         entry.final = entry.status == "refused" and not ends_all(error) and not entry.resent
         if entry.status != "in_doubt":
@@ -344,7 +345,10 @@ class _Purchase:
         if isinstance(error, PurchaseFailedError) and isinstance(error.order, Order):
             entry.order_id, entry.answer = error.order.id, json.dumps(unstructure(error.order))
         entry.error = write_error(error)
-        await processor.file.put(entry)
+        if isinstance(processor.file, Batch):
+            await processor.file.put(entry, ends=not ends_all(error))
+        else:
+            await processor.file.put(entry)
 
 
 def send_state_of(entry: Entry) -> SendState:

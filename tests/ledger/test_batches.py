@@ -22,7 +22,6 @@ from roamify_async import (
     OrderItem,
     PurchaseInDoubtError,
 )
-from roamify_async.ledger import LeaseLostError
 from roamify_async.purchasing import batch_statements as sql
 from roamify_async.purchasing.batch import Batch
 
@@ -244,7 +243,7 @@ async def test_line_that_was_taken_away(open_ledger):
     await ledger.run(lambda session: session.rows("UPDATE {table}lines SET lease_until = 1"))
     assert await other.take(1)
     late.status = "sending"
-    with pytest.raises(LeaseLostError, match="was taken away; nothing was sent"):
+    with pytest.raises(LedgerError, match="was taken away; nothing was sent"):
         await stopped.put(late)
     assert other.nth(0).status == "not_sent"
     await stopped.end()
