@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from support.clients import QUICK
+from support.processes import Started
 from support.purchases import ORDER, PLAIN, came, under
 
 from roamify_async import AsyncRoamify, OrderItem, PurchaseInDoubtError, Settings
@@ -32,42 +33,7 @@ PATIENT = Settings(reconcile_window=WINDOW)
 RESENDING = Settings(reconcile_window=WINDOW, on_doubt="look_up_then_resend")
 
 
-class Worker:
-    """A replica in a process of its own."""
-
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        """Take the process."""
-        self._process = process
-
-    async def read(self) -> dict[str, Any]:
-        """Return the next line that it prints."""
-        assert self._process.stdout is not None
-        line = await self._process.stdout.readline()
-        assert line, "the worker ended"
-        value: dict[str, Any] = json.loads(line)
-        return value
-
-    async def reach(self, point: str) -> None:
-        """Wait until it is at a point."""
-        assert await self.read() == {"at": point}
-
-    def go_on(self) -> None:
-        """Continue it where it waits."""
-        assert self._process.stdin is not None
-        self._process.stdin.write(b"\n")
-
-    def send(self, number: signal.Signals) -> None:
-        """Send it a signal."""
-        self._process.send_signal(number)
-
-    async def kill(self) -> None:
-        """Kill it, and wait for its end."""
-        if self._process.returncode is None:
-            self._process.kill()
-        await self._process.wait()
-
-
-Start = Callable[..., Awaitable[Worker]]
+Start = Callable[..., Awaitable[Started]]
 
 
 @pytest.fixture(params=["awaiting", "blocking"])
@@ -75,7 +41,7 @@ async def worker(request, open_ledger, sandbox) -> AsyncIterator[Start]:
     """Start replicas of the sandbox with the same ledger."""
     async with AsyncExitStack() as stack:
 
-        async def start(*, has_ledger: bool = True, **changes: Any) -> Worker:
+        async def start(*, has_ledger: bool = True, **changes: Any) -> Started:
             place = {**open_ledger.place, "lease": changes.pop("lease", 30.0)} if has_ledger else None
             plan = {
                 "url": sandbox.url, "token": sandbox.token, "client": request.param, "ledger": place,
@@ -85,7 +51,7 @@ async def worker(request, open_ledger, sandbox) -> AsyncIterator[Start]:
                 sys.executable, "-m", "tests.ledger.worker", json.dumps(plan), cwd=ROOT,
                 stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
             )  # fmt: skip
-            started = Worker(process)
+            started = Started(process)
             stack.push_async_callback(started.kill)
             return started
 
