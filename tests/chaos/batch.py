@@ -4,8 +4,8 @@
 
 Each worker is a process that runs the same bulk order on one ledger; a killed one is started again. The server takes
 half a second for each purchase. The seed chooses who is killed when. The exit code is 0 only if no line was bought
-twice, none was lost, and all reports agree with the server. ``--without-ledger`` is the control: workers look up each
-reference and buy, with a journal each.
+twice, none was lost, and all reports agree with the server. With ``--submitted`` workers take the lines of a submitted
+batch. ``--without-ledger`` is the control: workers look up each reference and buy, with a journal each.
 """
 
 import argparse
@@ -22,6 +22,7 @@ from random import Random
 from typing import Any, Final
 
 from roamify_async import AsyncRoamify, CreateOrder, OrderItem, Settings
+from roamify_async.durable import DurableOrders
 from roamify_async.ledger import SqliteLedger
 from roamify_async.sandbox import Sandbox
 from tests.support.postgres import missing, new_cluster
@@ -50,8 +51,16 @@ async def work(plan: dict[str, Any]) -> None:
         for place in range(plan["orders"])
     ]
     options = {"journal": plan["journal"]} if plan["ledger"] is None else {"journal": _ledger(plan), "batch": "night"}
-    async with AsyncRoamify(plan["token"], base_url=plan["url"], settings=settings) as roamify:
-        with await roamify.orders.bulk(requests, **options) as report:
+    ledger = options.get("journal") if plan["submitted"] else None
+    async with AsyncRoamify(plan["token"], base_url=plan["url"], settings=settings, ledger=ledger) as roamify:
+        if ledger is None:
+            report = await roamify.orders.bulk(requests, **options)
+        else:  # Only the first one that comes this far submits the batch.
+            desk = DurableOrders(roamify)
+            batch = await desk.submit("night", requests)
+            await desk.work(until_done=True)
+            report = await batch.report(wait=True)
+        with report:
             lines = [(line.status, line.order and line.order.id) for line in report.lines]
     print(json.dumps(lines), flush=True)
 
@@ -111,7 +120,10 @@ async def campaign(options: argparse.Namespace, folder: Path, place: dict[str, A
     async with Sandbox(packages=300, balance="1000000") as sandbox, AsyncExitStack() as stack:
         sandbox.fail("POST", ORDER, "slow", when="before", seconds=LATENCY / 2, times=None, probability=0.5)
         sandbox.fail("POST", ORDER, "slow", when="after", seconds=LATENCY, times=None)
-        plan = {"url": sandbox.url, "token": sandbox.token, "orders": options.orders, "ledger": place}
+        plan = {
+            "url": sandbox.url, "token": sandbox.token, "orders": options.orders, "ledger": place,
+            "submitted": options.submitted,
+        }  # fmt: skip
         workers = [Worker({**plan, "journal": str(folder / f"{number}.db")}) for number in range(options.workers)]
         for worker in workers:
             stack.push_async_callback(worker.stop)
@@ -155,6 +167,7 @@ def parser() -> argparse.ArgumentParser:
     add("--kills", type=int, default=8)
     add("--seed", type=int, default=1)
     add("--database", choices=["sqlite", "postgres"], default="sqlite")
+    add("--submitted", action="store_true", help="submit the batch, and let workers buy it")
     add("--without-ledger", action="store_true", help="the control, which buys lines several times")
     add("--work", help=argparse.SUPPRESS)
     return made

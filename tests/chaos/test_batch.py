@@ -24,12 +24,13 @@ def marked(test):
 
 @marked
 @pytest.mark.parametrize("database", ["sqlite", "postgres"])
-def test_nothing_is_bought_twice_or_lost(database, capsys):
+@pytest.mark.parametrize("way", [[], ["--submitted"]], ids=["bulk", "submitted"])
+def test_nothing_is_bought_twice_or_lost(database, way, capsys):
     """Workers that are killed while they share a batch end with reports that agree with the server."""
     if database == "postgres" and (reason := postgres.missing()):
         pytest.skip(reason)
     arguments = ["--orders", "80", "--workers", "3", "--kills", "3", "--seed", "1", "--database", database]
-    assert batch.main(arguments) == 0, capsys.readouterr().out
+    assert batch.main([*arguments, *way]) == 0, capsys.readouterr().out
 
 
 @marked
