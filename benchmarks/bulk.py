@@ -34,9 +34,9 @@ def requests(count: int, *, own: bool = False) -> Iterator[CreateOrder]:
         yield CreateOrder([OrderItem(f"package-{number % KINDS}")], reference_id=reference)
 
 
-def client(url: str) -> AsyncRoamify:
+def client(url: str, ledger: Any = None) -> AsyncRoamify:
     """Make the client that both ways use."""
-    return AsyncRoamify("token", base_url=url, settings=Settings(concurrency=PLACES))
+    return AsyncRoamify("token", base_url=url, settings=Settings(concurrency=PLACES), ledger=ledger)
 
 
 async def looped(url: str, count: int, *, own: bool = False) -> int:

@@ -22,7 +22,7 @@ from .server import Serving, serving
 
 NAMES: Final = ("decoding", "catalogue", "calls", "bulk", "blocking", "memory", "pulse", "imports", "growth")
 """The benchmarks, in the order of the table."""
-LONG: Final = ("lines", "ledger")
+LONG: Final = ("lines", "ledger", "durable")
 """Those that run only where they are named."""
 LIBRARIES: Final = (
     *("roamify-async", "aiohttp", "anyio", "attrs", "cattrs", "httpx", "msgspec", "orjson", "pydantic", "requests"),

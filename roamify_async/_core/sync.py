@@ -52,6 +52,8 @@ class _LoopThread:
         arguments = (_backend_options(), started)
         self._thread = threading.Thread(target=_run_loop, args=arguments, name="roamify_async", daemon=True)
         self._thread.start()
+        self.portal: BlockingPortal
+        self.loop: asyncio.AbstractEventLoop
         self.portal, self.loop = started.result()
 
     @property
