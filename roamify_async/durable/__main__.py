@@ -70,9 +70,11 @@ def main(arguments: Sequence[str]) -> int:
                 print(f"{ledger!r} is ready")
                 return 0
             return asyncio.run(_work(options, ledger) if options.command == "work" else _look_after(options, ledger))
-    except (RoamifyError, ValueError) as error:
+    except (RoamifyError, ValueError, OSError) as error:  # Such as a port that is in use.
         print(f"error: {error}", file=sys.stderr)
-        return 1
+    except asyncio.CancelledError:
+        print("error: stopped before all lines in progress were finished", file=sys.stderr)
+    return 1
 
 
 def _open(options: argparse.Namespace) -> SqlLedger:

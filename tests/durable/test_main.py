@@ -2,12 +2,14 @@
 
 import json
 import signal
+import socket
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
@@ -169,6 +171,50 @@ def test_port(desk, blocking_sandbox):
     for line in metrics:
         assert line.startswith(("# HELP roamify_", "# TYPE roamify_", "roamify_")), line
     assert _escaped('a"\\\n') == 'a\\"\\\\\\n'
+
+
+def test_port_in_use(database, blocking_sandbox):
+    """A port that is in use is an error without a traceback."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        with worker(blocking_sandbox, "--port", str(taken.getsockname()[1])) as process:
+            _, err = process.communicate(timeout=HANG)
+    assert (process.returncode, "address already in use" in err, "Traceback" in err) == (1, True, False)
+
+
+def test_odd_requests(desk, blocking_sandbox):
+    """What is not a request, or comes in parts, or is too long, does not disturb the worker."""
+    with worker(blocking_sandbox) as process:
+        assert process.stdout is not None
+        place = json.loads(process.stdout.readline())
+        for data in (b"", b"\r\n\r\n", b"GET", b"\xff" * 20_000, b"POST /healthz HTTP/1.1\r\n\r\n"):
+            with socket.create_connection((place["host"], place["port"]), HANG) as connection, suppress(OSError):
+                connection.sendall(data)
+                connection.shutdown(socket.SHUT_WR)
+                while connection.recv(1024):
+                    pass
+        with urllib.request.urlopen(f"http://{place['host']}:{place['port']}/healthz", timeout=HANG) as response:
+            assert response.status == 200
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGTERM")
+def test_second_sigterm(desk, blocking_sandbox):
+    """At a second SIGTERM a worker ends soon, what it sent is looked up later, and nothing is bought twice."""
+    blocking_sandbox.fail("POST", ORDER, "hang", when="after")
+    batch = desk.submit("night", lines(3))
+    with worker(blocking_sandbox, "--concurrency", "3") as process:
+        read = get(process)
+        blocking_sandbox.wait_for(SENT, 3)
+        process.send_signal(signal.SIGTERM)
+        while json.loads(read("/healthz")) != {"status": "stopping"}:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(HANG) == 1
+    desk.work(until_done=True)
+    batch.retry()
+    desk.work(until_done=True)
+    assert (batch.progress().counts["ordered"], len(blocking_sandbox.state()["orders"])) == (3, 3)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGTERM")
