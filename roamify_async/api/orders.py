@@ -220,8 +220,8 @@ class Orders(Resource[Mode]):
             rate: Maximum number of requests per second; by default that of the settings.
             max_spend: Maximum amount in USD, such as ``Decimal("50")`` or ``"50"``, over all runs of the journal, and
                 over all processes of the batch. Lines that would exceed it are not sent.
-            apply: Also generate the profiles of the eSIMs, which are then in ``line.esims``. With *batch* they are
-                there without the data that installs them, which a ledger does not hold: read it with ``esims.get``.
+            apply: Also generate the profiles of the eSIMs, which are then in ``line.esims``. Not with
+                *batch*, since a ledger holds no activation codes: read them with ``esims.get(esim_id=item.esim_id)``.
             on_progress: Called in the caller's thread with a ``Progress`` after lines have an outcome. An exception in
                 it, or in *requests*, stops the reading of requests and is raised at the end.
             progress: Whether to show a progress bar, with the money spent. It needs the extra ``notebook``, and shows

@@ -171,7 +171,7 @@ def _json(line: BulkLine) -> str:
         "status": line.status,
         "order": None if line.order is None else line.order.id,
         "total": None if line.order is None else str(line.order.total),
-        "esims": [esim.id for esim in line.esims],
+        "esims": [] if line.order is None else [item.esim_id for item in line.order.items],
         "error": None if line.error is None else f"{type(line.error).__name__}: {line.error}",
     }
     return json.dumps(facts, ensure_ascii=False)

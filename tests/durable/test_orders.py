@@ -156,11 +156,11 @@ async def test_settings_of_the_client(open_desk, sandbox):
 
 
 async def test_apply(open_desk, sandbox):
-    """With ``apply`` the profile of each eSIM is made once, and the report has the eSIMs."""
+    """With ``apply`` the profile of each eSIM is made once."""
     batch = await (await open_desk()).submit("night", lines(6), apply=True)
     await work(open_desk, 2)
     with await batch.report(wait=True) as report:
-        found = {line.esims[0].id for line in report.lines}
+        found = {line.order.items[0].esim_id for line in report.lines}
     assert found == {esim["id"] for esim in sandbox.state()["esims"]}
     assert came(sandbox, SENT) == came(sandbox, f"POST {APPLY}") == 6
 
