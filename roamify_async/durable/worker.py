@@ -110,6 +110,8 @@ class Worker:
             adapter = bulk_adapter(view, apply=batch.applies)
             spent = await lines.reserved()
             budget = Budget(adapter.price, adapter.balance, max_spend=batch.options.max_spend, spent=spent)
+            if self._stopped.is_set():  # Meanwhile, by a run that has ended.
+                return
             processor = LineProcessor(view, adapter, lines, budget)
             run = self._runs[batch.id] = Run(processor, BatchSource(lines, waits=False), None)
             self._names[batch.id] = batch.name
@@ -119,16 +121,20 @@ class Worker:
         """Buy lines of a batch, as long as some are free."""
         lines.join()
         try:
-            await run_lines(run.processor.engine, run, self._slots)
-        except (JournalError, LedgerError) as error:
-            log.warning("the worker cannot write to its ledger: %s", error)
+            try:
+                await run_lines(run.processor.engine, run, self._slots)
+            except (JournalError, LedgerError) as error:
+                log.warning("the worker cannot write to its ledger: %s", error)
+            finally:
+                await lines.end()
+            if run.processor.end_reason is not None:
+                await self._end(batch, run.processor.end_reason)
         finally:
-            await lines.end()
             self._runs.pop(batch.id)
             self._add(batch.id, run)
-        reason = run.processor.end_reason
-        if reason is None:
-            return
+
+    async def _end(self, batch: Submitted, reason: RoamifyError) -> None:
+        """Stop the batch for all workers if the balance is insufficient, and else this worker."""
         if is_insufficient_balance(reason):
             text = f"the balance is insufficient: {reason}"
             log.error("the batch %r was stopped: %s", batch.name, text)
