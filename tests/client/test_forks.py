@@ -246,6 +246,7 @@ def test_calls_of_other_threads(served):
     assert len(served.state()["orders"]) == 1
 
 
+@pytest.mark.long
 def test_doubts_are_inherited(served):
     """A purchase that was in doubt before the fork is in doubt in the child too."""
     served.fail("POST", "/api/esim/order", "drop", when="after")

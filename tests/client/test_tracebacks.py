@@ -104,6 +104,7 @@ def test_pytest_shows_two_frames(pytester):
     ]
 
 
+@pytest.mark.long
 def test_ipython_shows_two_frames(tmp_path):
     """So it is in IPython."""
     pytest.importorskip("IPython")

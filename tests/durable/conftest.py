@@ -10,7 +10,7 @@ from support.clients import QUICK
 from support.ledger_fixtures import ledger, open_ledger, running_cluster
 
 from roamify_async import AsyncRoamify, Roamify
-from roamify_async.durable import BlockingBatch, DurableOrders
+from roamify_async.durable import BlockingBatch, DurableOrders, orders, worker
 
 __all__ = ["ledger", "open_ledger", "running_cluster"]
 
@@ -35,6 +35,13 @@ class InThread:
             return InThread(result) if isinstance(result, BlockingBatch) else result
 
         return call
+
+
+@pytest.fixture(autouse=True)
+def impatient_workers(impatient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Look for work, and for the end of a batch, sooner than a database should be asked."""
+    monkeypatch.setattr(orders, "PAUSE", 0.02)
+    monkeypatch.setattr(worker, "POLL", 0.02)
 
 
 @pytest.fixture(params=["awaiting", "blocking"])

@@ -144,6 +144,7 @@ def test_until_done(desk, blocking_sandbox):
     assert batch.progress().counts["ordered"] == len(blocking_sandbox.state()["orders"]) == 3
 
 
+@pytest.mark.long
 def test_refused_token(desk, blocking_sandbox, monkeypatch):
     """A worker whose token is refused ends with an error, and takes no line."""
     desk.submit("night", lines(1))
@@ -154,6 +155,7 @@ def test_refused_token(desk, blocking_sandbox, monkeypatch):
     assert desk.get("night").progress().done == 0
 
 
+@pytest.mark.long
 def test_port(desk, blocking_sandbox):
     """A worker serves its health and its metrics, and nothing else."""
     desk.submit('the "night"', lines(3))
@@ -173,6 +175,7 @@ def test_port(desk, blocking_sandbox):
     assert _escaped('a"\\\n') == 'a\\"\\\\\\n'
 
 
+@pytest.mark.long
 def test_port_in_use(database, blocking_sandbox):
     """A port that is in use is an error without a traceback."""
     with socket.socket() as taken:
@@ -183,6 +186,7 @@ def test_port_in_use(database, blocking_sandbox):
     assert (process.returncode, "address already in use" in err, "Traceback" in err) == (1, True, False)
 
 
+@pytest.mark.long
 def test_odd_requests(desk, blocking_sandbox):
     """What is not a request, or comes in parts, or is too long, does not disturb the worker."""
     with worker(blocking_sandbox) as process:
@@ -198,6 +202,7 @@ def test_odd_requests(desk, blocking_sandbox):
             assert response.status == 200
 
 
+@pytest.mark.long
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGTERM")
 def test_second_sigterm(desk, blocking_sandbox):
     """At a second SIGTERM a worker ends soon, what it sent is looked up later, and nothing is bought twice."""
@@ -217,6 +222,7 @@ def test_second_sigterm(desk, blocking_sandbox):
     assert (batch.progress().counts["ordered"], len(blocking_sandbox.state()["orders"])) == (3, 3)
 
 
+@pytest.mark.long
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGTERM")
 def test_sigterm(desk, blocking_sandbox):
     """At SIGTERM a worker finishes the lines in progress, takes no others, and leaves the rest to other workers."""

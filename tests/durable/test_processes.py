@@ -17,7 +17,10 @@ from support.purchases import LISTED, ORDER, PLAIN, came
 from roamify_async import AsyncRoamify, CreateOrder, LedgerError, OrderItem, Settings
 from roamify_async.durable import Batch, DurableOrders
 
-pytestmark = pytest.mark.skipif(os.name != "posix", reason="processes are killed and stopped as POSIX does it")
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.skipif(os.name != "posix", reason="processes are killed and stopped as POSIX does it"),
+]
 
 SENT = f"POST {ORDER}"
 LATENCY = 0.5
@@ -117,7 +120,6 @@ async def test_worker_that_never_comes_back(worker, submit, sandbox):
 # ---------------------------------------------------------------- killed
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("point", ["claim", "settle", "put"])
 async def test_killed(worker, submit, sandbox, point):
     """A worker that is killed before its claim, or before it writes what it bought, leaves one order."""
@@ -130,7 +132,6 @@ async def test_killed(worker, submit, sandbox, point):
     assert books(sandbox) == (1, 1)
 
 
-@pytest.mark.long
 async def test_killed_after_the_claim(worker, submit, sandbox):
     """What a worker claimed and did not send is bought by another one."""
     sandbox.fail("GET", "/api/esim/orders", "hang")
@@ -143,7 +144,6 @@ async def test_killed_after_the_claim(worker, submit, sandbox):
     assert books(sandbox) == (1, 1)
 
 
-@pytest.mark.long
 async def test_killed_with_bytes_out(worker, submit, sandbox):
     """What a worker may have sent is in doubt, and is not sent again unless the batch allows it."""
     sandbox.fail("POST", ORDER, "hang", when="before")
@@ -160,7 +160,6 @@ async def test_killed_with_bytes_out(worker, submit, sandbox):
     assert books(sandbox) == (0, 1)
 
 
-@pytest.mark.long
 async def test_killed_with_bytes_out_and_sent_again(worker, submit, sandbox):
     """What a worker may have sent is sent again if it is not found and the batch allows it."""
     sandbox.fail("POST", ORDER, "hang", when="before")
@@ -173,7 +172,6 @@ async def test_killed_with_bytes_out_and_sent_again(worker, submit, sandbox):
     assert books(sandbox) == (1, 2)
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("policy", ["look_up", "look_up_then_resend"])
 async def test_killed_when_booked(worker, submit, sandbox, policy):
     """What was booked for a worker that was killed before the answer came is found, and not sent again."""
@@ -187,7 +185,6 @@ async def test_killed_when_booked(worker, submit, sandbox, policy):
     assert books(sandbox) == (1, 1)
 
 
-@pytest.mark.long
 async def test_killed_while_it_applies(worker, submit, sandbox):
     """The profile of an order whose worker was killed is made by another one, and the order is not bought again."""
     sandbox.fail("POST", "/api/esim/apply", "hang", when="before")
@@ -206,7 +203,6 @@ async def test_killed_while_it_applies(worker, submit, sandbox):
 # ---------------------------------------------------------------- stopped for longer than the lease
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("point", ["claim", "start", "settle", "put"])
 async def test_stopped(worker, submit, open_ledger, sandbox, point):
     """A worker that is stopped for longer than its lease, at any point, neither sends nor changes the outcome."""
@@ -229,7 +225,6 @@ async def test_stopped(worker, submit, open_ledger, sandbox, point):
     assert books(sandbox) == (1, 1)
 
 
-@pytest.mark.long
 async def test_stopped_without_a_veto(worker, submit, open_ledger, sandbox):
     """Control: a worker without the veto sends when it goes on, and the line is bought twice."""
     batch = await submit(policy="look_up_then_resend")
@@ -244,7 +239,6 @@ async def test_stopped_without_a_veto(worker, submit, open_ledger, sandbox):
     assert books(sandbox) == (2, 2)
 
 
-@pytest.mark.long
 async def test_cancelled_while_it_is_stopped(worker, submit, open_ledger, sandbox):
     """A worker that was stopped before it recorded that it sends does not send if the batch was cancelled meanwhile."""
     batch = await submit()

@@ -597,6 +597,7 @@ async def hot(path: Path) -> Path:
     return crashed
 
 
+@pytest.mark.long
 async def test_crash_in_the_middle_of_a_commit(path):
     """After a crash in the middle of a commit the journal is whole, also for those who only look."""
     crashed = await hot(path)

@@ -299,6 +299,7 @@ async def test_two_tasks_that_race():
         assert (len(under(sandbox)), came(sandbox, f"POST {ORDER}")) == (1, 1)
 
 
+@pytest.mark.long
 async def test_two_processes_that_race():
     """Control: without a ledger that they share, two processes that race look before either sends, and buy twice."""
     async with Sandbox(packages=300, latency={"POST /api/esim/order": 0.6}) as sandbox:
