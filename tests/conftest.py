@@ -66,7 +66,7 @@ async def client(sandbox: Sandbox) -> AsyncIterator[AsyncRoamify]:
         yield roamify
 
 
-@pytest.fixture(params=["awaiting", "blocking"])
+@pytest.fixture(params=["awaiting", pytest.param("blocking", marks=pytest.mark.long)])
 async def opened(request: pytest.FixtureRequest) -> AsyncIterator[Callable[..., Awaitable[Any]]]:
     """Open clients of any server, first of one kind, then of the other; the calls of both are awaited."""
     async with AsyncExitStack() as stack:

@@ -44,7 +44,7 @@ def impatient_workers(impatient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(worker, "POLL", 0.02)
 
 
-@pytest.fixture(params=["awaiting", "blocking"])
+@pytest.fixture(params=["awaiting", pytest.param("blocking", marks=pytest.mark.long)])
 async def open_desk(request, sandbox, open_ledger) -> AsyncIterator[Open]:
     """Open desks of the same ledger, each with its own client, as different processes do."""
     async with AsyncExitStack() as stack:

@@ -58,7 +58,7 @@ def ledger(open_ledger) -> Any:
     return open_ledger()
 
 
-@pytest.fixture(params=["awaiting", "blocking"])
+@pytest.fixture(params=["awaiting", pytest.param("blocking", marks=pytest.mark.long)])
 async def replica(request: pytest.FixtureRequest) -> AsyncIterator[Callable[..., Awaitable[Any]]]:
     """Open clients as replicas of a shop do, first of one kind, then of the other; the calls of both are awaited."""
     async with AsyncExitStack() as stack:
