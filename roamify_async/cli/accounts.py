@@ -4,14 +4,10 @@ import json
 import os
 import stat
 import sys
-import tempfile
-import tomllib
 from pathlib import Path
 from typing import Any, Final, cast
 
 import attrs
-
-from roamify_async._http.credentials import Token
 
 from .exits import NO_TOKEN, CommandError
 
@@ -79,6 +75,8 @@ def resolve(choice: Choice) -> Account:
 
     Raises ``CommandError`` if there is no token, or it is not one. No message contains the token.
     """
+    from roamify_async._http.credentials import Token
+
     account = _resolve(choice)
     if problem := Token(account.token).problem():
         raise _no_token(f"{problem} (from {account.source})")
@@ -124,6 +122,8 @@ def read_profiles() -> dict[str, Profile]:
 
     Raises ``CommandError`` if the file is damaged, or other users may read it.
     """
+    import tomllib
+
     path = config_file()
     try:
         with path.open("rb") as file:
@@ -144,6 +144,8 @@ def _refuse_readable(path: Path, mode: int) -> None:
 
 def write_profile(name: str, profile: Profile | None) -> Path:
     """Add, replace or remove a profile, and return the path of the file, which only its owner may read."""
+    import tempfile
+
     profiles = read_profiles()
     profiles.pop(name, None)
     if profile is not None:

@@ -1,10 +1,8 @@
 """The application: its global options, its commands, and how it ends."""
 
 import importlib
-import logging
 import signal
 import sys
-import traceback
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Annotated, Any, Final, Literal
@@ -20,19 +18,24 @@ from .accounts import Choice
 from .context import Context, Format, split_columns, using
 from .delegates import delegate
 from .exits import EXIT_CODES, INTERRUPTED, REFUSED, USAGE, CommandError
+from .parameters import subcommand
 from .table import DELEGATED, GROUPS, SECTIONS, Call, Command
 
 HELP: Final = """\
 Buy and run travel eSIMs with Roamify's partner API.
 
-On a terminal, results are tables. In a pipe they are tab-separated values without a header, in the same columns.
-Everything else, such as questions and errors, is on the standard error. Purchases ask first, or need `--yes`.
+On a terminal, results are tables. In a pipe they are tab-separated values without a header, in the same columns. \
+Everything else, such as questions and errors, is on the standard error. Purchases ask first, or need --yes.
 
-The API key comes from `--token-file`, `--profile`, the variable `ROAMIFY_TOKEN`, or the profile of `roamify login`.
-To try any command without an account, add `--sandbox`."""
+The API key comes from --token-file, --profile, the variable ROAMIFY_TOKEN, or the profile of "roamify login". \
+To try any command without an account, add --sandbox. "roamify COMMAND --help" shows how a command is used."""
 
 GLOBAL: Final = Group("Global options", sort_key=1000)
 _Flag = Annotated[bool, Parameter(group=GLOBAL, negative="", show_default=False)]
+
+
+NAMES: Final = {row.name.split()[0] for rows in GROUPS.values() for row in rows}
+"""First words of all commands. The help without one is not rendered as Markdown, whose library takes long to import."""
 
 
 @attrs.define
@@ -53,7 +56,7 @@ def create_app(run: _Run | None = None, words: Iterable[str] | None = None) -> A
         name="roamify",
         help=HELP,
         help_epilogue=EXIT_CODES,
-        help_format="markdown",
+        help_format="plaintext" if words is not None and not NAMES & {*words} else "markdown",
         version=__version__,
         result_action="return_value",
         suppress_keyboard_interrupt=False,
@@ -70,7 +73,7 @@ def create_app(run: _Run | None = None, words: Iterable[str] | None = None) -> A
             _add(sections.get(section, app), name, row, group, is_wanted=is_wanted)
     programs = Group("Programs", sort_key=len(GROUPS))
     for name, (_, text) in DELEGATED.items():
-        app.command(_never, name=name, help=text, group=programs)
+        subcommand(app, name, help=text, group=programs)(_never)
     app.meta.suppress_keyboard_interrupt = False
     app.meta.default(_launcher(app, run or _Run(Context())))
     return app
@@ -95,7 +98,7 @@ def _add(app: App, name: str, row: Call | Command, group: Group, *, is_wanted: b
         found.help = found.help or row.help
         app.command(found)
     else:
-        app.command(found, name=name, **options)
+        subcommand(app, name, **options)(found)
 
 
 def _launcher(app: App, run: _Run) -> Callable[..., Any]:
@@ -124,9 +127,9 @@ def _launcher(app: App, run: _Run) -> Callable[..., Any]:
             jsonl: Print a line of JSON for each result.
             csv: Print CSV with a header.
             tsv: Print tab-separated values, also on a terminal.
-            columns: Columns to print, separated by commas, with the names of `--json`; for example `id,esim.lpaCode`.
-            profile: Use the key of this profile, from `roamify login --profile NAME`.
-            token_file: Read the API key from this file; `-` is the standard input.
+            columns: Columns to print, separated by commas, with the names of --json; for example id,esim.lpaCode.
+            profile: Use the key of this profile, from "roamify login --profile NAME".
+            token_file: Read the API key from this file; "-" is the standard input.
             base_url: Base URL of the API.
             dev: Use Roamify's development environment.
             sandbox: Use a sandbox on this machine, which keeps its state. No account is needed, no money spent.
@@ -171,6 +174,8 @@ def _format(flags: "dict[Format, bool]") -> Format:
 
 
 def _log(context: Context) -> None:
+    import logging
+
     level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(context.verbose, 2)]
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
@@ -212,6 +217,8 @@ def _failed(context: Context, error: BaseException) -> int:
         discard_output()
         return REFUSED
     if context.verbose and not isinstance(error, CommandError | RoamifyError):
+        import traceback
+
         traceback.print_exception(error)
     return failures.report(context, error)
 

@@ -21,7 +21,7 @@ from .context import Context, current
 from .exits import DONE, IN_DOUBT, PARTLY, REFUSED, CommandError
 from .money import Terms, agree
 from .output import View, show, text
-from .parameters import Flag, Money, Output
+from .parameters import Flag, Money, Output, subcommand
 
 if TYPE_CHECKING:
     from roamify_async import Progress, Roamify
@@ -330,7 +330,7 @@ def _exit_code(context: Context, summary: Summary, lines: Sequence[Mapping[str, 
     return PARTLY if summary.ordered else int(failed[0]["error"].get("exitCode", REFUSED))
 
 
-@bulk.command(name="status")
+@subcommand(bulk, "status")
 def status(journal: Annotated[Path, Parameter(name="JOURNAL")], /) -> None:
     """Show the lines of a journal and their outcomes, also while the job runs. Nothing is sent.
 

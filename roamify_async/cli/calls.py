@@ -32,6 +32,8 @@ WORDING: Final[tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]
     (re.compile(r'``"([^"`]*)"``'), r"`\1`"),
     (re.compile(r"``\w+Status\.(\w+)``"), r"`\1`"),
     (re.compile(r"``(?:Voucher|Order|Esim|Policy)\w*\.(\w+)``"), r"`\1`"),
+    (re.compile(r"``Settings\.reconcile_window`` seconds"), "the seconds of `--window`"),
+    (re.compile(r"``([^`]*)``"), r"`\1`"),
     (re.compile(r"with a time zone, to the second"), "in ISO 8601 with a time zone"),
     (re.compile(r"\*(\w+)\*"), _to_option),
 )

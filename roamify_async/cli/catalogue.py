@@ -14,7 +14,7 @@ from roamify_async.models.packages import Package
 from .context import current
 from .exits import USAGE, CommandError
 from .output import View, show
-from .parameters import Flag, Money, PackageId
+from .parameters import Flag, Money, PackageId, subcommand
 
 if TYPE_CHECKING:
     from roamify_async import Catalogue, Roamify
@@ -135,7 +135,7 @@ def _parquet_writer(path: Path) -> "Callable[[Catalogue], object]":
     return write_parquet
 
 
-@packages.command(name="show")
+@subcommand(packages, "show")
 def show_package(package_id: PackageId, /) -> None:
     """Show one package.
 
@@ -158,7 +158,7 @@ class _Change:
     price: Decimal | None
 
 
-@packages.command(name="diff")
+@subcommand(packages, "diff")
 def diff(
     old: Annotated[Path, Parameter(name="OLD")], new: Annotated[Path | None, Parameter(name="NEW")] = None, /
 ) -> None:

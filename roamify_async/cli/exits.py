@@ -12,8 +12,8 @@ PARTLY: Final = 6
 INTERRUPTED: Final = 130
 
 EXIT_CODES: Final = """\
-Exit codes: 0 done; 1 refused, or not found; 2 wrong usage; 3 no token, or it was refused; 4 in doubt: money may have
-moved, and the error names the command that looks again; 5 network failure, nothing was bought; 6 done in part;
+Exit codes: 0 done; 1 refused, or not found; 2 wrong usage; 3 no token, or it was refused; 4 in doubt: money may have \
+moved, and the error names the command that looks again; 5 network failure, nothing was bought; 6 done in part; \
 130 interrupted."""
 
 

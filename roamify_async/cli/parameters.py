@@ -1,10 +1,13 @@
 """Types of options that several commands share."""
 
 import datetime as dt
+from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
-from cyclopts import Parameter, Token
+from cyclopts import App, Group, Parameter, Token
+
+FunctionT = TypeVar("FunctionT", bound=Callable[..., object])
 
 
 def _money(_: Any, tokens: tuple[Token, ...]) -> Decimal:
@@ -40,3 +43,20 @@ Quantity = Annotated[int, Parameter(name=("--quantity", "-n"))]
 """A number of eSIMs, policies or vouchers."""
 Output = Annotated[str | None, Parameter(name=("--output", "-o"))]
 """The path of a file to write."""
+
+
+def subcommand(
+    app: App, name: str, *, help: str | None = None, group: Group | tuple[()] = ()
+) -> Callable[[FunctionT], FunctionT]:
+    """Return a decorator that adds a function to an application, with its own name.
+
+    A command without one is shown with the name of the running program, such as ``python -m pytest``.
+    """
+
+    def add(function: FunctionT) -> FunctionT:
+        command = App(name=name, help=help, group=group)
+        command.default(function)
+        app.command(command)
+        return function
+
+    return add
