@@ -61,6 +61,8 @@ def create_app(run: _Run | None = None, words: Iterable[str] | None = None) -> A
         result_action="return_value",
         suppress_keyboard_interrupt=False,
     )
+    for flag in ("--help", "--version"):
+        app[flag].group = GLOBAL
     sections: dict[str, App] = {}
     for number, (title, rows) in enumerate(GROUPS.items()):
         group = Group(title, sort_key=number)

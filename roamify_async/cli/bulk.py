@@ -151,6 +151,7 @@ def _is_agreed(context: Context, client: "Roamify", job: Job, terms: Terms) -> b
     bought = _bought(job.journal)
     rows = [row for position, row in enumerate(job.orders.rows) if position not in bought]
     if not rows and not terms.dry_run:
+        context.say("all lines are bought already")
         return True
     offer = _offer(client, rows)
     if terms.dry_run:

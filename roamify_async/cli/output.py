@@ -9,7 +9,7 @@ import sys
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from functools import cache
-from typing import Any, Final, cast, get_args
+from typing import TYPE_CHECKING, Any, Final, cast, get_args
 
 import attrs
 
@@ -20,6 +20,14 @@ from roamify_async._serde.values import to_dict
 from .context import Context, printable
 from .exits import USAGE, CommandError
 
+if TYPE_CHECKING:
+    from rich.table import Table
+    from rich.text import Text
+
+UNLIMITED: Final = 10_000
+"""A width that every table fits."""
+MAX_LISTS: Final = 10
+"""Number of values that are shown as lists of their fields if a table of them does not fit the terminal."""
 TSV_ESCAPES: Final = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 """How tabs and line ends in a value are written."""
 
@@ -167,30 +175,40 @@ def _write(line: str) -> None:
 
 
 def _table(values: Sequence[Any], columns: Sequence[str], *, is_one: bool) -> None:
-    from rich import box
+    """Print a table. A single value, and few that do not fit, are lists of their fields, from which can be copied."""
     from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
 
     console = Console(highlight=False, color_system=None if os.environ.get("NO_COLOR") else "auto")
     columns = columns or column_of(values[0])
-    if is_one:
-        grid = Table.grid(padding=(0, 2))
-        for name in columns:
-            grid.add_row(Text(name, "bold"), Text(_shown(values[0], name), overflow="fold"))
-        console.print(grid)
+    table = _grid(values, columns, is_unicode=console.encoding.lower().startswith("utf"))
+    is_wide = console.measure(table, options=console.options.update_width(UNLIMITED)).maximum > console.width
+    if not is_one and not (is_wide and len(values) <= MAX_LISTS):
+        console.print(table)
         return
-    table = Table(box=box.SIMPLE_HEAD if _is_unicode(console.encoding) else box.ASCII, pad_edge=False)
+    for number, value in enumerate(values):
+        console.print(*([""] if number else []), _fields(value, columns), sep="\n", soft_wrap=True)
+
+
+def _fields(value: Any, columns: Sequence[str]) -> "Text":
+    from rich.text import Text
+
+    width = max(map(len, columns))
+    lines = [Text.assemble((name.ljust(width), "bold"), "  ", _shown(value, name)) for name in columns]
+    return Text("\n").join(lines)
+
+
+def _grid(values: Sequence[Any], columns: Sequence[str], *, is_unicode: bool) -> "Table":
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD if is_unicode else box.ASCII, pad_edge=False)
     for name in columns:
         numbers = all(isinstance(cell(row, name), int | float | Decimal | None) for row in values)
         table.add_column(Text(name), justify="right" if numbers else "left", overflow="fold")
     for row in values:
         table.add_row(*(Text(_shown(row, name)) for name in columns))
-    console.print(table)
-
-
-def _is_unicode(encoding: str) -> bool:
-    return encoding.lower().startswith("utf")
+    return table
 
 
 def _shown(row: Any, name: str) -> str:
