@@ -48,11 +48,17 @@ def test_table(start):
     assert set(lines[1]) == {"─"}
     assert COLOUR not in text
     assert start("balance", NO_COLOR="1").finish() == (0, "balance   1000\ncurrency  USD\n")
+
+
+@pytest.mark.long
+def test_options_on_a_terminal(start):
+    """Colours, formats for programs, and empty results."""
     assert COLOUR in start("balance").finish()[1]
     assert start("balance", "--tsv").finish() == (0, "1000\tUSD\n")
     assert start("esims").finish() == (0, "no results\n")
 
 
+@pytest.mark.long
 def test_narrow_terminal(start, run: Run):
     """A few values that do not fit are lists of their fields, so that codes can be copied."""
     run("buy", PLAIN, "-n", 2, "--yes")
@@ -98,6 +104,7 @@ def test_login(start, shop: Sandbox):
     assert shop.token in config_file().read_text()
 
 
+@pytest.mark.long
 def test_qr(start, shop: Sandbox, tmp_path: Path):
     """QR codes are drawn beside the data."""
     child = start("buy", PLAIN, "--yes", "--json", "--qr", "--qr-dir", str(tmp_path / "codes"))

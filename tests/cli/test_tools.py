@@ -187,6 +187,7 @@ def test_policy(run: Run, shop: Sandbox, monkeypatch, tmp_path: Path):
     assert (ran.code, ran.json["status"] if ran.code == 0 else ran.err) == (0, "ISSUED")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion(run: Run, shell: str):
     """Completion scripts know all commands."""
