@@ -97,7 +97,7 @@ def _add(app: App, name: str, row: Call | Command, group: Group, *, is_wanted: b
     found: Any = getattr(importlib.import_module(path), attribute)
     if isinstance(found, App):
         found.group = options.get("group", ())
-        found.help = found.help or row.help
+        found.help = row.help
         app.command(found)
     else:
         subcommand(app, name, **options)(found)

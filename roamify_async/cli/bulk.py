@@ -31,7 +31,7 @@ CONCURRENCY: Final = 16
 STATUS: Final = View.of("position reference_id package_id quantity status order_id price error")
 SUMMARY: Final = View.of("ordered refused inDoubt notSent spent")
 
-bulk: Final = App(name="bulk", help="Buy the orders of a CSV file, and continue after an interruption.")
+bulk: Final = App(name="bulk")
 
 
 @attrs.frozen(kw_only=True)

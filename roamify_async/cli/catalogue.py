@@ -36,7 +36,7 @@ SORT_KEYS: Final[dict[str, Callable[[Package], Any]]] = {
     "country": lambda package: package.destination.country_name,
 }
 
-packages: Final = App(name="packages", help="Search the catalogue.")
+packages: Final = App(name="packages")
 
 
 @packages.default

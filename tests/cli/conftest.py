@@ -36,14 +36,24 @@ def shop(folders: Path, configured: Sandbox) -> Sandbox:
     return configured
 
 
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Run]:
-    """Run the command in this process, with few and quick retries. No token may show in what it prints."""
-    monkeypatch.setattr(roamify_async, "Settings", partial(Settings, retries=QUICK.retries))
+@pytest.fixture(autouse=True)
+def restored() -> Iterator[None]:
+    """Restore what the command changes in its process: the logger, and the handlers of signals."""
     logger = logging.getLogger("roamify_async")
     handlers, level = logger.handlers[:], logger.level
     numbers = (signal.SIGTERM, signal.SIGHUP)
     signals = [signal.getsignal(number) for number in numbers]
+    yield
+    logger.handlers[:] = handlers
+    logger.setLevel(level)
+    for number, handler in zip(numbers, signals, strict=True):
+        signal.signal(number, handler)
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run the command in this process, with few and quick retries. No token may show in what it prints."""
+    monkeypatch.setattr(roamify_async, "Settings", partial(Settings, retries=QUICK.retries))
 
     def run(*arguments: object) -> Ran:
         capsys.readouterr()
@@ -52,11 +62,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
         assert not any(token in ran.out + ran.err for token in TOKENS)
         return ran
 
-    yield run
-    logger.handlers[:] = handlers
-    logger.setLevel(level)
-    for number, handler in zip(numbers, signals, strict=True):
-        signal.signal(number, handler)
+    return run
 
 
 @pytest.fixture
