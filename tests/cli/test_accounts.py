@@ -133,6 +133,7 @@ def test_verbose(run: Run, shop: Sandbox):
     assert (ran.code, ran.err) == (0, "")
 
 
+@pytest.mark.long
 def test_traceback(program, shop: Sandbox):
     """A traceback, of a bug and with ``-v``, does not show the key."""
     broken = f"import roamify_async; roamify_async.Roamify.__enter__ = lambda self: 1 / 0\n{_RUN}"

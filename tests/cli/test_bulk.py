@@ -189,6 +189,7 @@ def _cut_off(shop: Sandbox, many: Path, program: dict[str, str], number: int) ->
     return running.returncode, err
 
 
+@pytest.mark.long
 def test_interrupted(run: Run, shop: Sandbox, many: Path, program: dict[str, str]):
     """Ctrl-C: 130. It tells how to continue, and writes what is known; every line is bought once in the end."""
     code, err = _cut_off(shop, many, program, signal.SIGINT)

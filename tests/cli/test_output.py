@@ -145,6 +145,7 @@ def test_help(run: Run, name: str):
         assert word not in ran.out
 
 
+@pytest.mark.long
 def test_closed_pipe(program, shop: Sandbox):
     """A reader that stops early, such as ``head``, causes no traceback."""
     read, write = os.pipe()

@@ -1,6 +1,7 @@
 """The reference of the command is what its help says. ``python tests/cli/test_reference.py`` writes it again."""
 
 import re
+from functools import cache
 from pathlib import Path
 
 from roamify_async.cli.app import create_app
@@ -10,6 +11,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "reference" / "cli.md"
 GLOBAL = re.compile(r"\*\*Global options\*\*:\n\n(?:\* .*\n)+\n?")
 
 
+@cache
 def reference() -> str:
     """Return the page: the help of all commands, with the global options once."""
     text = create_app().generate_docs(usage_name="roamify")

@@ -39,6 +39,7 @@ esim-greece-30days-1gb-all     Greece                    1 GB - 30 Days    30   
 """
 
 
+@pytest.mark.long
 def test_table(start):
     """Results are a table on a terminal. A single value is a list of its fields."""
     code, text = start("packages", "--country", "greece", "--days", "30", "--gb", "1", NO_COLOR="1").finish()
@@ -79,6 +80,7 @@ def test_question(start, shop: Sandbox, answer: str, code: int, orders: int):
     assert len(shop.orders) == orders
 
 
+@pytest.mark.long
 def test_interrupted(start, shop: Sandbox, run: Run):
     """Ctrl-C ends a purchase with 130, and the command that it names buys nothing twice."""
     shop.fail("POST", ORDER, "hang", when="after")
@@ -92,6 +94,7 @@ def test_interrupted(start, shop: Sandbox, run: Run):
     assert came(shop, f"POST {ORDER}") == 1
 
 
+@pytest.mark.long
 def test_login(start, shop: Sandbox):
     """The key is asked for without an echo."""
     child = start("login")

@@ -47,6 +47,7 @@ def test_triggered_events(event: str):
     assert type(sent[0]) is not WebhookEvent
 
 
+@pytest.mark.long
 def test_listen(program, run: Run, shop: Sandbox, monkeypatch):
     """A delivery is checked, printed and passed on; one with a wrong signature is refused."""
     monkeypatch.setenv("ROAMIFY_WEBHOOK_SECRET", SECRET)

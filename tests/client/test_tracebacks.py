@@ -86,6 +86,7 @@ def test_defects_keep_their_traceback():
     assert files(caught.value) == before
 
 
+@pytest.mark.long
 def test_pytest_shows_two_frames(pytester):
     """In the report of a failed test there are the test's line and the call's."""
     pytester.makepyfile("""

@@ -350,6 +350,7 @@ async def test_apply_that_differs(client, sandbox, ledger):
     assert came(sandbox, APPLIED) == 0
 
 
+@pytest.mark.long
 async def test_many_lines(client, ledger):
     """The references of a large batch are compared with each other within the ledger's patience."""
     requests = [*lines(12_000, own=True), *lines(2, own=True)]

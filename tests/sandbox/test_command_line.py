@@ -47,6 +47,7 @@ def command_line(*arguments: str):
             process.kill()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_program_serves_until_it_is_signalled(number):
     """It prints one line of JSON, serves, and exits with 0 and no further output."""

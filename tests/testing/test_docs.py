@@ -3,10 +3,13 @@
 import re
 from pathlib import Path
 
+import pytest
+
 PAGE = Path(__file__).parents[2] / "docs" / "howto" / "testing.md"
 FILES = dict(re.findall(r"```python\n# (\w+)\.py\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL))
 
 
+@pytest.mark.long
 def test_the_shop_of_the_page(run, pytester):
     """The page's tests of its shop pass, and with what they guard against they fail."""
     assert [*FILES] == ["shop", "test_shop", "test_webhooks"]

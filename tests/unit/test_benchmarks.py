@@ -128,6 +128,7 @@ def test_goals():
     assert Line("x", [1]).is_met is None
 
 
+@pytest.mark.long
 def test_table(tmp_path, monkeypatch, capsys):
     """The table has the machine and the lines, is written to a file on request, and sets the exit code."""
     measured = {"calls": [Line("one", [1.5], 1), Line("two", [2.0])], "imports": [Line("three", [0.5], 1, "MB")]}

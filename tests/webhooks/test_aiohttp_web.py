@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Any
 
+import pytest
 from aiohttp import ClientError, ClientSession, web
 from support.deliveries import BODY, EVENT, SECRET, headers_of, patient
 from support.receivers import serve_aiohttp
@@ -45,6 +46,7 @@ async def test_body_without_an_announced_size():
     assert taken < 1000
 
 
+@pytest.mark.long
 async def test_compressed_bomb():
     """Of a small body that decompresses to a large one, little is decompressed."""
     app = web.Application(client_max_size=0)

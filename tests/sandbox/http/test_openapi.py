@@ -335,6 +335,7 @@ def test_answers_to_anything(half):
         assert contract.run(sandbox, cases=1, seed=1, more=more) == 0
 
 
+@pytest.mark.long
 def test_answers_that_are_not_as_described_are_found():
     """The same requests find a response that is not as described."""
     lie = {"method": "GET", "path": "/api/balance", "fault": "wrong_type", "times": None}
