@@ -153,9 +153,12 @@ def test_usage(run: Run, shop: Sandbox, monkeypatch):
     """Usage is shown for one eSIM or several, by day, and again and again until Ctrl-C."""
     run("buy", PLAIN, "-n", 2, "--yes")
     iccids = run("esims", "--columns", "iccid").out.split()
+    bought = shop.now.date()
     shop.advance("30h")
     assert len(run("usage", *iccids).out.splitlines()) == 2
-    assert run("usage", iccids[0], "--daily").out.count("\t") == 4
+    days = [line.split("\t") for line in run("usage", iccids[0], "--daily").out.splitlines()]
+    assert {len(columns) for columns in days} == {3}
+    assert [days[0][0], days[-1][0]] == [bought.isoformat(), shop.now.date().isoformat()]
     assert run("usage", *iccids, "--daily").code == 2
 
     def sleep(seconds: float) -> None:
