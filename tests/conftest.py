@@ -37,6 +37,11 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # As in a shell's backgro
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_xdist_auto_num_workers() -> int | None:
+    """Run three workers on two cores: tests wait for servers and programs a third of the time."""
+    return None if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ else (os.cpu_count() or 1) * 3 // 2
+
+
 @pytest.fixture
 def mocked(monkeypatch: pytest.MonkeyPatch) -> Iterator[aioresponses.aioresponses]:
     """Answer requests without a server."""
