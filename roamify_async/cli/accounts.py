@@ -4,6 +4,7 @@ import json
 import os
 import stat
 import sys
+import zlib
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -68,6 +69,16 @@ def config_file() -> Path:
 def state_folder() -> Path:
     """Return the folder for what the command remembers, such as its sandbox."""
     return _folder("XDG_STATE_HOME", "LOCALAPPDATA", "Library/Application Support", ".local/state")
+
+
+def ledger_file(base_url: str | None) -> Path:
+    """Return the path of the ledger of a host, in which each purchase is recorded before it is sent."""
+    from roamify_async.settings import PRODUCTION
+
+    host = base_url or os.environ.get("ROAMIFY_BASE_URL") or PRODUCTION
+    folder = state_folder()
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return folder / f"purchases-{zlib.crc32(host.rstrip('/').encode()):08x}.db"
 
 
 def resolve(choice: Choice) -> Account:

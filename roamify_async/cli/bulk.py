@@ -115,6 +115,8 @@ def buy(
         raise ValueError("the standard input needs --journal")
     file = OrderFile.read(orders)
     job = Job(orders=file, journal=journal or Path(f"{orders}.journal"), is_applied=apply, concurrency=concurrency)
+    if output and Path(output).resolve() in {job.journal.resolve(), Path(orders).resolve()}:
+        raise ValueError("--output must be another file than the orders and the journal")
     view = View(file.result_columns())
     terms = Terms(yes=yes, dry_run=dry_run, max_spend=max_spend)
     words = ("bulk", orders, "--journal", str(job.journal), *(("--output", output) if output else ()))

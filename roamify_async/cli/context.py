@@ -1,5 +1,6 @@
 """What the global options say: the account, the output, and how much is printed beside it."""
 
+import os
 import shlex
 import sys
 from collections.abc import Generator, Sequence
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import attrs
 
-from .accounts import Account, Choice, resolve
+from .accounts import Account, Choice, ledger_file, resolve
 
 if TYPE_CHECKING:
     from roamify_async import Roamify
@@ -78,7 +79,10 @@ class Context:
             settings["reconcile_window"] = self.window
         with self.account() as account:
             self.debug(f"token from {account.source}")
-            with Roamify(account.token, base_url=account.base_url, settings=Settings(**settings)) as client:
+            ledger = None if os.environ.get("ROAMIFY_LEDGER") else ledger_file(account.base_url)
+            with Roamify(
+                account.token, base_url=account.base_url, settings=Settings(**settings), ledger=ledger
+            ) as client:
                 yield client
 
     def debug(self, text: str) -> None:

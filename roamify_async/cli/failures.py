@@ -75,7 +75,8 @@ HINTS: Final[dict[type[BaseException], str]] = {
     EsimsNotReadyError: "it is paid; repeat the command with --ref {reference} to continue, which buys nothing again",
     PurchaseFailedError: "pass another --ref to buy again",
     BudgetError: "raise --max-spend, or pay into the balance; nothing was sent",
-    JournalError: "pass another --journal for another file of orders",
+    JournalError: "repeat the same command to continue; with another --journal, lines without a reference_id that were "
+    "bought already are bought again",
 }
 BY_CODE: Final = {
     NO_TOKEN: "set ROAMIFY_TOKEN, pass --token-file, or run: roamify login",

@@ -4,6 +4,7 @@ import json
 import sys
 from decimal import Decimal
 from typing import Annotated, Any, Final
+from urllib.parse import unquote
 
 from cyclopts import Parameter
 
@@ -53,7 +54,7 @@ def api(
     if input is not None and (is_read or fields):
         raise ValueError("--input is the whole body: it takes no fields, and no GET")
     body = None if is_read else read_json(input) if input is not None else fields
-    if not is_read and path.rstrip("/") in MONEY and not yes:
+    if not is_read and _endpoint(path) in MONEY and not yes:
         _ask(method, path)
     with context.client() as client:
         params = fields if is_read else None
@@ -75,9 +76,14 @@ def _typed(fields: dict[str, str]) -> dict[str, Any]:
         raise ValueError(f"--field needs JSON values, not {', '.join(fields.values())}: use -f for text") from None
 
 
+def _endpoint(path: str) -> str:
+    """Return the path as the server may understand it: decoded, in any case, and without a slash at the end."""
+    return unquote(path.partition("?")[0]).rstrip("/").lower()
+
+
 def _ask(method: str, path: str) -> None:
     """Ask whether to send a request that spends money, and that nothing keeps from being made twice."""
-    context, command = current(), MONEY[path.rstrip("/")]
+    context, command = current(), MONEY[_endpoint(path)]
     if not context.can_ask:
         hint = f"use roamify {command}, or pass --yes"
         raise CommandError(f"{method} {path} spends money, and a repetition spends it again", USAGE, hint)

@@ -102,6 +102,7 @@ async def _work(options: argparse.Namespace, ledger: SqlLedger) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     settings = Settings() if options.concurrency is None else Settings(concurrency=options.concurrency)
     async with AsyncRoamify(ledger=ledger, settings=settings) as roamify:
+        await ledger.bind(roamify.orders.engine.transport.credentials.base_url)
         worker = Worker(roamify.orders.engine, concurrency=options.concurrency, rate=options.rate)
         _stop_on_signals(worker)
         async with serve(worker, options.host, options.port) as port:

@@ -203,12 +203,13 @@ async def _submit(engine: Engine, name: str, requests: Requests, *, max_spend: M
         found = await ledger.run(partial(store.find, name=name))
     if found is None:
         raise JournalError(f"the batch {name!r} was purged while it was submitted")
-    if found.options.max_spend != limit:
-        raise JournalError(f"the batch {name!r} was submitted with max_spend={found.options.max_spend}")
+    if found.options != Options.of(engine.settings, limit):
+        raise JournalError(f"the batch {name!r} was submitted with other options: {found.options}")
     return Batch(ledger, found)
 
 
 async def _work(engine: Engine, *, until_done: bool, concurrency: int | None, rate: float | None) -> None:
+    await _bind(engine)
     await Worker(engine, concurrency=concurrency, rate=rate).run(until_done=until_done)
 
 

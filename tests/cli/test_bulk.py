@@ -24,6 +24,15 @@ def rows(text: str) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(text)))
 
 
+def test_output_is_another_file(run: Run, shop: Sandbox, tmp_path: Path):
+    """The result never replaces the orders or the journal, which would be bought again without it."""
+    orders = tmp_path / "orders.csv"
+    orders.write_text(f"package_id\n{PLAIN}\n")
+    for name in ("orders.csv", "orders.csv.journal"):
+        assert run("bulk", orders, "-o", tmp_path / name, "--yes").code == 2
+    assert came(shop, f"POST {ORDER}") == 0
+
+
 @pytest.fixture
 def orders(shop: Sandbox, tmp_path: Path) -> Path:
     """Write three orders, of which one has a wrong package."""
@@ -150,7 +159,7 @@ def test_other_lines(run: Run, shop: Sandbox, orders: Path):
     orders.write_text(orders.read_text().replace("r-1", "r-2"))
     ran = run("bulk", orders, "--yes")
     assert ran.code == 1
-    assert "hint: pass another --journal" in ran.err
+    assert "with another --journal, lines without a reference_id" in ran.err
     assert came(shop, f"POST {ORDER}") == 3
 
 

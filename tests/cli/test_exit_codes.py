@@ -10,7 +10,7 @@ from support.commands import Run
 from support.purchases import APPLY, ORDER, PLAIN, came, under
 
 import roamify_async
-from roamify_async.cli import app, main
+from roamify_async.cli import app, context, main
 from roamify_async.sandbox import Sandbox
 
 BUY = ("buy", PLAIN, "--ref", "r", "--yes")
@@ -243,6 +243,17 @@ def test_full_disk(shop: Sandbox, run: Run, monkeypatch, capsys):
     err = capsys.readouterr().err
     assert err.startswith("reference ")
     assert "No space left on device" in err
+
+
+@pytest.mark.parametrize("has_ledger", [True, False])
+def test_repeated_while_the_booking_is_not_shown(run: Run, shop: Sandbox, monkeypatch, *, has_ledger: bool):
+    """A purchase in doubt is not sent again by a later command, which finds it in the ledger. Control: without one."""
+    if not has_ledger:
+        monkeypatch.setattr(context, "ledger_file", lambda _: None)
+    shop.fail("POST", ORDER, "book_but_hide", seconds=3600)
+    assert run("buy", PLAIN, "--ref", "r", "--yes", "--window", 0.1).code == 4
+    assert run("buy", PLAIN, "--ref", "r", "--yes", "--window", 0.1).code == (4 if has_ledger else 0)
+    assert came(shop, f"POST {ORDER}") == (1 if has_ledger else 2)
 
 
 def test_errors_are_json(run: Run, shop: Sandbox):

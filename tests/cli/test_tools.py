@@ -102,6 +102,13 @@ def test_api(run: Run, shop: Sandbox, monkeypatch):
     assert run("api", "GET", "/api/none").code == 1
 
 
+@pytest.mark.parametrize("path", ["/API/esim/Order", "/api/esim/orde%72", f"{ORDER}?a=b"])
+def test_api_does_not_buy_unasked_by_another_spelling(run: Run, shop: Sandbox, path: str):
+    """Nor does it where the server would understand the path all the same."""
+    assert run("api", "POST", path, "-F", f'items=[{{"packageId": "{PLAIN}", "quantity": 1}}]').code == 2
+    assert shop.state()["orders"] == []
+
+
 def test_api_does_not_buy_unasked(run: Run, shop: Sandbox):
     """A path that spends money needs ``--yes``, and the hint names the command that buys once."""
     body = ("-F", json.dumps([{"packageId": PLAIN, "quantity": 1}]).join(("items=", "")))

@@ -6,6 +6,7 @@ import sys
 from decimal import Decimal
 from typing import Any
 
+import attrs
 import pytest
 from support.clients import QUICK
 from support.purchases import APPLY, LISTED, ORDER, OTHER, PLAIN, came
@@ -371,6 +372,17 @@ async def test_wrong_clients(sandbox, tmp_path, monkeypatch):
             else:
                 with pytest.raises(LedgerError, match="belongs to"):
                     await DurableOrders(roamify).__aenter__()
+                with pytest.raises(LedgerError, match="belongs to"):
+                    await DurableOrders(roamify).work(until_done=True)
+    assert sandbox.state()["orders"] == []
+
+
+async def test_other_settings(open_desk, sandbox):
+    """The workers resend or not as the first submission says: another one that says otherwise is refused."""
+    await (await open_desk()).submit("night", lines(1))
+    other = attrs.evolve(QUICK, on_doubt="look_up_then_resend")
+    with pytest.raises(JournalError, match="was submitted with other options"):
+        await (await open_desk(other)).submit("night", lines(1))
 
 
 async def test_purged(open_desk, ledger):
