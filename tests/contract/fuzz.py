@@ -20,8 +20,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from roamify_async.sandbox import Sandbox
+from roamify_async.sandbox.options import OptionsKw
 
 BALANCE: Final = 10**9
+STRICT: Final[OptionsKw] = {"strict": True, "unknown_status": "refused"}
+"""Options of a sandbox that refuses whatever the description forbids."""
 CHECKS: Final = (
     "not_a_server_error",
     "status_code_conformance",
@@ -126,7 +129,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--cases", type=int, default=100, help="at random, of each operation")
     parser.add_argument("--seed", type=int, default=1)
     asked, more = parser.parse_known_args(arguments)
-    with Sandbox(packages=300, balance=BALANCE) as sandbox:
+    with Sandbox(packages=300, balance=BALANCE, **STRICT) as sandbox:
         return run(sandbox, cases=asked.cases, seed=asked.seed, more=more)
 
 

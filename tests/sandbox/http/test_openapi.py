@@ -330,7 +330,7 @@ async def test_refusals_of_the_sandbox(visitor):
 @pytest.mark.parametrize("half", ["--include-path-regex", "--exclude-path-regex"])
 def test_answers_to_anything(half):
     """Requests at the bounds of every parameter and at random, valid and not, are answered as described."""
-    with Sandbox(packages=300, balance=contract.BALANCE) as sandbox:
+    with Sandbox(packages=300, balance=contract.BALANCE, **contract.STRICT) as sandbox:
         more = ["--phases", "coverage,fuzzing", half, "^/api/(esims?|esim/(order|orders|packages|usage|event).*)$"]
         assert contract.run(sandbox, cases=1, seed=1, more=more) == 0
 
