@@ -28,7 +28,7 @@ from roamify_async.durable import DurableOrders, store
 from roamify_async.purchasing.batch import Batch as Lines
 
 SENT = f"POST {ORDER}"
-LATENCY = 0.1
+LATENCY = 0.5
 PRICE = Decimal("1.55")
 """Of the plain package."""
 

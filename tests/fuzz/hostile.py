@@ -36,7 +36,7 @@ ROWS: Final[Mapping[str, Endpoint[..., Any]]] = {
 }
 ANSWERS: Final = {name: json.loads((SAMPLES / f"{name}.json").read_text("utf-8"))["answer"] for name in ROWS}
 
-LONGEST: Final = 3.0
+LONGEST: Final = 1.0
 """Seconds of computing that one case may take, with everything that is done with its outcome."""
 HANGING: Final = 120
 """Seconds after which a batch of cases is given up, with the place in the code where it hangs."""

@@ -140,7 +140,7 @@ def test_repeated_pieces():
     """A body that is full of beginnings, of tags, ids or brackets, is read at once."""
     for piece in PIECES:
         for status, before in ((200, b'{"data": '), (500, b"")):
-            judged(Case("orders.get", status, {}, before + piece * 30_000))
+            judged(Case("orders.get", status, {}, before + piece * 100_000))
 
 
 @pytest.mark.parametrize("message", ["\ud800", "x\udfff\ud800y"])

@@ -26,7 +26,7 @@ from roamify_async.purchasing import batch_statements as sql
 from roamify_async.purchasing.batch import Batch
 
 SENT = f"POST {ORDER}"
-LATENCY = 0.1
+LATENCY = 0.5
 PRICE = Decimal("1.55")
 """Of the plain package."""
 

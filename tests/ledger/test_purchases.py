@@ -54,7 +54,7 @@ from roamify_async.sandbox import Sandbox
 pytestmark = pytest.mark.usefixtures("impatient")
 
 SENT = f"POST {ORDER}"
-LATENCY = 0.1
+LATENCY = 0.5
 ITEMS = [OrderItem(PLAIN)]
 AGAIN = [create, create_instant, top_up, buy, bulk]
 """Ways under whose references the sandbox books as often as it is asked to."""
