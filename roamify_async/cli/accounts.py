@@ -5,6 +5,7 @@ import os
 import stat
 import sys
 import zlib
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -77,7 +78,8 @@ def ledger_file(base_url: str | None) -> Path:
 
     host = base_url or os.environ.get("ROAMIFY_BASE_URL") or PRODUCTION
     folder = state_folder()
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with suppress(OSError):  # Only a purchase needs it, and says why the ledger cannot be opened.
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     return folder / f"purchases-{zlib.crc32(host.rstrip('/').encode()):08x}.db"
 
 

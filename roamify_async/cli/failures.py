@@ -13,6 +13,7 @@ from roamify_async.errors import (
     ConflictError,
     EsimsNotReadyError,
     JournalError,
+    LedgerError,
     PackageNotFoundError,
     PurchaseFailedError,
     PurchaseInDoubtError,
@@ -75,6 +76,7 @@ HINTS: Final[dict[type[BaseException], str]] = {
     EsimsNotReadyError: "it is paid; repeat the command with --ref {reference} to continue, which buys nothing again",
     PurchaseFailedError: "pass another --ref to buy again",
     BudgetError: "raise --max-spend, or pay into the balance; nothing was sent",
+    LedgerError: "ROAMIFY_LEDGER names another ledger, such as a file that can be written",
     JournalError: "repeat the same command to continue; with another --journal, lines without a reference_id that were "
     "bought already are bought again",
 }

@@ -106,7 +106,8 @@ def buy(
         if terms.dry_run:
             return None
     reference = terms.reference or str(uuid4())
-    continuing = context.command(*words, "--ref", reference, "--yes")
+    limit = () if terms.max_spend is None else ("--max-spend", f"{terms.max_spend:f}")
+    continuing = context.command(*words, "--ref", reference, *limit, "--yes")
     if terms.reference is None:  # It is told before anything is sent, in case the process is killed.
         context.say(f"reference {reference}", always=True)
     with told(reference, continuing, context.command("reconcile", reference)):
