@@ -17,7 +17,7 @@ from . import failures
 from .accounts import Choice
 from .context import Context, Format, split_columns, using
 from .delegates import delegate
-from .exits import EXIT_CODES, INTERRUPTED, REFUSED, USAGE, CommandError
+from .exits import EXIT_CODES, INTERRUPTED, PARTLY, REFUSED, USAGE, CommandError
 from .parameters import subcommand
 from .table import DELEGATED, GROUPS, SECTIONS, Call, Command
 
@@ -217,6 +217,11 @@ def _failed(context: Context, error: BaseException) -> int:
         from .output import discard_output
 
         discard_output()
+    if context.paid and not isinstance(error, RoamifyError):
+        context.say(f"error: it is paid, but was not shown: {error}", always=True)
+        context.say(f"hint: this shows it, without buying anything twice: {context.paid[-1]}", always=True)
+        return PARTLY
+    if isinstance(error, BrokenPipeError):
         return REFUSED
     if context.verbose and not isinstance(error, CommandError | RoamifyError):
         import traceback

@@ -131,6 +131,7 @@ def buy(
         except BaseException as error:
             _interrupted(error, job, result, view.columns, context.command(*words, "--yes"))
             raise
+        context.paid.append(context.command(*words, "--yes"))
         _print(context, job, lines, summary, result, view)
     return _exit_code(context, summary, lines)
 

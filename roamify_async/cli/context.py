@@ -31,6 +31,8 @@ class Context:
     verbose: int = 0
     window: float | None = None
     """Seconds for which a purchase in doubt is looked up; ``None`` for the default of the settings."""
+    paid: list[str] = attrs.field(factory=list[str], init=False, repr=False)
+    """The commands that show again what this run has bought."""
 
     @property
     def is_json(self) -> bool:

@@ -111,7 +111,9 @@ def buy(
     if terms.reference is None:  # It is told before anything is sent, in case the process is killed.
         context.say(f"reference {reference}", always=True)
     with told(reference, continuing, context.command("reconcile", reference)):
-        return create(reference)
+        bought = create(reference)
+    context.paid.append(continuing)
+    return bought
 
 
 @contextmanager

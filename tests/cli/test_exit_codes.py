@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shlex
 import signal
 import threading
 
@@ -239,10 +241,15 @@ def test_full_disk(shop: Sandbox, run: Run, monkeypatch, capsys):
     with monkeypatch.context() as patch:
         patch.setattr(sys, "stdout", Full())
         code = main(["buy", PLAIN, "--yes"])
-    assert code == 1
+    assert code == 6
     err = capsys.readouterr().err
     assert err.startswith("reference ")
-    assert "No space left on device" in err
+    assert "it is paid, but was not shown: [Errno 28] No space left on device" in err
+    shown = re.search(r"without buying anything twice: roamify (.*)", err)
+    assert shown is not None
+    again = run(*shlex.split(shown[1]))
+    assert (again.code, came(shop, f"POST {ORDER}")) == (0, 1)
+    assert again.out
 
 
 @pytest.mark.parametrize("has_ledger", [True, False])
