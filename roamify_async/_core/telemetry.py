@@ -2,12 +2,15 @@
 
 A call is one span over all of its attempts and look-ups, and each HTTP request is a span below it. Attributes never
 contain a token, an LPA code, an ICCID or data of a traveller: requests are named by the template of their path.
+
+Processors and exporters are a program's own. What they raise is logged, and never takes the place of a result.
 """
 
+import logging
 import sys
 import time
 from collections.abc import Awaitable, Callable, Generator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from functools import cache
 from typing import Any, Final, Literal, Protocol, TypeVar
@@ -19,6 +22,8 @@ from roamify_async._version import __version__
 from roamify_async.errors import PurchaseInDoubtError, RoamifyError, Sent
 
 T = TypeVar("T")
+
+log: logging.Logger = logging.getLogger("roamify_async")
 
 NAME: Final = "roamify_async"
 _RANKS: Final = ("READ", "ACTION", "PURCHASE")
@@ -61,11 +66,29 @@ def _load() -> Tools:
 
     meter: Any = metrics.get_meter(NAME, __version__)
     sinks: dict[str, _Sink] = {
-        name: meter.create_counter(name, unit=unit, description=text).add for name, (unit, text) in _COUNTERS.items()
+        name: _guarded(meter.create_counter(name, unit=unit, description=text).add)
+        for name, (unit, text) in _COUNTERS.items()
     }
     for name, (unit, text) in _HISTOGRAMS.items():
-        sinks[name] = meter.create_histogram(name, unit=unit, description=text).record
+        sinks[name] = _guarded(meter.create_histogram(name, unit=unit, description=text).record)
     return Tools(trace, context, trace.get_tracer(NAME, __version__), sinks)
+
+
+def _guarded(sink: _Sink) -> _Sink:
+    def record(amount: float, attributes: dict[str, str] | None = None, /) -> None:
+        with guard():
+            sink(amount, attributes)
+
+    return record
+
+
+@contextmanager
+def guard() -> Generator[None, None, None]:
+    """Log what the block raises."""
+    try:
+        yield
+    except Exception:
+        log.exception("OpenTelemetry failed; the call goes on")
 
 
 def _tools() -> Tools | None:
@@ -112,6 +135,7 @@ class Call:
 
         The other one would contain the URL, whose query may contain an ICCID.
         """
+        outcome: AttemptResult | None = None
         self._tools.sinks["roamify.queue.duration"](waited)
         self._tries[rank] += 1
         if reference is not None:
@@ -122,33 +146,38 @@ class Call:
         facts |= {"url.template": template} if template else {}
         name = f"{method} {template}" if template else method
         trace, context = self._tools.trace, self._tools.context
-        with self._tools.tracer.start_as_current_span(
-            name, kind=trace.SpanKind.CLIENT, attributes=facts, record_exception=False, set_status_on_exception=False
-        ) as span:
-            key = context._SUPPRESS_HTTP_INSTRUMENTATION_KEY  # noqa: SLF001
-            token = context.attach(context.set_value(key, value=True))
-            try:
+        span = trace.INVALID_SPAN
+        with guard():
+            span = self._tools.tracer.start_span(name, kind=trace.SpanKind.CLIENT, attributes=facts)
+        try:
+            with trace.use_span(span, record_exception=False, set_status_on_exception=False), _alone(context):
                 outcome = await send()
-            finally:
-                context.detach(token)
-            if isinstance(outcome, HttpResponse):
-                span.set_attribute("http.response.status_code", outcome.status)
-                problem = str(outcome.status) if outcome.status >= 400 else None  # noqa: PLR2004
-                sent: Sent = "answered"
-            else:
-                problem, sent = outcome.failure, outcome.sent
-            if problem is not None:
-                span.set_attribute("error.type", problem)
-                span.set_status(trace.Status(trace.StatusCode.ERROR))
+        finally:
+            with guard():
+                self._end_request(span, outcome)
+        sent: Sent = "answered" if isinstance(outcome, HttpResponse) else outcome.sent
         if _STRENGTH.index(sent) > _STRENGTH.index(self._sent[rank]):
             self._sent[rank] = sent
         return outcome
 
+    def _end_request(self, span: Any, outcome: AttemptResult | None) -> None:
+        """End the span of a request; one without an outcome was cancelled."""
+        problem = None if outcome is None else _problem(outcome)
+        if isinstance(outcome, HttpResponse):
+            span.set_attribute("http.response.status_code", outcome.status)
+        if problem is not None:
+            span.set_attribute("error.type", problem)
+            span.set_status(self._tools.trace.Status(self._tools.trace.StatusCode.ERROR))
+        span.end()
+
     def end(self, result: object = None, error: BaseException | None = None) -> None:
         """End the span, with the outcome of the call."""
-        if self._has_ended:
-            return
-        self._has_ended = True
+        if not self._has_ended:
+            self._has_ended = True
+            with guard():
+                self._end(result, error)
+
+    def _end(self, result: object, error: BaseException | None) -> None:
         rank = next((rank for rank in reversed(_RANKS) if self._tries[rank]), "READ")
         sent, reference = self._sent[rank], getattr(error or result, "reference_id", None)
         if isinstance(error, RoamifyError):
@@ -167,6 +196,28 @@ class Call:
         self._tools.sinks["roamify.calls"](1, {"roamify.call": self._name, "roamify.outcome": outcome})
 
 
+def _problem(outcome: AttemptResult) -> str | None:
+    """Return the type of the error of a request."""
+    if isinstance(outcome, HttpResponse):
+        return str(outcome.status) if outcome.status >= 400 else None  # noqa: PLR2004
+    return outcome.failure
+
+
+@contextmanager
+def _suppressed(context: Any, key: object) -> Generator[None, None, None]:
+    token = context.attach(context.set_value(key, value=True))
+    try:
+        yield
+    finally:
+        context.detach(token)
+
+
+def _alone(context: Any) -> AbstractContextManager[None]:
+    """Keep other instrumentation from making a span of the request, if this version of OpenTelemetry can."""
+    key = getattr(context, "_SUPPRESS_HTTP_INSTRUMENTATION_KEY", None)
+    return nullcontext() if key is None else _suppressed(context, key)
+
+
 _current: ContextVar[Call | None] = ContextVar("call", default=None)
 
 
@@ -177,8 +228,10 @@ def current() -> Call | None:
 
 def start(name: str) -> Call | None:
     """Start a call, such as ``"orders.create"``. Return ``None`` without OpenTelemetry."""
-    tools = _tools()
-    return None if tools is None else Call(tools, name)
+    with guard():
+        tools = _tools()
+        return None if tools is None else Call(tools, name)
+    return None
 
 
 async def observe(name: str, function: Callable[[], Awaitable[T]]) -> T:

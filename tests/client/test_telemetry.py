@@ -72,6 +72,36 @@ def seen(monkeypatch):
     seen.meters.shutdown()
 
 
+class Broken(SimpleSpanProcessor):
+    """A processor with a defect."""
+
+    def __init__(self, at: str) -> None:
+        """Break at the start or the end of each span."""
+        super().__init__(InMemorySpanExporter())
+        self._at = at
+
+    def on_start(self, span: object, parent_context: object = None) -> None:
+        """Break."""
+        if self._at == "start":
+            raise RuntimeError("no exporter")
+
+    def on_end(self, _: object) -> None:
+        """Break."""
+        if self._at == "end":
+            raise RuntimeError("no exporter")
+
+
+@pytest.mark.parametrize("at", ["start", "end"])
+async def test_processor_that_raises(seen, sandbox, client, caplog, at):
+    """What a processor raises is logged, and a purchase that was made is returned."""
+    seen.provider.add_span_processor(Broken(at))
+    order = await client.orders.create([OrderItem(PLAIN)], reference_id="r")
+    assert [order.id] == [one["id"] for one in sandbox.state()["orders"]]
+    with pytest.raises(RoamifyError):
+        await client.orders.get(reference_id="nobody's")
+    assert "OpenTelemetry failed; the call goes on" in caplog.text
+
+
 def facts(span):
     """Return the facts of a call."""
     names = ("reference_id", "tries", "sent", "outcome")
