@@ -10,7 +10,7 @@ import logging
 import sys
 import time
 from collections.abc import Awaitable, Callable, Generator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
 from typing import Any, Final, Literal, Protocol, TypeVar
@@ -204,18 +204,17 @@ def _problem(outcome: AttemptResult) -> str | None:
 
 
 @contextmanager
-def _suppressed(context: Any, key: object) -> Generator[None, None, None]:
+def _alone(context: Any) -> Generator[None, None, None]:
+    """Keep other instrumentation from making a span of the request, if this version of OpenTelemetry can."""
+    key = getattr(context, "_SUPPRESS_HTTP_INSTRUMENTATION_KEY", None)
+    if key is None:
+        yield
+        return
     token = context.attach(context.set_value(key, value=True))
     try:
         yield
     finally:
         context.detach(token)
-
-
-def _alone(context: Any) -> AbstractContextManager[None]:
-    """Keep other instrumentation from making a span of the request, if this version of OpenTelemetry can."""
-    key = getattr(context, "_SUPPRESS_HTTP_INSTRUMENTATION_KEY", None)
-    return nullcontext() if key is None else _suppressed(context, key)
 
 
 _current: ContextVar[Call | None] = ContextVar("call", default=None)
