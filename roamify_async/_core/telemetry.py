@@ -155,6 +155,7 @@ class Call:
         finally:
             with guard():
                 self._end_request(span, outcome)
+        assert outcome is not None  # noqa: S101 -- no context manager above suppresses exceptions
         sent: Sent = "answered" if isinstance(outcome, HttpResponse) else outcome.sent
         if _STRENGTH.index(sent) > _STRENGTH.index(self._sent[rank]):
             self._sent[rank] = sent
