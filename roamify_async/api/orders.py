@@ -117,7 +117,7 @@ async def _to_instant_order(engine: Engine, order: Order) -> InstantOrder:
 
 
 def _decode_instant(response: HttpResponse) -> InstantOrder:
-    """Decode an instant order. What was booked is accepted also if an eSIM has no codes yet."""
+    """Decode an instant order. What was booked is accepted even if an eSIM has no codes yet."""
     return _instant(decode(response, Order, Orders.create.data_path, method=Orders.create_instant.method))
 
 

@@ -168,12 +168,17 @@ class Run:
         return Progress(done=sum(self.counts.values()), total=self.total, counts=dict(self.counts), spent=self.spent)
 
     async def show(self) -> None:
-        """Show the progress in the bar, if there is one."""
-        if self.bar is not None:
-            done = self.progress()
-            others = (f"{count} {status.replace('_', ' ')}" for status, count in self.counts.items() if count)
-            text = ", ".join([f"spent {money(done.spent, 'USD')}", *others])
+        """Show the progress in the bar, if there is one. A screen that cannot be written ends no purchases."""
+        if self.bar is None:
+            return
+        done = self.progress()
+        others = (f"{count} {status.replace('_', ' ')}" for status, count in self.counts.items() if count)
+        text = ", ".join([f"spent {money(done.spent, 'USD')}", *others])
+        try:
             await self.bar.show(done.done, done.total, text)
+        except Exception as error:  # noqa: BLE001 -- of tqdm, or of the stream
+            self.bar = None
+            log.warning("the progress bar cannot be drawn: %s", error)
 
     async def _report(self) -> None:
         on_progress, file = self.on_progress, self.processor.file
@@ -268,7 +273,6 @@ async def _share(
         await _refuse_excess(budget, await lines.packages())
         await run_lines(engine, run, slots)
         await run.report_all()
-        await batch.end()
     except BaseException as error:
         if run is not None and run.has_begun:
             _end(error, run, bar)
@@ -380,8 +384,8 @@ async def run_lines(engine: Engine, run: Run, slots: int) -> None:
         raise ConfigurationError(
             "the client was closed while a bulk order ran; call again with its journal to continue"
         )
+    await run.show()
     if run.bar is not None:
-        await run.show()
         await run.bar.finish()
 
 

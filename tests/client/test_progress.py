@@ -84,6 +84,23 @@ def test_interrupted(screen, tmp_path):
     assert not {type(thread).__name__ for thread in threading.enumerate()} & {"TMonitor"}
 
 
+async def test_screen_that_is_gone(client, sandbox, screen, monkeypatch, caplog):
+    """Where the bar cannot be drawn any more, all lines are ordered, and the report is returned."""
+    show, shown = progress_bar.ProgressBar._show, []
+
+    def fail_later(bar: progress_bar.ProgressBar, done: int, *rest: object) -> None:
+        shown.append(done)
+        if done == 3:
+            raise BrokenPipeError
+        show(bar, done, *rest)
+
+    monkeypatch.setattr(progress_bar.ProgressBar, "_show", fail_later)
+    with await client.orders.bulk(lines(8), progress=True, concurrency=1) as report:
+        assert report.counts["ordered"] == 8 == len(sandbox.orders)
+    assert shown == [0, 1, 2, 3]
+    assert "the progress bar cannot be drawn" in caplog.text
+
+
 async def test_packages(either, screen):
     """The bar of a catalogue counts its pages, and shows how many packages came."""
     catalogue = await either.packages.list(page_size=10, progress=True)
